@@ -1,0 +1,60 @@
+package segment
+
+import "math"
+
+// Steal opens a segment for w from the back half of the open segment that
+// will take longest to finish, among those that have at least minBytes
+// unclaimed. The cut falls on a border of the alignment, so the half is larger
+// or smaller by less than one alignment, and the victim keeps what it has
+// claimed.
+//
+// rate tells the speed of a segment in bytes per second. 0 or less means that
+// nothing is known and counts as slower than any known speed: a segment that
+// does not flow is the first to be relieved.
+//
+// ok is false when no segment is worth stealing from.
+func (p *Plan) Steal(w Worker, minBytes int64, rate func(Segment) float64) (stolen Segment, victim SegmentID, ok bool) {
+	var (
+		best    *Segment
+		bestCut Range
+		longest float64 // seconds
+	)
+	for _, s := range p.open {
+		cut := p.backHalf(s)
+		if s.Worker == w || cut.Empty() || s.End-s.Claimed < minBytes || p.isExcluded(w, cut) {
+			continue
+		}
+		left := math.Inf(1)
+		if v := rate(*s); v > 0 {
+			left = float64(s.Remaining()) / v
+		}
+		// Among equals the one with more bytes left gains more.
+		if best == nil || left > longest || left == longest && s.Remaining() > best.Remaining() {
+			best, bestCut, longest = s, cut, left
+		}
+	}
+	if best == nil {
+		return Segment{}, 0, false
+	}
+	best.End = bestCut.Start
+	victim = best.ID
+	p.todo.Add(bestCut)
+	return p.openSegment(w, bestCut), victim, true
+}
+
+// backHalf returns what a thief may take of s: from the first border at or
+// above its middle, nothing that is claimed, and never all of it.
+func (p *Plan) backHalf(s *Segment) Range {
+	middle := s.Next + s.Remaining()/2
+	return Range{p.alignUp(max(middle, s.Claimed, s.Next+1)), s.End}
+}
+
+// isExcluded reports whether w may not have some byte of r.
+func (p *Plan) isExcluded(w Worker, r Range) bool {
+	for _, e := range p.excluded {
+		if e.worker == w && !e.r.Intersect(r).Empty() {
+			return true
+		}
+	}
+	return false
+}
