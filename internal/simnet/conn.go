@@ -1,0 +1,220 @@
+package simnet
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+)
+
+// Conn is a simulated UDP socket. It has the methods of *net.UDPConn that need
+// no operating system, and reports errors the way that type does: *net.OpError
+// around net.ErrClosed or os.ErrDeadlineExceeded.
+type Conn struct {
+	n     *Network
+	local netip.AddrPort
+
+	// Everything below is guarded by n.mu.
+
+	readable      sync.Cond // a datagram, an error or a new deadline
+	closed        bool
+	inbox         fifo[*packet]
+	inboxBytes    int // payload
+	receiveBuffer int
+	readDeadline  time.Time
+	readTimer     *time.Timer // wakes readers at readDeadline
+	writeDeadline time.Time
+}
+
+func newConn(n *Network, local netip.AddrPort) *Conn {
+	c := &Conn{n: n, local: local, receiveBuffer: n.receiveBuffer}
+	c.readable.L = &n.mu
+	return c
+}
+
+// AddrPort returns the address of the socket.
+func (c *Conn) AddrPort() netip.AddrPort { return c.local }
+
+// LocalAddr returns the address of the socket, a *net.UDPAddr.
+func (c *Conn) LocalAddr() net.Addr { return net.UDPAddrFromAddrPort(c.local) }
+
+// ReadFrom reads one datagram; what does not fit into b is lost. The address
+// is a *net.UDPAddr.
+func (c *Conn) ReadFrom(b []byte) (int, net.Addr, error) {
+	n, from, err := c.ReadFromUDPAddrPort(b)
+	if err != nil {
+		return 0, nil, err
+	}
+	return n, net.UDPAddrFromAddrPort(from), nil
+}
+
+// ReadFromUDPAddrPort is ReadFrom without allocating an address.
+func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	for {
+		switch {
+		case c.closed:
+			return 0, netip.AddrPort{}, c.opError("read", nil, net.ErrClosed)
+		case expired(c.readDeadline):
+			return 0, netip.AddrPort{}, c.opError("read", nil, os.ErrDeadlineExceeded)
+		case c.inbox.len() > 0:
+			p := c.popLocked()
+			n, from := copy(b, p.data), p.from
+			c.n.recycleLocked(p)
+			return n, from, nil
+		}
+		c.readable.Wait()
+	}
+}
+
+// WriteTo sends one datagram to a *net.UDPAddr. It never blocks.
+func (c *Conn) WriteTo(b []byte, addr net.Addr) (int, error) {
+	to, ok := addr.(*net.UDPAddr)
+	if !ok || to == nil {
+		return 0, c.opError("write", addr, &net.AddrError{Err: "not a UDP address", Addr: addrString(addr)})
+	}
+	return c.WriteToUDPAddrPort(b, to.AddrPort())
+}
+
+// maxPayload is the largest payload of a UDP datagram over IPv4.
+const maxPayload = 65507
+
+// WriteToUDPAddrPort is WriteTo without a net.Addr.
+func (c *Conn) WriteToUDPAddrPort(b []byte, to netip.AddrPort) (int, error) {
+	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
+	fail := func(err error) (int, error) {
+		return 0, c.opError("write", net.UDPAddrFromAddrPort(to), err)
+	}
+	if !to.IsValid() || to.Addr().Is4() != c.local.Addr().Is4() {
+		return fail(&net.AddrError{Err: "no route from " + c.local.Addr().String(), Addr: to.String()})
+	}
+	if len(b) > maxPayload {
+		return fail(&net.AddrError{Err: "message too long", Addr: to.String()})
+	}
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	switch {
+	case c.closed:
+		return fail(net.ErrClosed)
+	case expired(c.writeDeadline):
+		return fail(os.ErrDeadlineExceeded)
+	}
+	c.n.send(c, b, to, time.Now())
+	return len(b), nil
+}
+
+// Close closes the socket; blocked reads return net.ErrClosed.
+func (c *Conn) Close() error {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	if c.closed {
+		return c.opError("close", nil, net.ErrClosed)
+	}
+	c.closeLocked()
+	return nil
+}
+
+func (c *Conn) closeLocked() {
+	c.closed = true
+	for c.inbox.len() > 0 {
+		c.n.recycleLocked(c.popLocked())
+	}
+	delete(c.n.conns, c.local)
+	if c.readTimer != nil {
+		c.readTimer.Stop()
+	}
+	c.readable.Broadcast()
+}
+
+// SetDeadline sets the read and the write deadline.
+func (c *Conn) SetDeadline(t time.Time) error {
+	return c.setDeadlines(t, true, true)
+}
+
+// SetReadDeadline sets the time after which reads, blocked ones included, fail
+// with os.ErrDeadlineExceeded; the zero time means never.
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	return c.setDeadlines(t, true, false)
+}
+
+// SetWriteDeadline sets the time after which writes fail with
+// os.ErrDeadlineExceeded; the zero time means never.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	return c.setDeadlines(t, false, true)
+}
+
+func (c *Conn) setDeadlines(t time.Time, read, write bool) error {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	if c.closed {
+		return c.opError("set", nil, net.ErrClosed)
+	}
+	if write {
+		c.writeDeadline = t
+	}
+	if !read {
+		return nil
+	}
+	c.readDeadline = t
+	if c.readTimer != nil {
+		c.readTimer.Stop()
+	}
+	if !t.IsZero() {
+		c.readTimer = time.AfterFunc(time.Until(t), func() {
+			c.n.mu.Lock()
+			defer c.n.mu.Unlock()
+			c.readable.Broadcast()
+		})
+	}
+	c.readable.Broadcast()
+	return nil
+}
+
+// SetReadBuffer limits the payload bytes waiting in the socket.
+func (c *Conn) SetReadBuffer(bytes int) error {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	if c.closed {
+		return c.opError("set", nil, net.ErrClosed)
+	}
+	c.receiveBuffer = bytes
+	return nil
+}
+
+// SetWriteBuffer does nothing: writes never wait.
+func (c *Conn) SetWriteBuffer(int) error { return nil }
+
+// putLocked appends a packet to the inbox unless that is full. An empty inbox
+// takes any packet.
+func (c *Conn) putLocked(p *packet) bool {
+	if c.inboxBytes > 0 && c.inboxBytes+len(p.data) > c.receiveBuffer {
+		return false
+	}
+	c.inbox.push(p)
+	c.inboxBytes += len(p.data)
+	c.readable.Signal()
+	return true
+}
+
+func (c *Conn) popLocked() *packet {
+	p := c.inbox.pop()
+	c.inboxBytes -= len(p.data)
+	return p
+}
+
+func (c *Conn) opError(op string, to net.Addr, err error) error {
+	return &net.OpError{Op: op, Net: "udp", Source: c.LocalAddr(), Addr: to, Err: err}
+}
+
+func expired(deadline time.Time) bool {
+	return !deadline.IsZero() && !time.Now().Before(deadline)
+}
+
+func addrString(a net.Addr) string {
+	if a == nil {
+		return "<nil>"
+	}
+	return a.String()
+}
