@@ -1,0 +1,99 @@
+package fetch
+
+import (
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/chunkget/chunkget/merkle"
+)
+
+// DefaultConnections is the number of connections when Options.Connections is 0.
+const DefaultConnections = 8
+
+// MaxConnections is the largest value of Options.Connections.
+const MaxConnections = 256
+
+// Options says what to fetch, to where, and how. URL and Transport are required.
+type Options struct {
+	// URL of the file, of any scheme that Transport understands.
+	URL *url.URL
+
+	// Transport carries every request. At most Connections requests for data
+	// are in flight at a time, and one more while the hash tree is streamed.
+	Transport http.RoundTripper
+
+	// Connections is the number of requests for data in flight at a time.
+	// 0 means DefaultConnections.
+	Connections int
+
+	// Dir is the directory of the file; "" is the current one. It must exist.
+	Dir string
+
+	// Output is the path of the file, relative to Dir unless absolute. When it
+	// is empty the name comes from Content-Disposition or else from the URL,
+	// and is one plain name inside Dir whatever the server says.
+	Output string
+
+	// SHA256 is the expected digest of the whole file, nil when none is asked.
+	SHA256 []byte
+
+	// Restart discards partial data that belongs to another version of the
+	// file, instead of failing with KindRemoteChanged.
+	Restart bool
+
+	// Overwrite lets the download replace an existing file. Without it an
+	// existing file is an error of KindDisk that wraps fs.ErrExist.
+	Overwrite bool
+
+	// Retry says when to give up.
+	Retry RetryPolicy
+
+	// Header holds further request headers. They are not sent to another
+	// origin after a redirect.
+	Header http.Header
+
+	// Observe, if not nil, is called with what happens, from one goroutine at
+	// a time. It must not block.
+	Observe func(Event)
+
+	// Logger gets details that no Event carries. nil discards them.
+	Logger *slog.Logger
+}
+
+// RetryPolicy says how often and when a failed request is made again. Progress
+// (a byte written) sets the count of tries back to zero. Zero fields mean the
+// defaults.
+type RetryPolicy struct {
+	// Tries is the number of consecutive tries without progress after which a
+	// part of the file is given up, and with it the download. Default 5.
+	Tries int
+
+	// MinDelay is the wait after the first failure; it doubles up to MaxDelay.
+	// A random part of up to half is taken off each wait. Defaults 500 ms, 10 s.
+	MinDelay, MaxDelay time.Duration
+
+	// Stall is the time without a byte after which a request is abandoned as
+	// failed. Default 30 s.
+	Stall time.Duration
+}
+
+// Result describes a finished download. Get returns one with an error, too, as
+// soon as it is known which file is meant.
+type Result struct {
+	Path         string // of the file
+	Bytes        int64  // size of the file
+	BytesFetched int64  // received and written by this run, refetched ones included
+	BytesResumed int64  // on disk from earlier runs, and good
+	PiecesBad    int    // pieces that were received and failed their hash
+	Retries      int    // requests that failed and were made again
+	Connections  int    // the largest number of data requests in flight at a time
+	Elapsed      time.Duration
+
+	Root     merkle.Hash // of the server's hash tree, when Verified
+	Verified bool        // every piece was checked against Root
+	SHA256   []byte      // of the whole file, nil when it was not computed
+
+	Transport string // scheme of the URL
+}
