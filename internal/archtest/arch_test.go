@@ -1,0 +1,292 @@
+package archtest
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/chunkget/chunkget"
+
+// rule says what a package may import outside of its tests.
+type rule struct {
+	siblings []string          // packages of this module
+	external []string          // modules outside the standard library; nil means none
+	not      map[string]string // packages of the standard library, with the reason against them
+}
+
+const (
+	pure     = "it is pure: same calls, same answers, on any machine at any time"
+	noHTTP   = "it must work for anything that moves bytes, not only for HTTP"
+	noSocket = "it meets the network only through an interface, so that every transport and every test double fits"
+)
+
+var pureNot = map[string]string{
+	"os": pure, "time": pure, "syscall": pure, "net": pure, "net/http": pure, "math/rand": pure, "math/rand/v2": pure,
+}
+
+// rules has an entry for every package of the module. Imports point down only:
+//
+//	cmd → fetch, serve, udtpool, udt
+//	fetch → segment, journal, merkle    serve → merkle    udtpool → udt
+var rules = map[string]rule{
+	"cmd/chunkget": {
+		siblings: []string{"fetch", "serve", "udtpool", "udt"},
+		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/term"},
+	},
+	"cmd/chunkserve": {
+		siblings: []string{"fetch", "serve", "udtpool", "udt"},
+		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sync", "golang.org/x/sys", "golang.org/x/term"},
+	},
+	"fetch": {
+		siblings: []string{"segment", "journal", "merkle"},
+		external: []string{"golang.org/x/sync", "golang.org/x/sys"},
+	},
+	"serve": {
+		siblings: []string{"merkle"},
+		external: []string{"go.etcd.io/bbolt", "golang.org/x/sync", "golang.org/x/sys"},
+	},
+	"udtpool": {
+		siblings: []string{"udt"},
+	},
+	"udt": {
+		external: []string{"golang.org/x/sys", "golang.org/x/net"},
+		not:      map[string]string{"net/http": noHTTP},
+	},
+	"segment": {not: pureNot},
+	"merkle":  {not: pureNot},
+	"journal": {
+		external: []string{"golang.org/x/sys"},
+		not:      map[string]string{"net": noSocket, "net/http": noSocket},
+	},
+	"internal/archtest":   {},
+	"internal/faultfile":  {siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
+	"internal/libudt":     {not: map[string]string{"net/http": noHTTP}},
+	"internal/lossyrelay": {
+		siblings: []string{"internal/simnet"},
+		external: []string{"golang.org/x/sys"},
+		not:      map[string]string{"net/http": noHTTP},
+	},
+	"internal/simnet":     {not: map[string]string{"net/http": noHTTP}},
+}
+
+// emptyNames are package names that say where things were put, not what they do.
+var emptyNames = []string{"util", "utils", "common", "helper", "helpers", "misc", "base", "shared", "pkg", "types", "lib"}
+
+// pkg is what the tests know of one directory with Go files.
+type pkg struct {
+	dir         string              // relative to the module, with slashes
+	name        string              // from the package clauses outside of external tests
+	imports     map[string][]string // outside of tests: path → files
+	testImports map[string][]string
+	doc         bool
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for _, p := range load(t) {
+		for _, v := range violations(p, rules) {
+			t.Error(v)
+		}
+	}
+}
+
+func TestEveryPackageIsDocumented(t *testing.T) {
+	for _, p := range load(t) {
+		if !p.doc {
+			t.Errorf("%s: no file has a package comment", p.dir)
+		}
+	}
+}
+
+func TestPackageNamesSayWhatTheyDo(t *testing.T) {
+	for _, p := range load(t) {
+		for element := range strings.SplitSeq(p.dir+"/"+p.name, "/") {
+			if slices.Contains(emptyNames, element) {
+				t.Errorf("%s: %q does not say what the package does", p.dir, element)
+			}
+		}
+	}
+}
+
+// violations returns what p imports and must not, each with the reason.
+func violations(p pkg, rules map[string]rule) []string {
+	r, ok := rules[p.dir]
+	if !ok {
+		return []string{fmt.Sprintf("%s: the package is not in the table of rules: say there what it may import", p.dir)}
+	}
+	var out []string
+	complain := func(imported string, files []string, format string, args ...any) {
+		out = append(out, fmt.Sprintf("%s (%s) imports %s: %s", p.dir, strings.Join(files, ", "), imported, fmt.Sprintf(format, args...)))
+	}
+	for _, imported := range sortedKeys(p.imports) {
+		files := p.imports[imported]
+		sibling, isSibling := strings.CutPrefix(imported, module+"/")
+		first, _, _ := strings.Cut(imported, "/")
+		switch {
+		case isSibling && strings.HasPrefix(sibling, "cmd/"):
+			complain(imported, files, "nothing imports a command")
+		case isSibling && !slices.Contains(r.siblings, sibling) && strings.HasPrefix(sibling, "internal/"):
+			complain(imported, files, "internal packages are for tests")
+		case isSibling && !slices.Contains(r.siblings, sibling):
+			complain(imported, files, "imports point down only; this package may import %s", list(r.siblings))
+		case isSibling:
+		case strings.Contains(first, "."):
+			if !slices.ContainsFunc(r.external, func(m string) bool { return imported == m || strings.HasPrefix(imported, m+"/") }) {
+				complain(imported, files, "of the modules outside the standard library this package may import %s", list(r.external))
+			}
+		case r.not[imported] != "":
+			complain(imported, files, "%s", r.not[imported])
+		}
+	}
+	for _, imported := range sortedKeys(p.testImports) {
+		if strings.HasPrefix(imported, module+"/cmd/") {
+			complain(imported, p.testImports[imported], "nothing imports a command")
+		}
+	}
+	return out
+}
+
+func TestViolationsAreFound(t *testing.T) {
+	table := map[string]rule{
+		"low":  {not: map[string]string{"os": pure}},
+		"high": {siblings: []string{"low"}, external: []string{"example.com/good"}},
+	}
+	for _, tt := range []struct {
+		dir, imported string
+		want          string // part of the complaint, "" for none
+	}{
+		{"low", "fmt", ""},
+		{"low", "os", pure},
+		{"low", "os/signal", ""},
+		{"low", module + "/high", "imports point down"},
+		{"low", "example.com/good", "outside the standard library"},
+		{"high", module + "/low", ""},
+		{"high", module + "/cmd/x", "nothing imports a command"},
+		{"high", module + "/internal/x", "internal packages are for tests"},
+		{"high", "example.com/good/part", ""},
+		{"high", "example.com/goodbye", "outside the standard library"},
+		{"new", "fmt", "not in the table"},
+	} {
+		got := violations(pkg{dir: tt.dir, imports: map[string][]string{tt.imported: {"a.go"}}}, table)
+		if tt.want == "" && len(got) > 0 || tt.want != "" && (len(got) != 1 || !strings.Contains(got[0], tt.want)) {
+			t.Errorf("%s imports %s: complaints %q, want one with %q", tt.dir, tt.imported, got, tt.want)
+		}
+	}
+	if got := violations(pkg{dir: "low", testImports: map[string][]string{module + "/cmd/x": {"a_test.go"}}}, table); len(got) != 1 {
+		t.Errorf("a test that imports a command: complaints %q, want one", got)
+	}
+}
+
+// load reads the package clauses and imports of the whole module.
+func load(t *testing.T) []pkg {
+	t.Helper()
+	root := moduleRoot(t)
+	byDir := make(map[string]*pkg)
+	fset := token.NewFileSet()
+	err := filepath.WalkDir(root, func(name string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if e.IsDir() {
+			if name != root && (strings.HasPrefix(e.Name(), ".") || strings.HasPrefix(e.Name(), "_") || e.Name() == "testdata") {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") {
+			return nil
+		}
+		f, err := parser.ParseFile(fset, name, nil, parser.ImportsOnly|parser.ParseComments)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, filepath.Dir(name))
+		if err != nil {
+			return err
+		}
+		dir := filepath.ToSlash(rel)
+		p := byDir[dir]
+		if p == nil {
+			p = &pkg{dir: dir, imports: make(map[string][]string), testImports: make(map[string][]string)}
+			byDir[dir] = p
+		}
+		return p.add(path.Base(filepath.ToSlash(name)), f)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(byDir) < 5 {
+		t.Fatalf("only %d packages found under %s", len(byDir), root)
+	}
+	var out []pkg
+	for _, dir := range sortedKeys(byDir) {
+		out = append(out, *byDir[dir])
+	}
+	return out
+}
+
+func (p *pkg) add(file string, f *ast.File) error {
+	isTest := strings.HasSuffix(file, "_test.go")
+	imports := p.imports
+	if isTest {
+		imports = p.testImports
+	} else {
+		p.name = f.Name.Name
+		p.doc = p.doc || f.Doc != nil
+	}
+	for _, s := range f.Imports {
+		imported, err := strconv.Unquote(s.Path.Value)
+		if err != nil {
+			return err
+		}
+		imports[imported] = append(imports[imported], file)
+	}
+	return nil
+}
+
+// moduleRoot is the directory of go.mod above the test.
+func moduleRoot(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		b, err := os.ReadFile(filepath.Join(dir, "go.mod"))
+		if err == nil {
+			if !strings.HasPrefix(string(b), "module "+module+"\n") {
+				t.Fatalf("%s is not the go.mod of %s", dir, module)
+			}
+			return dir
+		}
+		if filepath.Dir(dir) == dir {
+			t.Fatal("no go.mod above the test")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+func list(s []string) string {
+	if len(s) == 0 {
+		return "none"
+	}
+	return "only " + strings.Join(s, ", ")
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
