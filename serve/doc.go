@@ -1,0 +1,49 @@
+// Package serve offers a folder over HTTP, with what a client needs to fetch a
+// large file in parts and to be sure of the result. It meets the network only
+// as net.Listener, so the same Handler serves UDT, TCP and TLS over either.
+//
+// # Resources
+//
+//	GET /path               the file, by http.ServeContent: Range, If-Range and the
+//	                        other preconditions. Strong ETag, Accept-Ranges,
+//	                        Repr-Digest (RFC 9530) once the SHA-256 is known, Link
+//	                        headers to the next two.
+//	GET /path?digest=tree   the file's hash tree (package merkle), streamed while it
+//	                        is being computed. It carries the ETag of the version of
+//	                        the file that it describes.
+//	GET /path?digest=meta4  a Metalink (RFC 5854) with size, SHA-256 and the SHA-256
+//	                        of each piece, once all of them are known.
+//	GET /path?bytes=A-B     the bytes A to B, both included, as a resource of its own,
+//	                        with a strong ETag of its own.
+//	GET /dir/               a listing: HTML, or JSON if Accept prefers it.
+//
+// HEAD is answered like GET without the body; other methods are refused.
+// Anything else that the folder holds (devices, FIFOs, symbolic links that lead
+// out of it, and unless Options.DotFiles is set every name that begins with a
+// dot) is not found.
+//
+// # Versions
+//
+// A version is what stat tells of one state of a file: size, modification and
+// change time in nanoseconds, inode, device. Its ETag is derived from nothing
+// else, and everything computed from a file's bytes is filed under its version,
+// so a digest of one version cannot be sent with the ETag of another. A file
+// that changes while it is being sent ends the response with a dropped
+// connection before its last bytes.
+//
+// # Hash jobs
+//
+// The first GET or HEAD of a version starts a background job that reads the
+// file once and computes hash tree and SHA-256 side by side. The plain piece
+// hashes of a Metalink cost another pass and are computed when first asked for.
+// Requests for a digest join the running job, and one that leaves does not stop
+// it. Results are kept in memory and, for files worth it, on disk.
+//
+// # Goroutines and who owns what
+//
+// Handler owns a hasher, the hasher owns a store. The hasher runs at most
+// Options.HashJobs workers, which exist only while there are jobs; each worker
+// owns the file it reads and the goroutines of its pass. Handler.Close stops
+// and awaits them all, then closes the store. Requests run on goroutines of the
+// http.Server and share only what a mutex guards.
+package serve

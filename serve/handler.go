@@ -1,0 +1,252 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// Options are the settings of a Handler. The zero value is ready to use.
+type Options struct {
+	// DotFiles serves and lists names that begin with a dot, too.
+	DotFiles bool
+
+	// CacheFile is where digests are kept over restarts; empty keeps them in
+	// memory only. Its folder must exist. One process can use the file at a time.
+	CacheFile string
+
+	// CacheSize bounds the digests kept in CacheFile, in bytes; 0 means 64 MiB.
+	// One MiB covers files of 32 GiB.
+	CacheSize int64
+
+	// HashJobs is how many files are hashed at a time; 0 means 2.
+	HashJobs int
+
+	// StallTimeout is how long a client may take to accept the next MiB of a
+	// response before it is dropped; 0 means 2 minutes, negative no limit.
+	StallTimeout time.Duration
+
+	// Logger gets one record at level Info for each request, and what goes wrong
+	// with hash jobs and their cache; nil logs nothing.
+	Logger *slog.Logger
+}
+
+// A Handler serves the files of one folder. It is an http.Handler; its methods
+// may be called from several goroutines at a time.
+type Handler struct {
+	root     *os.Root
+	dotFiles bool
+	stall    time.Duration // 0 means no limit
+	log      *slog.Logger
+	hasher   *hasher
+	store    *store
+
+	requests atomic.Int64
+	sent     atomic.Int64 // bytes of bodies
+}
+
+// New returns a Handler for the folder root, which stays the caller's and must
+// stay open until the Handler is closed.
+func New(root *os.Root, o Options) (*Handler, error) {
+	if o.CacheSize < 0 || o.HashJobs < 0 {
+		return nil, fmt.Errorf("serve: negative option: CacheSize %d, HashJobs %d", o.CacheSize, o.HashJobs)
+	}
+	folder, err := filepath.Abs(root.Name())
+	if err != nil {
+		return nil, fmt.Errorf("serve: find the folder %q: %w", root.Name(), err)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.CacheSize == 0 {
+		o.CacheSize = defaultDiskLimit
+	}
+	if o.HashJobs == 0 {
+		o.HashJobs = defaultHashJobs
+	}
+	if o.StallTimeout == 0 {
+		o.StallTimeout = defaultStall
+	}
+	h := &Handler{root: root, dotFiles: o.DotFiles, stall: max(0, o.StallTimeout), log: o.Logger}
+	h.store = newStore(o.CacheFile, folder, o.CacheSize, o.Logger)
+	h.hasher = newHasher(h.openSource, h.store, o.HashJobs, o.Logger)
+	return h, nil
+}
+
+// Close stops the hash jobs, waits for them, and closes the cache. Requests for
+// digests that are not known fail from then on.
+func (h *Handler) Close() error {
+	h.hasher.close()
+	return h.store.close()
+}
+
+// Stats are what a Handler has done and is doing.
+type Stats struct {
+	Requests     int64 `json:"requests"`       // requests begun
+	BytesSent    int64 `json:"bytes_sent"`     // bytes of response bodies
+	BytesHashed  int64 `json:"bytes_hashed"`   // bytes of files read by hash jobs that succeeded
+	JobsRunning  int   `json:"jobs_running"`   // hash jobs running now
+	JobsWaiting  int   `json:"jobs_waiting"`   // hash jobs waiting now
+	CachedOnDisk bool  `json:"cached_on_disk"` // whether digests are kept over restarts
+}
+
+// Stats returns a snapshot.
+func (h *Handler) Stats() Stats {
+	s := Stats{
+		Requests: h.requests.Load(), BytesSent: h.sent.Load(), BytesHashed: h.hasher.hashed.Load(),
+		CachedOnDisk: h.store.current() != nil,
+	}
+	s.JobsRunning, s.JobsWaiting = h.hasher.counts()
+	return s
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	h.requests.Add(1)
+	w := newResponse(rw, h.stall, &h.sent)
+	start := time.Now()
+	finished := false
+	defer func() {
+		// Also on a panic, which is how a response is aborted.
+		w.clearDeadline()
+		h.log.LogAttrs(r.Context(), slog.LevelInfo, "request",
+			slog.String("method", r.Method),
+			slog.String("path", r.URL.EscapedPath()),
+			slog.Int("status", w.status),
+			slog.Int64("bytes", w.bytes),
+			slog.Duration("duration", time.Since(start)),
+			slog.String("remote", r.RemoteAddr),
+			slog.Bool("complete", finished))
+	}()
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	h.serve(w, r)
+	finished = w.err == nil
+	if !finished {
+		// What the client has got so far must not look like all of it.
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// serve finds out which resource r is about.
+func (h *Handler) serve(w *response, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "only GET and HEAD are supported", http.StatusMethodNotAllowed)
+		return
+	}
+	// An escaped slash would be part of a name, which no file system has.
+	if strings.Contains(strings.ToLower(r.URL.RawPath), "%2f") {
+		h.fail(w, r, errNotFound)
+		return
+	}
+	name, wantDir, err := localName(r.URL.Path, h.dotFiles)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	q, err := parseQuery(r.URL.RawQuery)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	f, err := openIn(h.root, name)
+	if err != nil {
+		h.fail(w, r, err)
+		return
+	}
+	defer f.Close()
+	switch {
+	case f.dir && !q.plain(), !f.dir && wantDir:
+		h.fail(w, r, errNotFound)
+	case f.dir && !wantDir:
+		target := url.URL{Path: r.URL.Path + "/", RawQuery: r.URL.RawQuery}
+		w.Header().Set("Location", target.String())
+		w.WriteHeader(http.StatusMovedPermanently)
+	case f.dir:
+		h.serveListing(w, r, f)
+	case q.digest == digestTree:
+		h.serveTree(w, r, f)
+	case q.digest == digestMeta4:
+		h.serveMetalink(w, r, f)
+	case q.bytes != "":
+		h.servePart(w, r, f, q.bytes)
+	default:
+		h.serveFile(w, r, f)
+	}
+}
+
+// The values of the parameter digest.
+const (
+	digestTree  = "tree"
+	digestMeta4 = "meta4"
+)
+
+// A query is what the query of a URL asks for.
+type query struct {
+	digest string // "", digestTree or digestMeta4
+	bytes  string // a part, not parsed; "" for the whole
+}
+
+// plain reports whether the query asks for the file itself.
+func (q query) plain() bool { return q == query{} }
+
+// parseQuery reads the parameters that we know; others say nothing to us. Its
+// errors are fit for the client.
+func parseQuery(raw string) (query, error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return query{}, errors.New("malformed query")
+	}
+	var q query
+	digest, parts := values["digest"], values["bytes"]
+	switch {
+	case len(digest)+len(parts) > 1:
+		return query{}, errors.New("more than one of digest= and bytes=")
+	case len(digest) == 1:
+		if q.digest = digest[0]; q.digest != digestTree && q.digest != digestMeta4 {
+			return query{}, errors.New("digest= takes tree or meta4")
+		}
+	case len(parts) == 1:
+		if q.bytes = parts[0]; q.bytes == "" {
+			return query{}, errMalformedPart
+		}
+	}
+	return q, nil
+}
+
+// fail answers r with the status that err stands for.
+func (h *Handler) fail(w *response, r *http.Request, err error) {
+	switch {
+	case errors.Is(err, errNotFound):
+		http.Error(w, "not found", http.StatusNotFound)
+	case errors.Is(err, fs.ErrPermission):
+		http.Error(w, "no permission to read it", http.StatusForbidden)
+	case errors.Is(err, errBusy), errors.Is(err, errClosed), errors.Is(err, errChanged):
+		w.Header().Set("Retry-After", "5")
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	default:
+		h.log.Error("request failed", "path", r.URL.EscapedPath(), "err", err)
+		http.Error(w, "the server could not read it", http.StatusInternalServerError)
+	}
+}
+
+// openSource opens a file for a hash job.
+func (h *Handler) openSource(name string) (source, error) {
+	f, err := openIn(h.root, name)
+	if err != nil {
+		return nil, err
+	}
+	if f.dir {
+		f.Close()
+		return nil, errNotFound
+	}
+	return f, nil
+}
