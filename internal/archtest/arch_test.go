@@ -68,15 +68,15 @@ var rules = map[string]rule{
 		external: []string{"golang.org/x/sys"},
 		not:      map[string]string{"net": noSocket, "net/http": noSocket},
 	},
-	"internal/archtest":   {},
-	"internal/faultfile":  {siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
-	"internal/libudt":     {not: map[string]string{"net/http": noHTTP}},
+	"internal/archtest":  {},
+	"internal/faultfile": {siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
+	"internal/libudt":    {not: map[string]string{"net/http": noHTTP}},
 	"internal/lossyrelay": {
 		siblings: []string{"internal/simnet"},
 		external: []string{"golang.org/x/sys"},
 		not:      map[string]string{"net/http": noHTTP},
 	},
-	"internal/simnet":     {not: map[string]string{"net/http": noHTTP}},
+	"internal/simnet": {not: map[string]string{"net/http": noHTTP}},
 }
 
 // emptyNames are package names that say where things were put, not what they do.
