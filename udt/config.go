@@ -1,0 +1,118 @@
+package udt
+
+import (
+	"log/slog"
+	"time"
+)
+
+// Config holds the parameters of an endpoint. The zero value of each field
+// asks for the documented default. A Config is not modified and must not be
+// changed while an endpoint uses it.
+type Config struct {
+	// MSS is the largest packet in bytes, IP and UDP headers included, 76 to
+	// 65535. Both peers use the smaller of theirs. The default is 1500, and
+	// 1480 over IPv6 because UDT counts an IPv4 header there too.
+	MSS int
+
+	// RecvBuffer and SendBuffer bound what one connection may hold per
+	// direction, in bytes of payload at the full packet size. The default of
+	// 48 MB is twice the bandwidth-delay product of 1 Gbit/s and 200 ms.
+	// Memory is allocated only while data is in flight or unread.
+	RecvBuffer int
+	SendBuffer int
+
+	// MemoryLimit bounds, in bytes and per direction, what all connections of
+	// the endpoint together may buffer: each may use an equal share, but at
+	// least 256 KiB. The default is 64 MiB.
+	MemoryLimit int
+
+	// UDPRecvBuffer and UDPSendBuffer are the sizes in bytes to ask the kernel
+	// for. The defaults are 8 MiB and 4 MiB; the kernel may grant less.
+	UDPRecvBuffer int
+	UDPSendBuffer int
+
+	// Backlog is the number of connections that may wait for Accept; further
+	// ones are rejected. The default is 256.
+	Backlog int
+
+	// Linger is how long Close waits for unsent or unacknowledged data while
+	// the peer acknowledges nothing. The default is 10 s; a negative value
+	// does not wait and drops the data.
+	Linger time.Duration
+
+	// PeerTimeout is how long a peer may be silent before the connection is
+	// given up. The default is 30 s.
+	PeerTimeout time.Duration
+
+	// KeepAlive is the time without sending after which a keepalive is sent,
+	// at least 1 s. The default is 3 s. Anything shorter would keep a C++ peer
+	// from repairing its losses.
+	KeepAlive time.Duration
+
+	// Congestion makes the controller of a connection. The default is NewNative.
+	Congestion func() Congestion
+
+	// Logger receives what an operator may want to know about the endpoint.
+	// The default discards it.
+	Logger *slog.Logger
+}
+
+func (c *Config) get() Config {
+	if c == nil {
+		return Config{}
+	}
+	return *c
+}
+
+func orDefault[T int | time.Duration](v, def T) T {
+	if v == 0 {
+		return def
+	}
+	return v
+}
+
+// mss returns the packet size to offer over IPv4 or IPv6.
+func (c *Config) mss(ipv6 bool) int {
+	switch {
+	case c.MSS != 0:
+		return min(max(c.MSS, minMSS), maxMSS)
+	case ipv6:
+		return 1480
+	}
+	return 1500
+}
+
+// windowPackets turns a buffer size into packets.
+func windowPackets(bytes, mss int) int {
+	return min(max(bytes/(mss-mssOverhead), minWindow), maxWindow)
+}
+
+func (c *Config) recvWindow(mss int) int {
+	return windowPackets(orDefault(c.RecvBuffer, 48<<20), mss)
+}
+func (c *Config) sendWindow(mss int) int {
+	return windowPackets(orDefault(c.SendBuffer, 48<<20), mss)
+}
+func (c *Config) memoryLimit() int       { return orDefault(c.MemoryLimit, 64<<20) }
+func (c *Config) udpRecvBuffer() int     { return orDefault(c.UDPRecvBuffer, 8<<20) }
+func (c *Config) udpSendBuffer() int     { return orDefault(c.UDPSendBuffer, 4<<20) }
+func (c *Config) backlog() int           { return orDefault(c.Backlog, 256) }
+func (c *Config) linger() time.Duration  { return orDefault(c.Linger, 10*time.Second) }
+func (c *Config) timeout() time.Duration { return orDefault(c.PeerTimeout, 30*time.Second) }
+func (c *Config) keepAlive() time.Duration {
+	return max(orDefault(c.KeepAlive, 3*time.Second), time.Second)
+}
+
+func (c *Config) congestion() Congestion {
+	if c.Congestion == nil {
+		return NewNative()
+	}
+	return c.Congestion()
+}
+
+func (c *Config) logger() *slog.Logger {
+	if c.Logger == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Logger
+}

@@ -1,0 +1,279 @@
+package udt
+
+import "time"
+
+// recvState is the loop's part in receiving.
+type recvState struct {
+	arrivals arrivalEstimator
+	gaps     gapList
+	acks     ackWindow
+
+	ackNo         ackNo
+	acked         int64         // everything before it was acknowledged in a full ACK
+	lightAcked    int64         // likewise in any ACK
+	ackAt         time.Duration // when a full ACK is due, 0 = nothing to acknowledge
+	fullACKSent   time.Duration // 0 = none yet
+	ratesSent     bool          // an ACK has carried a measured arrival speed
+	sinceLight    int           // data packets since the latest ACK of any kind
+	ackRepeatAt   time.Duration // when the latest full ACK is repeated, 0 = no more
+	ackRepeats    int
+	reorderDelay  time.Duration // how long a gap waits before it is reported
+	lastDataAt    time.Duration // latest data packet that was new
+	tailIrregular bool          // the highest packet received was not full
+	paused        bool          // see pauseForPeer
+	nakWords      []uint32      // scratch
+}
+
+const (
+	// ackInterval is the time between full ACKs while data flows. The C++
+	// library acknowledges every 10 ms, which is all that its sender needs for
+	// control; buffers and windows turn over faster with more.
+	ackInterval = 2 * time.Millisecond
+	// lightACKEvery is the number of packets after which a light ACK is sent.
+	lightACKEvery = 64
+	// maxACKRepeats bounds unsolicited repetitions. Each resets the timer of a
+	// C++ peer, which must be left alone to repair what it has lost.
+	maxACKRepeats = 3
+	// hiddenReserve is the room in packets behind the smallest window that may
+	// be advertised, 2.
+	hiddenReserve = 64
+)
+
+// receive handles everything that the inbox holds.
+func (c *Conn) receive(now time.Duration) {
+	runs := c.in.swap(c.spare)
+	for _, r := range runs {
+		if c.state != stateDead {
+			c.onRun(now, r)
+		}
+		r.slab.release()
+	}
+	c.spare = runs
+	if c.state == stateEstablished && len(runs) > 0 {
+		c.rcv.mu.Lock()
+		c.rcv.wakeLocked()
+		c.rcv.mu.Unlock()
+	}
+}
+
+// onRun handles the datagrams of one run. The lock of the receive buffer is
+// taken once for all data packets in a row.
+func (c *Conn) onRun(now time.Duration, r inbound) {
+	locked := false
+	defer func() {
+		if locked {
+			c.rcv.mu.Unlock()
+		}
+	}()
+	c.lastHeard = now
+	c.holdUntil = 0
+	for b := r.data; len(b) > 0; {
+		n := min(r.segment, len(b))
+		p := b[:n:n]
+		b = b[n:]
+		h, ok := parseHeader(p)
+		if !ok || h.dst != c.id && h.dst != 0 {
+			c.count.invalid++
+			continue
+		}
+		if h.control {
+			if locked {
+				c.rcv.mu.Unlock()
+				locked = false
+			}
+			c.onControl(now, h, p[headerSize:], r.from)
+			continue
+		}
+		if c.state == stateConnecting {
+			c.onEarlyPacket(now)
+		}
+		if c.state != stateEstablished {
+			continue
+		}
+		if !locked {
+			c.rcv.mu.Lock()
+			locked = true
+		}
+		c.onDataLocked(now, r.at, h.seq, p[headerSize:])
+	}
+}
+
+// onDataLocked takes a data packet; c.rcv.mu is held.
+func (c *Conn) onDataLocked(now, at time.Duration, seq seqNo, data []byte) {
+	if len(data) > c.payload {
+		c.count.invalid++
+		return
+	}
+	c.count.pktRecv++
+	c.sinceLight++
+	c.arrivals.onPacket(seq, at)
+
+	i := c.rcv.next + int64(seq.sub(seqAt(c.peerISN, c.rcv.next)))
+	top := c.rcv.top
+	switch c.rcv.insertLocked(i, data, c.window+hiddenReserve) {
+	case duplicate:
+		// The sender has not seen our ACK.
+		c.ackBy(now + ackInterval)
+		return
+	case noRoom:
+		c.count.dropped++
+		c.ackBy(now + ackInterval)
+		return
+	}
+	c.count.byteRecv += int64(len(data))
+	c.lastDataAt, c.paused = now, false
+	switch {
+	case i > top:
+		c.count.pktRcvLoss += i - top
+		c.gaps.open(seqRange{seqAt(c.peerISN, top), seq}, now, c.reorderDelay)
+	case i < top:
+		c.onFilled(now, seq)
+	}
+	irregular := len(data) != c.payload
+	if i >= top {
+		c.tailIrregular = irregular
+	}
+	if irregular || c.fullACKSent == 0 {
+		c.ackBy(now)
+	} else {
+		c.ackBy(max(now, c.fullACKSent+ackInterval))
+	}
+}
+
+// onFilled learns from a packet that came late whether the path reorders: what
+// comes before a retransmission could have, was only overtaken.
+func (c *Conn) onFilled(now time.Duration, seq seqNo) {
+	g, missing := c.gaps.fill(seq)
+	if !missing {
+		return
+	}
+	late := now - g.since
+	if !g.reported() || c.rtt.sampled && late < c.rtt.min*3/4 {
+		limit := min(max(c.rtt.srtt/8, time.Millisecond), 5*time.Millisecond)
+		c.reorderDelay = min(max(c.reorderDelay, late+late/4), limit)
+		return
+	}
+	c.reorderDelay -= c.reorderDelay / 16
+}
+
+// ackBy asks for a full ACK no later than at.
+func (c *Conn) ackBy(at time.Duration) {
+	if c.ackAt == 0 || at < c.ackAt {
+		c.ackAt = at
+	}
+}
+
+// onRecvTimers sends the ACKs and loss reports that are due.
+func (c *Conn) onRecvTimers(now time.Duration) {
+	if c.windowOpened.Load() && c.windowOpened.Swap(false) {
+		c.ackBy(now)
+	}
+	reportDue := c.gaps.nextDue != 0 && c.gaps.nextDue <= now
+	if reportDue && !c.ratesSent {
+		// The C++ sender leaves slow start at the speed of the latest ACK; without
+		// one it falls to 16 packets/s at the first report.
+		c.ackBy(now)
+	}
+	switch {
+	case c.ackAt != 0 && c.ackAt <= now:
+		c.sendFullACK(now)
+	case c.sinceLight >= lightACKEvery:
+		c.sendLightACK(now)
+	case c.ackRepeatAt != 0 && c.ackRepeatAt <= now:
+		c.repeatACK(now)
+	}
+	if reportDue {
+		c.sendNAK(now)
+	}
+}
+
+// ackPoint returns what to acknowledge and the window to advertise. Of a
+// window that is nearly closed the last packet stays unacknowledged, so that
+// the ACK that reopens the window advances: the C++ sender does not go on for
+// any other.
+func (c *Conn) ackPoint() (next int64, window int) {
+	capacity := c.recvCapacity()
+	c.rcv.mu.Lock()
+	defer c.rcv.mu.Unlock()
+	next = c.rcv.next
+	window = capacity - int(next-c.rcv.read)
+	c.rcv.reopen = window < reopenRoom(capacity)
+	if window < 2 && next-1 > c.acked {
+		next--
+	}
+	return next, max(2, window)
+}
+
+func (c *Conn) sendFullACK(now time.Duration) {
+	next, window := c.ackPoint()
+	c.ackAt, c.sinceLight = 0, 0
+	c.ackNo = c.ackNo.next()
+	c.acked, c.lightAcked = next, next
+	c.fullACKSent = now
+	speed := c.arrivals.rate()
+	c.ratesSent = c.ratesSent || speed > 0
+	seq := seqAt(c.peerISN, next)
+	c.acks.sent(c.ackNo, seq, now)
+	c.sendControl(now, ctrlACK, uint32(c.ackNo),
+		uint32(seq), wireMicros(c.rtt.srtt), wireMicros(c.rtt.rttvar),
+		uint32(window), speed, c.arrivals.capacity())
+	c.count.sentACK++
+	c.ackRepeats = 0
+	c.ackRepeatAt = now + c.rtt.spread() + 15*time.Millisecond
+	if !c.rtt.sampled {
+		c.ackRepeatAt = now + 15*time.Millisecond
+	}
+}
+
+// repeatACK sends the latest full ACK again while its ACK2 is missing.
+func (c *Conn) repeatACK(now time.Duration) {
+	interval := (now - c.fullACKSent) * 2
+	repeats := c.ackRepeats + 1
+	c.sendFullACK(now)
+	if c.ackRepeats = repeats; repeats >= maxACKRepeats {
+		c.ackRepeatAt = 0
+		return
+	}
+	c.ackRepeatAt = now + interval
+}
+
+func (c *Conn) sendLightACK(now time.Duration) {
+	c.sinceLight = 0
+	c.rcv.mu.Lock()
+	next := c.rcv.next
+	c.rcv.mu.Unlock()
+	if next <= c.lightAcked {
+		return
+	}
+	c.lightAcked = next
+	c.sendControl(now, ctrlACK, 0, uint32(seqAt(c.peerISN, next)))
+}
+
+func (c *Conn) sendNAK(now time.Duration) {
+	c.nakWords = c.gaps.appendDue(c.nakWords[:0], now, c.rtt.nakInterval(), c.payload/4)
+	if len(c.nakWords) == 0 {
+		return
+	}
+	c.sendControl(now, ctrlNAK, 0, c.nakWords...)
+	c.count.sentNAK++
+}
+
+// onACK2 takes the confirmation of one of our full ACKs.
+func (c *Conn) onACK2(now time.Duration, no ackNo) {
+	a, ok := c.acks.confirmed(no)
+	if !ok {
+		return
+	}
+	c.rtt.update(now - a.at)
+	if no == c.ackNo {
+		c.ackRepeatAt = 0
+	}
+}
+
+// seqAt returns the sequence number of packet i.
+func seqAt(isn seqNo, i int64) seqNo { return seqNo((uint32(isn) + uint32(i)) & seqMask) }
+
+// wireMicros turns d into a field of microseconds.
+func wireMicros(d time.Duration) uint32 {
+	return uint32(min(max(d.Microseconds(), 1), int64(seqMask)))
+}

@@ -1,0 +1,350 @@
+package udt
+
+import "time"
+
+// sendState is the loop's part in sending.
+type sendState struct {
+	cc           Congestion
+	pacer        pacer
+	lost         lossList // sequence numbers to send again, all of them unacknowledged
+	msg          msgNo
+	peerWindow   int // packets that the peer has room for, counted from its latest ACK
+	peerACK      ackNo
+	peerSpeed    float64 // packets/s, smoothed; what the peer's ACKs say
+	peerCapacity float64 // packets/s, smoothed
+
+	rtoAt     time.Duration // acknowledgement progress is due, 0 = nothing in flight
+	backoff   int           // timeouts since the latest progress
+	pokeAt    time.Duration // when to ask a silent receiver for its ACK, 0 = never
+	pokes     int
+	holdUntil time.Duration // a server's first data waits for the client, see hold
+	pauseTill time.Duration // see pauseForPeer
+
+	batch [][]byte  // scratch: packets of one burst
+	burst SendEvent // what the latest burst was
+}
+
+const (
+	// sendBurst bounds the packets that go out between two looks at the inbox.
+	sendBurst = 64
+	maxRTO    = time.Second
+	// maxPersist is the slowest rhythm of probing a closed window.
+	maxPersist = 500 * time.Millisecond
+	// firstDataHold is how long a server holds back its first data unless it
+	// has heard from the client: a C++ client drops what comes before it has
+	// entered the new connection into its table.
+	firstDataHold = 10 * time.Millisecond
+	// maxPokes bounds the requests for an ACK after a burst.
+	maxPokes = 4
+)
+
+// maybeSend sends what may be sent now, at most sendBurst packets: lost ones
+// first, then new ones. It returns when to be called again. Asking whether
+// there is something to send and sending it are one thing, so they cannot
+// disagree.
+func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
+	if c.state != stateEstablished && c.state != stateDraining {
+		return never
+	}
+	c.pauseForPeer(now)
+	if wait := max(c.holdUntil, c.pauseTill); wait > now {
+		return wait
+	}
+	period := c.cc.SendPeriod()
+	budget := c.pacer.budget(now, period, sendBurst)
+	if budget == 0 {
+		return c.pacer.next
+	}
+	drained := c.gather(now, budget)
+	n := len(c.batch)
+	if n == 0 {
+		return never
+	}
+	if drained && c.burst.New > 0 {
+		// The end of a burst: this makes a C++ receiver look at its timers, and
+		// acknowledge the packet before, which is not full.
+		c.ctl = appendControl(c.ctl[:0], ctrlKeepalive, 0, c.peerID)
+		c.batch = append(c.batch, c.ctl)
+	}
+	c.transmit(c.batch)
+	clear(c.batch)
+	c.lastSent = now
+	c.pacer.spend(n, period)
+	c.cc.OnSend(now, c.burst)
+	if c.count.busySince == 0 {
+		c.count.busySince = now
+	}
+	if c.rtoAt == 0 {
+		c.armRTO(now)
+	}
+	if drained {
+		c.pokes = 0
+		c.pokeAt = now + c.rtt.srtt + ackDelayAllowance
+		return never
+	}
+	if n < budget {
+		return never // the window is closed
+	}
+	return max(now, c.pacer.next-pacerSlack)
+}
+
+// gather fills c.batch with at most limit packets and c.burst with what they
+// are. It reports whether nothing that could be sent is left.
+func (c *Conn) gather(now time.Duration, limit int) (drained bool) {
+	c.batch = c.batch[:0]
+	stamp := uint32((now - c.opened).Microseconds())
+	b := &c.snd
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c.burst = SendEvent{}
+	base := seqAt(c.isn, b.base)
+	for len(c.batch) < limit {
+		s, ok := c.lost.first()
+		if !ok {
+			break
+		}
+		c.lost.pop()
+		i := b.base + int64(s.sub(base))
+		p := b.packetLocked(i)
+		putTimestamp(p, stamp)
+		mark := b.markLocked(i)
+		mark.at = now
+		mark.count++
+		c.batch = append(c.batch, p)
+		c.burst.Retransmitted++
+		c.count.byteRetrans += int64(len(p) - headerSize)
+	}
+	window := int64(min(c.peerWindow, c.cc.Window()))
+	for len(c.batch) < limit && b.next-b.base < window {
+		i, ok := b.sealLocked()
+		if !ok {
+			break
+		}
+		p := b.packetLocked(i)
+		c.msg = c.msg.next()
+		putDataHeader(p, seqAt(c.isn, i), c.msg, stamp, c.peerID)
+		*b.markLocked(i) = sentMark{at: now, count: 1}
+		c.batch = append(c.batch, p)
+		c.burst.New++
+		c.count.byteSent += int64(len(p) - headerSize)
+	}
+	c.burst.Sent = b.next
+	c.burst.InFlight = int(b.next - b.base)
+	c.count.pktSent += int64(len(c.batch))
+	c.count.pktRetrans += int64(c.burst.Retransmitted)
+	return b.next == b.end && c.lost.empty()
+}
+
+// transmit hands packets to the socket. What the socket refuses is as good as
+// lost on the way, and is repaired like that.
+func (c *Conn) transmit(packets [][]byte) {
+	if err := c.ep.sock.write(packets, c.route); err != nil {
+		c.ep.noteWriteError(err)
+	}
+}
+
+func (c *Conn) sendControl(now time.Duration, typ ctrlType, info uint32, words ...uint32) {
+	c.ctl = appendControl(c.ctl[:0], typ, info, c.peerID, words...)
+	c.batch = append(c.batch[:0], c.ctl)
+	c.transmit(c.batch)
+	c.lastSent = now
+}
+
+// onACK takes a light or full ACK.
+func (c *Conn) onACK(now time.Duration, no ackNo, payload []byte) {
+	a, ok := parseACK(payload)
+	if !ok {
+		c.count.invalid++
+		return
+	}
+	c.snd.mu.Lock()
+	base, sent := c.snd.base, c.snd.next
+	to := base + int64(a.seq.sub(seqAt(c.isn, base)))
+	var latest time.Duration
+	if to > base && to <= sent {
+		if m := c.snd.markLocked(to - 1); m.count == 1 {
+			latest = now - m.at
+		}
+	}
+	c.snd.mu.Unlock()
+	if to > sent {
+		c.count.invalid++
+		return
+	}
+	if !a.light {
+		c.sendControl(now, ctrlACK2, uint32(no))
+	}
+	if to < base {
+		return // overtaken by a later one
+	}
+	acked := int(to - base)
+	if a.light {
+		c.peerWindow = max(0, c.peerWindow-acked)
+	} else if acked > 0 || no.newer(c.peerACK) {
+		c.peerACK = no
+		c.peerWindow = int(min(a.window, maxWindow))
+		c.peerSpeed = smoothRate(c.peerSpeed, float64(a.speed))
+		c.peerCapacity = smoothRate(c.peerCapacity, float64(a.capacity))
+	}
+	if latest > 0 {
+		c.rtt.update(latest)
+	}
+	if acked > 0 {
+		c.snd.ack(to)
+		c.lost.removeBefore(a.seq)
+		c.onProgress(now, to == sent)
+		if !a.light {
+			c.count.recvACK++
+		}
+	}
+	c.cc.OnACK(now, ACKEvent{
+		Acked: acked, Next: to, Sent: sent, InFlight: int(sent - to),
+		RTT: c.rtt.srtt, MinRTT: c.rtt.min, Latest: latest, Full: !a.light,
+		ArrivalSpeed: float64(a.speed), Capacity: float64(a.capacity),
+	})
+	c.repairFirstHole(now)
+}
+
+// onProgress follows an ACK that acknowledged something.
+func (c *Conn) onProgress(now time.Duration, all bool) {
+	c.progressAt = now
+	c.backoff = 0
+	if all {
+		c.rtoAt, c.pokeAt = 0, 0
+		c.count.busy += now - c.count.busySince
+		c.count.busySince = 0
+		return
+	}
+	c.armRTO(now)
+}
+
+// armRTO sets the time at which the next progress is overdue.
+func (c *Conn) armRTO(now time.Duration) {
+	limit := maxRTO
+	if c.peerWindow <= 2 {
+		limit = maxPersist
+	}
+	rto := c.rtt.rto()
+	if !c.rtt.sampled {
+		// The peer may have missed the first packets, see firstDataHold.
+		rto = initialRTO
+	}
+	c.rtoAt = now + min(rto<<min(c.backoff, 6), max(limit, rto))
+}
+
+// initialRTO is the timeout before the first sample. RFC 9002 would take twice
+// 333 ms; the handshake has already shown that the path is alive.
+const initialRTO = 200 * time.Millisecond
+
+// repairFirstHole sends the first unacknowledged packet again if it has been
+// on its way for longer than an acknowledgement may take: it, or the report of
+// its loss, or its retransmission was lost. C++ receivers report a gap once.
+func (c *Conn) repairFirstHole(now time.Duration) {
+	c.snd.mu.Lock()
+	defer c.snd.mu.Unlock()
+	b := &c.snd
+	if b.base == b.next {
+		return
+	}
+	m := b.markLocked(b.base)
+	if m.count > 1 && now-m.at > c.rtt.rto() {
+		c.markLostLocked(b.base, b.base+1)
+	}
+}
+
+// markLostLocked queues packets [from, to) to be sent again and returns how
+// many of them were not queued. c.snd.mu is held.
+func (c *Conn) markLostLocked(from, to int64) int {
+	n := c.lost.add(seqRange{seqAt(c.isn, from), seqAt(c.isn, to)})
+	c.count.pktSndLoss += int64(n)
+	return n
+}
+
+// onRTO acts when progress is overdue: it repeats the first packet that is not
+// acknowledged, and the last, which lets the receiver see and report all that
+// is missing between.
+func (c *Conn) onRTO(now time.Duration) {
+	if !c.lost.empty() || c.pauseTill > now {
+		c.armRTO(now) // they are on their way to the wire
+		return
+	}
+	c.snd.mu.Lock()
+	base, next := c.snd.base, c.snd.next
+	if base < next {
+		c.markLostLocked(base, base+1)
+		c.markLostLocked(next-1, next)
+	}
+	c.snd.mu.Unlock()
+	if base == next {
+		c.rtoAt = 0
+		return
+	}
+	c.backoff++
+	c.cc.OnTimeout(now)
+	c.armRTO(now)
+}
+
+// onPoke asks a receiver that has not acknowledged the end of a burst to look
+// at its timers: the C++ library does so only when something arrives, or after
+// 100 ms.
+func (c *Conn) onPoke(now time.Duration) {
+	c.pokeAt = 0
+	if unacked, _ := c.snd.waiting(); unacked == 0 || c.pokes >= maxPokes {
+		return
+	}
+	c.sendControl(now, ctrlKeepalive, 0)
+	c.pokes++
+	c.pokeAt = now + ackDelayAllowance<<c.pokes
+}
+
+// onNAK takes a loss report.
+func (c *Conn) onNAK(now time.Duration, payload []byte) {
+	b := &c.snd
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	base := seqAt(c.isn, b.base)
+	first, lost, valid := int64(-1), 0, false
+	for r := range lossReport(payload) {
+		from := b.base + int64(r.start.sub(base))
+		to := from + int64(r.len())
+		if to > b.next || to <= from {
+			c.count.invalid++
+			continue
+		}
+		valid = true
+		// Packets sent again within the last round trip are still on their way.
+		for i := max(from, b.base); i < to; i++ {
+			if m := b.markLocked(i); m.count > 1 && now-m.at < c.rtt.srtt {
+				continue
+			} else if m.count == 1 && first < 0 {
+				first = i
+			}
+			lost += c.markLostLocked(i, i+1)
+		}
+	}
+	if !valid {
+		return
+	}
+	c.count.recvNAK++
+	if lost > 0 && first >= 0 {
+		c.cc.OnLoss(now, LossEvent{First: first, Lost: lost, Sent: b.next})
+	}
+}
+
+// pauseForPeer works around the timer of the C++ library: any packet of ours
+// resets it, so while we send without a break, a peer whose last packets were
+// lost never repeats them. If the peer's data stopped with a full packet, which
+// is how a lost tail looks, one pause lets that timer run out.
+func (c *Conn) pauseForPeer(now time.Duration) {
+	if c.paused || c.tailIrregular || c.lastDataAt == 0 || !c.gaps.empty() ||
+		now-c.lastDataAt < peerQuiet || c.count.busySince == 0 || now-c.count.busySince < peerQuiet {
+		return
+	}
+	c.paused = true
+	c.pauseTill = now + peerPause
+}
+
+const (
+	peerQuiet = 500 * time.Millisecond
+	peerPause = 400 * time.Millisecond
+)

@@ -1,0 +1,202 @@
+package udt
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// A Dialer opens connections.
+type Dialer struct {
+	// LocalAddr is the local address, a *net.UDPAddr or *Addr; nil leaves the
+	// choice to the system. A rendezvous needs one.
+	LocalAddr net.Addr
+	// Timeout bounds one attempt to connect; 0 means 10 s. A rendezvous waits
+	// for as long as its context allows, or 30 s without a Timeout.
+	Timeout time.Duration
+	// Config holds the parameters of the connection; nil = all defaults. It is
+	// not used with an Endpoint, which has its own.
+	Config *Config
+	// Endpoint is the UDP socket to use. Without one each connection gets its
+	// own, which is closed with it.
+	Endpoint *Endpoint
+}
+
+const (
+	dialTimeout       = 10 * time.Second
+	rendezvousTimeout = 30 * time.Second
+)
+
+// Dial connects to host:port. The networks are udt, udt4 and udt6; with a z at
+// the end the two sides dial each other.
+func Dial(network, address string) (net.Conn, error) {
+	return (&Dialer{}).Dial(network, address)
+}
+
+// Dial is DialContext without a context.
+func (d *Dialer) Dial(network, address string) (net.Conn, error) {
+	return d.DialContext(context.Background(), network, address)
+}
+
+// DialContext connects to host:port and returns a *Conn. The context bounds
+// the attempt only, not the connection. If the host has several addresses they
+// are tried one after the other within the time allowed.
+func (d *Dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	c, err := d.dial(ctx, network, address)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: network, Addr: textAddr(address), Err: err}
+	}
+	return c, nil
+}
+
+func (d *Dialer) dial(ctx context.Context, network, address string) (*Conn, error) {
+	ipNet, rendezvous, err := splitNetwork(network)
+	if err != nil {
+		return nil, err
+	}
+	timeout := d.Timeout
+	if timeout == 0 {
+		timeout = dialTimeout
+		if rendezvous {
+			timeout = rendezvousTimeout
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	remotes, err := resolve(ctx, ipNet, address)
+	if err != nil {
+		return nil, err
+	}
+	var errs []error
+	for i, remote := range remotes {
+		// What is left of the time is shared by the addresses that are left.
+		actx, cancel := ctx, context.CancelFunc(func() {})
+		if deadline, ok := ctx.Deadline(); ok {
+			actx, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(remotes)-i))
+		}
+		c, err := d.dialAddr(actx, remote, rendezvous)
+		cancel()
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	return nil, errors.Join(errs...)
+}
+
+func (d *Dialer) dialAddr(ctx context.Context, remote netip.AddrPort, rendezvous bool) (*Conn, error) {
+	e := d.Endpoint
+	if e == nil {
+		local := ":0"
+		if d.LocalAddr != nil {
+			local = d.LocalAddr.String()
+		} else if rendezvous {
+			return nil, errors.New("a rendezvous needs a local address that the peer knows")
+		}
+		network := "udt4"
+		if remote.Addr().Is6() {
+			network = "udt6"
+		}
+		var err error
+		if e, err = listenEndpoint(ctx, network, local, d.Config); err != nil {
+			return nil, err
+		}
+		e.private = true
+	}
+	c, err := e.connect(ctx, remote, rendezvous)
+	if err != nil && d.Endpoint == nil {
+		e.mu.Lock()
+		e.retireLocked()
+		e.mu.Unlock()
+	}
+	return c, err
+}
+
+// DialContext connects to host:port over the endpoint's socket.
+func (e *Endpoint) DialContext(ctx context.Context, network, address string) (*Conn, error) {
+	c, err := (&Dialer{Endpoint: e}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return c.(*Conn), nil
+}
+
+// Rendezvous connects to a peer that calls Rendezvous with our address. It
+// waits for the peer until the context is done.
+func (e *Endpoint) Rendezvous(ctx context.Context, remote netip.AddrPort) (*Conn, error) {
+	c, err := e.connect(ctx, unmap(remote), true)
+	if err != nil {
+		return nil, &net.OpError{Op: "dial", Net: networkName + "z", Addr: &Addr{remote}, Err: err}
+	}
+	return c, nil
+}
+
+// connect starts a connection and waits for its handshake.
+func (e *Endpoint) connect(ctx context.Context, remote netip.AddrPort, rendezvous bool) (*Conn, error) {
+	e.mu.Lock()
+	if rendezvous && e.meetings[remote] != nil {
+		e.mu.Unlock()
+		return nil, fmt.Errorf("a rendezvous with %v is under way already", remote)
+	}
+	c, err := e.addLocked(remote, randomISN(), func(c *Conn, now time.Duration) {
+		c.route = e.sock.route(remote, netip.Addr{})
+		c.dial(now, rendezvous)
+	})
+	if err == nil && rendezvous {
+		e.meetings[remote] = c
+	}
+	e.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-c.established:
+		return c, nil
+	case <-c.done:
+		return nil, c.endErr
+	case <-ctx.Done():
+	}
+	requests := 0
+	waited := time.Duration(0)
+	c.onLoop(func(now time.Duration) { requests, waited = c.hs.requests, now-c.opened })
+	c.abort(ctx.Err())
+	select {
+	case <-c.established: // in the last moment, and aborted with a Shutdown
+	default:
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return nil, &NoAnswerError{Addr: remote, Requests: requests, Waited: waited}
+	}
+	return nil, ctx.Err()
+}
+
+// A NoAnswerError says that nobody answered at an address. UDP cannot tell a
+// closed port from one behind a firewall.
+type NoAnswerError struct {
+	Addr     netip.AddrPort
+	Requests int // handshake requests sent
+	Waited   time.Duration
+}
+
+func (e *NoAnswerError) Error() string {
+	return fmt.Sprintf("no answer from %v (UDP) to %d handshake requests in %v",
+		e.Addr, e.Requests, e.Waited.Round(100*time.Millisecond))
+}
+
+// Timeout makes the error a timeout in the sense of net.Error.
+func (e *NoAnswerError) Timeout() bool { return true }
+
+// Temporary is part of net.Error.
+func (e *NoAnswerError) Temporary() bool { return true }
+
+// textAddr is an address that has not been resolved.
+type textAddr string
+
+func (textAddr) Network() string  { return networkName }
+func (a textAddr) String() string { return string(a) }

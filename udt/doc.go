@@ -1,0 +1,28 @@
+// Package udt implements UDT 4, a reliable byte stream over UDP, in pure Go.
+// It is wire-compatible with the C++ library 4.11 in both roles and in
+// rendezvous, and fits where net does: a Listener is a net.Listener, a Conn a
+// net.Conn.
+//
+//	l, err := udt.Listen("udt", ":9000")
+//	c, err := udt.Dial("udt", "example.net:9000")
+//
+// Connections may share one UDP socket, an Endpoint, on either side.
+//
+// # Differences to the C++ library
+//
+// Data is readable as soon as it is in order, not when it is acknowledged.
+// Losses are reported until they are repaired, and the timer that repeats lost
+// packets follows acknowledgement progress, so that traffic in the other
+// direction cannot hold it up. ACKs come every 2 ms instead of every 10 ms
+// while data flows. A listener remembers nothing of a client before its cookie
+// has come back. The end of a connection is announced three times, and again
+// to a peer that goes on sending. Accept is first in, first out.
+//
+// # Limitations
+//
+// There is no encryption and no integrity check beyond the UDP checksum: run
+// TLS on top where that matters. Streams only; no messages. There is no half
+// close. A peer's address may not change during a connection. A C++ sender
+// whose last packets were lost repeats them only when we are silent for 300 ms;
+// towards such a peer we pause once for 400 ms.
+package udt

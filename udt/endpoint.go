@@ -1,0 +1,315 @@
+package udt
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// An Endpoint is one UDP socket and the connections that share it. It may
+// listen, dial and meet peers in rendezvous, all at the same time.
+//
+// Who owns what: the read goroutine reads the socket and hands runs of
+// datagrams to the inboxes of the connections; each connection's loop writes
+// to the socket by itself. The tables are guarded by mu. Close waits for the
+// read goroutine and for every loop.
+type Endpoint struct {
+	sock    *socket
+	cfg     Config
+	epoch   time.Time
+	cookies *cookieJar
+	// private endpoints belong to a single Listen or Dial call and close by
+	// themselves once nothing uses them.
+	private bool
+
+	loops sync.WaitGroup // read goroutine and connection loops
+	count atomic.Int64   // open connections
+
+	mu        sync.Mutex
+	conns     map[socketID]*Conn       // guarded by mu
+	accepted  map[peerKey]*Conn        // guarded by mu; to recognise repeated requests
+	meetings  map[netip.AddrPort]*Conn // guarded by mu; rendezvous without a peer id yet
+	graves    graveyard                // guarded by mu
+	listener  *Listener                // guarded by mu
+	closed    bool                     // guarded by mu
+	readErr   error                    // guarded by mu; why the read goroutine ended
+	readEnded chan struct{}
+	writeErrs atomic.Int64
+}
+
+// peerKey names a client's connection attempt.
+type peerKey struct {
+	addr netip.AddrPort
+	id   socketID
+	isn  seqNo
+}
+
+// NewEndpoint makes an endpoint of a UDP socket, which it takes over: Close
+// closes it. Any net.PacketConn whose addresses are *net.UDPAddr will do; a
+// *net.UDPConn gets the socket buffers that cfg asks for.
+func NewEndpoint(pc net.PacketConn, cfg *Config) (*Endpoint, error) {
+	e := &Endpoint{
+		cfg:       cfg.get(),
+		epoch:     time.Now(),
+		cookies:   newCookieJar(),
+		conns:     make(map[socketID]*Conn),
+		accepted:  make(map[peerKey]*Conn),
+		meetings:  make(map[netip.AddrPort]*Conn),
+		readEnded: make(chan struct{}),
+	}
+	var err error
+	if e.sock, err = newSocket(pc, &e.cfg); err != nil {
+		return nil, errors.Join(err, pc.Close())
+	}
+	e.loops.Go(e.readLoop)
+	return e, nil
+}
+
+// ListenEndpoint opens a UDP socket at a local address, for example ":9000",
+// and makes an endpoint of it. The networks are udt, udt4 and udt6.
+func ListenEndpoint(network, address string, cfg *Config) (*Endpoint, error) {
+	return listenEndpoint(context.Background(), network, address, cfg)
+}
+
+func listenEndpoint(ctx context.Context, network, address string, cfg *Config) (*Endpoint, error) {
+	ipNet, _, err := splitNetwork(network)
+	if err != nil {
+		return nil, &net.OpError{Op: "listen", Net: network, Err: err}
+	}
+	var lc net.ListenConfig
+	pc, err := lc.ListenPacket(ctx, "udp"+ipNet[len("ip"):], address)
+	if err != nil {
+		return nil, err
+	}
+	return NewEndpoint(pc, cfg)
+}
+
+// Addr returns the address of the UDP socket, an *Addr.
+func (e *Endpoint) Addr() net.Addr { return &Addr{e.sock.local} }
+
+// localFor returns the local address of a connection.
+func (e *Endpoint) localFor(r route) netip.AddrPort {
+	if r.local.IsValid() {
+		return netip.AddrPortFrom(r.local, e.sock.local.Port())
+	}
+	return e.sock.local
+}
+
+// now is the monotonic time since the endpoint was opened, never 0.
+func (e *Endpoint) now() time.Duration { return time.Since(e.epoch) + 1 }
+
+// shareOfMemory is the number of packets of the given payload that one
+// connection may buffer per direction.
+func (e *Endpoint) shareOfMemory(payload int) int {
+	share := int64(e.cfg.memoryLimit()) / max(1, e.count.Load())
+	return int(max(share, minShare)) / payload
+}
+
+// minShare in bytes keeps a connection usable however many there are.
+const minShare = 256 << 10
+
+// readLoop reads the socket until it is closed.
+func (e *Endpoint) readLoop() {
+	defer close(e.readEnded)
+	s := newSlab()
+	defer func() { s.release() }()
+	used, failures := 0, 0
+	for {
+		if slabSize-used < maxDatagram {
+			s.release()
+			s, used = newSlab(), 0
+		}
+		n, from, local, err := e.sock.read(s.buf[used : used+maxDatagram])
+		if err != nil {
+			// ICMP answers to what we sent may surface here; they end nothing.
+			if failures++; errors.Is(err, net.ErrClosed) || failures > maxReadFailures {
+				e.fail(err)
+				return
+			}
+			continue
+		}
+		failures = 0
+		r := inbound{slab: s, data: s.buf[used : used+n : used+n], segment: n, from: from, at: e.now()}
+		used += (n + 63) &^ 63
+		e.dispatch(r, local)
+	}
+}
+
+// maxReadFailures in a row mean that the socket is of no use any more.
+const maxReadFailures = 1000
+
+// fail ends all connections after the socket has failed.
+func (e *Endpoint) fail(cause error) {
+	e.mu.Lock()
+	e.readErr = cause
+	closed := e.closed
+	conns := e.connsLocked()
+	e.mu.Unlock()
+	if closed {
+		return
+	}
+	e.cfg.logger().Error("endpoint failed", "addr", e.sock.local, "err", cause)
+	for _, c := range conns {
+		c.abort(cause)
+	}
+}
+
+func (e *Endpoint) connsLocked() []*Conn { return slices.Collect(maps.Values(e.conns)) }
+
+// dispatch hands a run of datagrams to whom it is for.
+func (e *Endpoint) dispatch(r inbound, local netip.Addr) {
+	if len(r.data) < headerSize {
+		return
+	}
+	dst := socketID(binary.BigEndian.Uint32(r.data[12:]))
+	if dst == 0 {
+		e.onConnectionRequest(r, local)
+		return
+	}
+	e.mu.Lock()
+	c := e.conns[dst]
+	if c == nil {
+		e.mu.Unlock()
+		e.onStray(r, dst)
+		return
+	}
+	e.mu.Unlock()
+	if c.remote == r.from {
+		e.deliver(c, r)
+	}
+}
+
+// deliver puts r into the inbox of c.
+func (e *Endpoint) deliver(c *Conn, r inbound) {
+	r.slab.refs.Add(1)
+	if !c.in.put(r) {
+		r.slab.release()
+		return
+	}
+	c.wakeLoop()
+}
+
+// onStray answers packets for a connection that has been closed here, so that
+// a peer that has missed every Shutdown does not wait for its timeout.
+func (e *Endpoint) onStray(r inbound, dst socketID) {
+	h, ok := parseHeader(r.data)
+	if !ok || h.control && (h.typ == ctrlShutdown || h.typ == ctrlHandshake) {
+		return
+	}
+	e.mu.Lock()
+	peer, ok := e.graves.visit(dst, r.from, r.at)
+	e.mu.Unlock()
+	if ok {
+		p := appendControl(nil, ctrlShutdown, 0, peer)
+		e.writeOne(p, e.sock.route(r.from, netip.Addr{}))
+	}
+}
+
+func (e *Endpoint) writeOne(p []byte, r route) {
+	if err := e.sock.write([][]byte{p}, r); err != nil {
+		e.noteWriteError(err)
+	}
+}
+
+// noteWriteError counts datagrams that the socket refused and logs the first.
+func (e *Endpoint) noteWriteError(err error) {
+	if e.writeErrs.Add(1) == 1 && !errors.Is(err, net.ErrClosed) {
+		e.cfg.logger().Warn("the UDP socket refused a packet", "addr", e.sock.local, "err", err)
+	}
+}
+
+// add enters a new connection under a free id and starts its loop. setup runs
+// before the loop; e.mu is held.
+func (e *Endpoint) addLocked(remote netip.AddrPort, isn seqNo, setup func(c *Conn, now time.Duration)) (*Conn, error) {
+	if e.closed {
+		return nil, net.ErrClosed
+	}
+	if e.readErr != nil {
+		return nil, e.readErr
+	}
+	id := randomID()
+	for e.conns[id] != nil || e.graves.holds(id) {
+		id = randomID()
+	}
+	now := e.now()
+	c := newConn(e, id, remote, isn, now)
+	setup(c, now)
+	e.conns[id] = c
+	e.count.Add(1)
+	e.loops.Go(c.loop)
+	return c, nil
+}
+
+// forget removes a connection whose loop is over.
+func (e *Endpoint) forget(c *Conn) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.conns, c.id)
+	if key := (peerKey{c.remote, c.peerID, c.isn}); e.accepted[key] == c {
+		delete(e.accepted, key)
+	}
+	if e.meetings[c.remote] == c {
+		delete(e.meetings, c.remote)
+	}
+	if c.peerID != 0 && c.endErr != ErrPeerClosed {
+		e.graves.bury(c.id, c.peerID, c.remote, e.now())
+	}
+	e.count.Add(-1)
+	e.retireLocked()
+}
+
+// retireLocked closes the socket of a private endpoint that nobody uses.
+func (e *Endpoint) retireLocked() {
+	if e.private && !e.closed && len(e.conns) == 0 && e.listener == nil {
+		e.closed = true
+		if err := e.sock.conn.Close(); err != nil {
+			e.cfg.logger().Warn("close the UDP socket", "addr", e.sock.local, "err", err)
+		}
+	}
+}
+
+// Close closes the listener and all connections at once, without waiting for
+// data that is not acknowledged, and then the socket.
+func (e *Endpoint) Close() error {
+	e.mu.Lock()
+	if e.closed {
+		e.mu.Unlock()
+		return fmt.Errorf("close endpoint %v: %w", e.sock.local, net.ErrClosed)
+	}
+	e.closed = true
+	l := e.listener
+	conns := e.connsLocked()
+	e.mu.Unlock()
+
+	if l != nil {
+		l.stop()
+	}
+	for _, c := range conns {
+		c.abort(net.ErrClosed)
+	}
+	err := e.sock.conn.Close()
+	e.loops.Wait()
+	return err
+}
+
+// randomID returns an unpredictable socket id: ids are all that keeps a blind
+// attacker from injecting packets.
+func randomID() socketID { return socketID(randomUint32()%maxSocketID) + 1 }
+
+// randomISN avoids the ends of the range, which nothing needs to start at.
+func randomISN() seqNo { return seqNo(randomUint32()%(seqMask-1)) + 1 }
+
+func randomUint32() uint32 {
+	var b [4]byte
+	rand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint32(b[:])
+}

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package udt
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+)
+
+const packetInfoSpace = 0
+
+func enablePacketInfo(*net.UDPConn) error           { return errors.ErrUnsupported }
+func forceBuffers(udp *net.UDPConn, recv, send int) {}
+func parsePacketInfo([]byte) netip.Addr             { return netip.Addr{} }
+func packetInfo(netip.Addr, bool) []byte            { return nil }

@@ -1,0 +1,89 @@
+package udt
+
+import "time"
+
+// Stats is a snapshot of a connection's counters and estimates. The fields are
+// those of the C++ library's performance monitor, with its names in comments
+// where they differ. Totals count from the start of the connection; packets
+// are data packets, control packets are never counted.
+type Stats struct {
+	Elapsed time.Duration // since the connection was opened (msTimeStamp)
+
+	PktSent    int64 // data packets sent, retransmissions included
+	PktRecv    int64 // data packets received, duplicates included
+	PktSndLoss int64 // packets found lost by a report or a timeout
+	PktRcvLoss int64 // packets missing when a gap was seen
+	PktRetrans int64 // data packets sent again
+	PktSentACK int64 // full ACKs sent
+	PktRecvACK int64 // full ACKs received that acknowledged something
+	PktSentNAK int64 // loss reports sent
+	PktRecvNAK int64 // valid loss reports received
+	PktDropped int64 // packets that came while the receive queue or buffer was full
+	PktInvalid int64 // packets that were malformed or out of range, and ignored
+
+	ByteSent    int64 // payload of new data packets, bytes
+	ByteRecv    int64 // payload received in order or stored, bytes
+	ByteRetrans int64 // payload sent again, bytes
+
+	SndDuration time.Duration // time with data outstanding (usSndDuration)
+
+	SendPeriod       time.Duration // between packets (usPktSndPeriod)
+	FlowWindow       int           // the peer's free buffer, packets
+	CongestionWindow int           // packets
+	FlightSize       int           // unacknowledged, packets
+	RTT              time.Duration // smoothed (msRTT)
+	RTTVar           time.Duration // mean deviation
+	MinRTT           time.Duration // smallest sample, 0 before the first
+	Bandwidth        float64       // the receiver's estimate of the link, Mbit/s of payload
+	DeliveryRate     float64       // the receiver's arrival speed, Mbit/s of payload
+
+	AvailSndBuf int // free send buffer, bytes
+	AvailRcvBuf int // free receive buffer, bytes
+
+	Payload int // largest payload of a packet, bytes
+}
+
+// counters are the totals in Stats that the loop counts.
+type counters struct {
+	pktSent, pktRecv, pktSndLoss, pktRcvLoss, pktRetrans int64
+	sentACK, recvACK, sentNAK, recvNAK                   int64
+	dropped, invalid                                     int64
+	byteSent, byteRecv, byteRetrans                      int64
+	busy                                                 time.Duration // with data outstanding, up to busySince
+	busySince                                            time.Duration // 0: nothing is outstanding
+}
+
+// snapshot runs on the loop.
+func (c *Conn) snapshot(now time.Duration) Stats {
+	n := &c.count
+	unacked, unsent := c.snd.waiting()
+	mbps := func(packets float64) float64 { return packets * float64(c.payload) * 8 / 1e6 }
+	busy := n.busy
+	if n.busySince != 0 {
+		busy += now - n.busySince
+	}
+	c.rcv.mu.Lock()
+	held := int(c.rcv.next - c.rcv.read)
+	c.rcv.mu.Unlock()
+	return Stats{
+		Elapsed: now - c.opened,
+		PktSent: n.pktSent, PktRecv: n.pktRecv, PktSndLoss: n.pktSndLoss, PktRcvLoss: n.pktRcvLoss,
+		PktRetrans: n.pktRetrans, PktSentACK: n.sentACK, PktRecvACK: n.recvACK,
+		PktSentNAK: n.sentNAK, PktRecvNAK: n.recvNAK,
+		PktDropped: n.dropped + c.in.dropped.Load(), PktInvalid: n.invalid,
+		ByteSent: n.byteSent, ByteRecv: n.byteRecv, ByteRetrans: n.byteRetrans,
+		SndDuration:      busy,
+		SendPeriod:       c.cc.SendPeriod(),
+		FlowWindow:       c.peerWindow,
+		CongestionWindow: c.cc.Window(),
+		FlightSize:       int(unacked - unsent),
+		RTT:              c.rtt.srtt,
+		RTTVar:           c.rtt.rttvar,
+		MinRTT:           c.rtt.min,
+		Bandwidth:        mbps(c.peerCapacity),
+		DeliveryRate:     mbps(c.peerSpeed),
+		AvailSndBuf:      max(0, c.sendCapacity()-int(unacked)) * c.payload,
+		AvailRcvBuf:      max(0, c.recvCapacity()-held) * c.payload,
+		Payload:          c.payload,
+	}
+}

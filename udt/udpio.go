@@ -1,0 +1,142 @@
+package udt
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// A packetConn carries datagrams. *net.UDPConn is one; tests have others.
+type packetConn interface {
+	ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error)
+	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
+	LocalAddr() net.Addr
+	Close() error
+}
+
+// route is where the packets of a connection go, and which local address they
+// come from: a peer drops what does not come from the address that it dialled.
+type route struct {
+	remote netip.AddrPort
+	local  netip.Addr // invalid unless the socket is bound to a wildcard address
+	oob    []byte     // the control message that says so to the kernel
+}
+
+// socket is the UDP socket of an endpoint. One goroutine reads, any may write.
+type socket struct {
+	conn  packetConn
+	local netip.AddrPort
+	// udp is conn when the kernel reports for each datagram which local address
+	// it came to: on a socket bound to a wildcard address, where that is supported.
+	udp *net.UDPConn
+	oob []byte // scratch of the read goroutine
+}
+
+func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
+	conn, ok := pc.(packetConn)
+	if !ok {
+		conn = &addrPortConn{pc}
+	}
+	local, err := addrPortOf(pc.LocalAddr())
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{conn: conn, local: local}
+	udp, ok := pc.(*net.UDPConn)
+	if !ok {
+		return s, nil
+	}
+	if err := setBuffers(udp, cfg); err != nil {
+		return nil, fmt.Errorf("size the buffers of the UDP socket: %w", err)
+	}
+	if local.Addr().IsUnspecified() {
+		if err := enablePacketInfo(udp); err == nil {
+			s.udp = udp
+			s.oob = make([]byte, packetInfoSpace)
+		} else if !errors.Is(err, errors.ErrUnsupported) {
+			cfg.logger().Warn("answers may leave from another local address than was dialled", "err", err)
+		}
+	}
+	return s, nil
+}
+
+// setBuffers asks for the configured socket buffers. That the kernel grants
+// less is not an error.
+func setBuffers(udp *net.UDPConn, cfg *Config) error {
+	if err := udp.SetReadBuffer(cfg.udpRecvBuffer()); err != nil {
+		return err
+	}
+	if err := udp.SetWriteBuffer(cfg.udpSendBuffer()); err != nil {
+		return err
+	}
+	forceBuffers(udp, cfg.udpRecvBuffer(), cfg.udpSendBuffer())
+	return nil
+}
+
+// read reads one datagram. local is the address that it came to, if known.
+func (s *socket) read(b []byte) (n int, from netip.AddrPort, local netip.Addr, err error) {
+	if s.udp == nil {
+		n, from, err = s.conn.ReadFromUDPAddrPort(b)
+		return n, unmap(from), netip.Addr{}, err
+	}
+	n, oobn, _, from, err := s.udp.ReadMsgUDPAddrPort(b, s.oob)
+	return n, unmap(from), parsePacketInfo(s.oob[:oobn]), err
+}
+
+// write sends packets to r. It returns the first error, having tried all.
+func (s *socket) write(packets [][]byte, r route) error {
+	var first error
+	for _, p := range packets {
+		var err error
+		if s.udp != nil {
+			_, _, err = s.udp.WriteMsgUDPAddrPort(p, r.oob, r.remote)
+		} else {
+			_, err = s.conn.WriteToUDPAddrPort(p, r.remote)
+		}
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// route returns the way to remote from the given local address.
+func (s *socket) route(remote netip.AddrPort, local netip.Addr) route {
+	r := route{remote: remote}
+	if s.udp != nil && local.IsValid() {
+		r.local = local.Unmap()
+		r.oob = packetInfo(local, s.local.Addr().Is6())
+	}
+	return r
+}
+
+func unmap(ap netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+func addrPortOf(a net.Addr) (netip.AddrPort, error) {
+	switch a := a.(type) {
+	case *net.UDPAddr:
+		return unmap(a.AddrPort()), nil
+	case *Addr:
+		return unmap(a.ap), nil
+	}
+	return netip.AddrPort{}, fmt.Errorf("%T is not the address of a UDP socket", a)
+}
+
+// addrPortConn makes a packetConn of any net.PacketConn with UDP addresses.
+type addrPortConn struct{ net.PacketConn }
+
+func (c *addrPortConn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	n, from, err := c.ReadFrom(b)
+	if err != nil {
+		return n, netip.AddrPort{}, err
+	}
+	ap, err := addrPortOf(from)
+	return n, ap, err
+}
+
+func (c *addrPortConn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error) {
+	return c.WriteTo(b, net.UDPAddrFromAddrPort(addr))
+}
