@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/chunkget/chunkget/udt"
 )
 
 // Reasons for retiring a connection.
@@ -26,10 +28,17 @@ type DialError struct {
 
 func (e *DialError) Error() string {
 	elapsed := e.Elapsed.Round(100 * time.Millisecond)
-	if e.Timeout() {
+	cause := e.Err
+	if op, ok := cause.(*net.OpError); ok && op.Op == "dial" {
+		cause = op.Err // what it was dialling is said here already
+	}
+	if errors.Is(cause, context.DeadlineExceeded) {
 		return fmt.Sprintf("dial %s %s: no answer within %v", e.Network, e.Address, elapsed)
 	}
-	return fmt.Sprintf("dial %s %s: failed after %v: %v", e.Network, e.Address, elapsed, e.Err)
+	if _, ok := errors.AsType[*udt.NoAnswerError](cause); ok {
+		return fmt.Sprintf("dial %s %s: %v", e.Network, e.Address, cause) // which tells the time itself
+	}
+	return fmt.Sprintf("dial %s %s: %v (after %v)", e.Network, e.Address, cause, elapsed)
 }
 
 // Unwrap returns the error of the dial function.
@@ -37,6 +46,9 @@ func (e *DialError) Unwrap() error { return e.Err }
 
 // Timeout reports whether the peer did not answer in time.
 func (e *DialError) Timeout() bool {
+	if _, ok := errors.AsType[*udt.NoAnswerError](e.Err); ok {
+		return true
+	}
 	ne, ok := errors.AsType[net.Error](e.Err)
 	return ok && ne.Timeout()
 }

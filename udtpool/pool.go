@@ -21,6 +21,8 @@ import (
 //   - A conn is in exactly one state: idle (on host.idle), busy (owned by one
 //     RoundTrip call, then by the response body that call returned), or retired
 //     (in no list). Whoever retires it closes it.
+//   - The endpoint, if the pool has one, is opened by the first dial and closed by
+//     Close after the last one.
 //   - Every dial runs in a goroutine counted in Pool.wg, and so does every idle
 //     timer. RoundTrip calls are counted too. Close waits for all of them.
 
@@ -57,7 +59,8 @@ type Config struct {
 	Connections int
 
 	// Dial opens one connection. The network is "udt", the address host:port.
-	// It must return when its context ends.
+	// It must return when its context ends. Default: UDT, with one UDP socket
+	// for all connections of the pool.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	// DialTimeout limits each call of Dial. Default 10 s.
@@ -80,6 +83,7 @@ type Pool struct {
 	ctx       context.Context // ends when Close is called
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup // dials, idle timers, RoundTrip calls
+	endpoint  *endpoint      // nil with a Config.Dial
 
 	mu     sync.Mutex // guards the fields below
 	closed bool
@@ -113,6 +117,10 @@ func New(cfg Config) *Pool {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	p := &Pool{cfg: cfg, hosts: make(map[hostKey]*host)}
+	if cfg.Dial == nil {
+		p.endpoint = newEndpoint(cfg)
+		p.cfg.Dial = p.endpoint.dial
+	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
@@ -264,6 +272,9 @@ func (p *Pool) Close() error {
 	}
 	closing.Wait()
 	p.wg.Wait()
+	if p.endpoint != nil {
+		return p.endpoint.close()
+	}
 	return nil
 }
 

@@ -36,7 +36,8 @@ type ConnStats struct {
 	Requests int // requests given to it so far
 	Idle     bool
 
-	// Conn is what Config.Dial returned. Closing it retires the connection.
+	// Conn is what Config.Dial returned, a *udt.Conn by default, whose Stats
+	// tell more. Closing it retires the connection.
 	Conn net.Conn
 }
 
