@@ -57,16 +57,18 @@ type Conn struct {
 	endErr                      error         // why the loop ended; set before done is closed
 	final                       Stats         // set before done is closed
 
-	state     connState
-	hs        handshakeState
-	peerID    socketID
-	peerISN   seqNo // sequence number of the peer's packet 0
-	lastHeard time.Duration
-	lastSent  time.Duration
-	rtt       rttEstimator
-	count     counters
-	spare     []inbound // swapped with the inbox
-	ctl       []byte    // scratch for control packets
+	state   connState
+	hs      handshakeState
+	peerID  socketID
+	peerISN seqNo // sequence number of the peer's packet 0
+	// peerChecks: every packet of the peer carries a check value.
+	peerChecks bool
+	lastHeard  time.Duration
+	lastSent   time.Duration
+	rtt        rttEstimator
+	count      counters
+	spare      []inbound // swapped with the inbox
+	ctl        []byte    // scratch for control packets
 
 	sendState
 	recvState

@@ -1,14 +1,12 @@
 package udt
 
-import (
-	"net/netip"
-	"time"
-)
+import "time"
 
 // onControl dispatches a control packet of an open or opening connection.
-func (c *Conn) onControl(now time.Duration, h header, payload []byte, from netip.AddrPort) {
+func (c *Conn) onControl(now time.Duration, h header, p []byte) {
+	payload := p[headerSize:]
 	if h.typ == ctrlHandshake {
-		c.onHandshake(now, payload, from)
+		c.onHandshake(now, payload)
 		return
 	}
 	if c.state == stateConnecting {
@@ -18,6 +16,10 @@ func (c *Conn) onControl(now time.Duration, h header, payload []byte, from netip
 		return
 	}
 	if c.state == stateDead {
+		return
+	}
+	if shortControl(h.typ) && len(payload) > padSize {
+		c.count.invalid++ // a data packet with a flipped bit
 		return
 	}
 	switch h.typ {
@@ -38,4 +40,15 @@ func (c *Conn) onControl(now time.Duration, h header, payload []byte, from netip
 		// leave a hole in the data.
 		c.count.invalid++
 	}
+}
+
+// padSize is the largest payload of packets that need none.
+const padSize = 4
+
+func shortControl(t ctrlType) bool {
+	switch t {
+	case ctrlKeepalive, ctrlCongested, ctrlShutdown, ctrlACK2, ctrlPeerError:
+		return true
+	}
+	return false
 }

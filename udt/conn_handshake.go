@@ -2,7 +2,6 @@ package udt
 
 import (
 	"math/rand/v2"
-	"net/netip"
 	"time"
 )
 
@@ -69,7 +68,7 @@ func (c *Conn) sendHandshake(now time.Duration, h handshake, dst socketID) {
 }
 
 // onHandshake takes any handshake packet for this connection.
-func (c *Conn) onHandshake(now time.Duration, payload []byte, from netip.AddrPort) {
+func (c *Conn) onHandshake(now time.Duration, payload []byte) {
 	h, ok := parseHandshake(payload)
 	switch {
 	case !ok:

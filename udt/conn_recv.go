@@ -72,7 +72,7 @@ func (c *Conn) onRun(now time.Duration, r inbound) {
 		p := b[:n:n]
 		b = b[n:]
 		h, ok := parseHeader(p)
-		if !ok || h.dst != c.id && h.dst != 0 {
+		if !ok || !c.acceptable(h, p) {
 			c.count.invalid++
 			continue
 		}
@@ -81,7 +81,7 @@ func (c *Conn) onRun(now time.Duration, r inbound) {
 				c.rcv.mu.Unlock()
 				locked = false
 			}
-			c.onControl(now, h, p[headerSize:], r.from)
+			c.onControl(now, h, p)
 			continue
 		}
 		if c.state == stateConnecting {
@@ -96,6 +96,24 @@ func (c *Conn) onRun(now time.Duration, r inbound) {
 		}
 		c.onDataLocked(now, r.at, h.seq, p[headerSize:])
 	}
+}
+
+// acceptable applies what is known of the peer's check values. Handshakes are
+// exempt: a C++ listener echoes ours, changed.
+func (c *Conn) acceptable(h header, p []byte) bool {
+	if h.control && h.typ == ctrlHandshake {
+		c.peerChecks = c.peerChecks || checked(p)
+		return true
+	}
+	switch {
+	case h.dst != c.id:
+		return false
+	case c.peerChecks:
+		return checked(p)
+	case h.control:
+		c.peerChecks = checked(p)
+	}
+	return true
 }
 
 // onDataLocked takes a data packet; c.rcv.mu is held.

@@ -92,7 +92,6 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 // are. It reports whether nothing that could be sent is left.
 func (c *Conn) gather(now time.Duration, limit int) (drained bool) {
 	c.batch = c.batch[:0]
-	stamp := uint32((now - c.opened).Microseconds())
 	b := &c.snd
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -106,7 +105,6 @@ func (c *Conn) gather(now time.Duration, limit int) (drained bool) {
 		c.lost.pop()
 		i := b.base + int64(s.sub(base))
 		p := b.packetLocked(i)
-		putTimestamp(p, stamp)
 		mark := b.markLocked(i)
 		mark.at = now
 		mark.count++
@@ -122,7 +120,7 @@ func (c *Conn) gather(now time.Duration, limit int) (drained bool) {
 		}
 		p := b.packetLocked(i)
 		c.msg = c.msg.next()
-		putDataHeader(p, seqAt(c.isn, i), c.msg, stamp, c.peerID)
+		putDataHeader(p, seqAt(c.isn, i), c.msg, c.peerID)
 		*b.markLocked(i) = sentMark{at: now, count: 1}
 		c.batch = append(c.batch, p)
 		c.burst.New++

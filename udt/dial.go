@@ -137,14 +137,19 @@ func (e *Endpoint) Rendezvous(ctx context.Context, remote netip.AddrPort) (*Conn
 	return c, nil
 }
 
-// connect starts a connection and waits for its handshake.
 func (e *Endpoint) connect(ctx context.Context, remote netip.AddrPort, rendezvous bool) (*Conn, error) {
+	return e.connectFrom(ctx, remote, rendezvous, randomISN())
+}
+
+// connectFrom starts a connection whose first packet has number isn, and waits
+// for its handshake.
+func (e *Endpoint) connectFrom(ctx context.Context, remote netip.AddrPort, rendezvous bool, isn seqNo) (*Conn, error) {
 	e.mu.Lock()
 	if rendezvous && e.meetings[remote] != nil {
 		e.mu.Unlock()
 		return nil, fmt.Errorf("a rendezvous with %v is under way already", remote)
 	}
-	c, err := e.addLocked(remote, randomISN(), func(c *Conn, now time.Duration) {
+	c, err := e.addLocked(remote, isn, func(c *Conn, now time.Duration) {
 		c.route = e.sock.route(remote, netip.Addr{})
 		c.dial(now, rendezvous)
 	})

@@ -173,7 +173,11 @@ func (e *Endpoint) onConnectionRequest(r inbound, local netip.Addr) {
 		reject()
 		return
 	}
-	c, err := e.addLocked(r.from, req.isn, func(c *Conn, now time.Duration) { c.acceptFrom(now, req, way) })
+	checks := checked(r.data)
+	c, err := e.addLocked(r.from, req.isn, func(c *Conn, now time.Duration) {
+		c.peerChecks = checks
+		c.acceptFrom(now, req, way)
+	})
 	if err != nil {
 		return
 	}

@@ -9,7 +9,7 @@ import "encoding/binary"
 //	        control: 1 | type (15) | extended type (16)
 //	word 1  data:    boundary (2) | in order (1) | message number (29)
 //	        control: additional information, by type
-//	word 2  timestamp, µs since the sender opened the connection
+//	word 2  timestamp; here the check value of check.go
 //	word 3  destination socket id
 
 const (
@@ -45,12 +45,11 @@ const (
 
 // header is the decoded form of the four words.
 type header struct {
-	control   bool
-	typ       ctrlType // control only
-	seq       seqNo    // data only
-	info      uint32   // word 1
-	timestamp uint32   // µs
-	dst       socketID
+	control bool
+	typ     ctrlType // control only
+	seq     seqNo    // data only
+	info    uint32   // word 1
+	dst     socketID
 }
 
 // parseHeader decodes the header of a datagram; ok is false if b is too short
@@ -67,36 +66,34 @@ func parseHeader(b []byte) (h header, ok bool) {
 		h.seq = seqNo(w)
 	}
 	h.info = binary.BigEndian.Uint32(b[4:])
-	h.timestamp = binary.BigEndian.Uint32(b[8:])
 	h.dst = socketID(binary.BigEndian.Uint32(b[12:]))
 	return h, true
 }
 
-// putDataHeader writes the header of a data packet into b.
-func putDataHeader(b []byte, seq seqNo, msg msgNo, timestamp uint32, dst socketID) {
-	_ = b[:headerSize]
-	binary.BigEndian.PutUint32(b, uint32(seq))
-	binary.BigEndian.PutUint32(b[4:], messageSolo|uint32(msg))
-	binary.BigEndian.PutUint32(b[8:], timestamp)
-	binary.BigEndian.PutUint32(b[12:], uint32(dst))
+// putDataHeader writes the header of a data packet into p.
+func putDataHeader(p []byte, seq seqNo, msg msgNo, dst socketID) {
+	_ = p[:headerSize]
+	binary.BigEndian.PutUint32(p, uint32(seq))
+	binary.BigEndian.PutUint32(p[4:], messageSolo|uint32(msg))
+	binary.BigEndian.PutUint32(p[12:], uint32(dst))
+	putCheck(p)
 }
 
-// putTimestamp rewrites the timestamp of a packet that is sent again.
-func putTimestamp(b []byte, timestamp uint32) { binary.BigEndian.PutUint32(b[8:], timestamp) }
-
-// appendControl appends a control packet with a payload of whole words.
-// A packet without payload gets the pad word that the C++ library sends.
+// appendControl appends a control packet with a payload of whole words to b,
+// which is empty. A packet without payload gets the pad word that the C++
+// library sends.
 func appendControl(b []byte, typ ctrlType, info uint32, dst socketID, words ...uint32) []byte {
 	b = binary.BigEndian.AppendUint32(b, controlBit|uint32(typ)<<16)
 	b = binary.BigEndian.AppendUint32(b, info)
 	b = binary.BigEndian.AppendUint32(b, 0)
 	b = binary.BigEndian.AppendUint32(b, uint32(dst))
-	if len(words) == 0 && typ != ctrlHandshake {
-		return binary.BigEndian.AppendUint32(b, 0)
-	}
 	for _, w := range words {
 		b = binary.BigEndian.AppendUint32(b, w)
 	}
+	if len(words) == 0 {
+		b = binary.BigEndian.AppendUint32(b, 0)
+	}
+	putCheck(b)
 	return b
 }
 

@@ -1,0 +1,492 @@
+package udt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chunkget/chunkget/internal/simnet"
+)
+
+var (
+	clientHost = netip.MustParseAddr("10.0.0.1")
+	serverHost = netip.MustParseAddr("10.0.0.2")
+	serverAddr = netip.AddrPortFrom(serverHost, 9000)
+)
+
+// lab is two endpoints on a simulated network in virtual time.
+type lab struct {
+	t              *testing.T
+	net            *simnet.Network
+	client, server *Endpoint
+	listener       *Listener
+}
+
+// inLab runs f in a bubble. That f leaves no goroutine behind is checked by the
+// bubble: it fails when one is still blocked at its end.
+func inLab(t *testing.T, link simnet.LinkConfig, cfg *Config, f func(l *lab)) {
+	t.Helper()
+	seed := simnet.SeedFromTest(t)
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(simnet.Config{Seed: seed, Link: link})
+		l := &lab{t: t, net: n}
+		l.client = l.endpoint(netip.AddrPortFrom(clientHost, 0), cfg)
+		l.server = l.endpoint(serverAddr, cfg)
+		var err error
+		if l.listener, err = l.server.Listen(); err != nil {
+			t.Fatal(err)
+		}
+		f(l)
+		if err := errors.Join(l.client.Close(), l.server.Close(), n.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func (l *lab) endpoint(addr netip.AddrPort, cfg *Config) *Endpoint {
+	l.t.Helper()
+	e, err := NewEndpoint(l.net.Listen(addr), cfg)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return e
+}
+
+// connect returns both ends of a new connection.
+func (l *lab) connect() (client, server *Conn) {
+	l.t.Helper()
+	return l.connectFrom(randomISN())
+}
+
+func (l *lab) connectFrom(isn seqNo) (client, server *Conn) {
+	l.t.Helper()
+	ctx, cancel := context.WithTimeout(l.t.Context(), 30*time.Second)
+	defer cancel()
+	client, err := l.client.connectFrom(ctx, serverAddr, false, isn)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	s, err := l.listener.Accept()
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return client, s.(*Conn)
+}
+
+func randomBytes(n int, seed byte) []byte {
+	b := make([]byte, n)
+	rand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
+}
+
+// exchange sends data in both directions at once, closes the client after its
+// last byte was read by the server, and checks what arrived.
+func (l *lab) exchange(client, server *Conn, up, down []byte) {
+	l.t.Helper()
+	type result struct {
+		data []byte
+		err  error
+	}
+	send := func(c *Conn, data []byte) <-chan error {
+		done := make(chan error, 1)
+		go func() { _, err := c.Write(data); done <- err }()
+		return done
+	}
+	recv := func(c *Conn, n int) <-chan result {
+		done := make(chan result, 1)
+		go func() {
+			b := make([]byte, n)
+			k, err := io.ReadFull(c, b)
+			done <- result{b[:k], err}
+		}()
+		return done
+	}
+	sentUp, sentDown := send(client, up), send(server, down)
+	gotUp, gotDown := recv(server, len(up)), recv(client, len(down))
+	for _, d := range []struct {
+		name string
+		sent <-chan error
+		got  <-chan result
+		want []byte
+	}{{"up", sentUp, gotUp, up}, {"down", sentDown, gotDown, down}} {
+		if err := <-d.sent; err != nil {
+			l.t.Errorf("%s: %v", d.name, err)
+		}
+		r := <-d.got
+		if r.err != nil {
+			l.t.Errorf("%s: after %d of %d bytes: %v", d.name, len(r.data), len(d.want), r.err)
+		}
+		if !bytes.Equal(r.data, d.want[:len(r.data)]) {
+			l.t.Errorf("%s: content differs", d.name)
+		}
+	}
+}
+
+func TestExactDelivery(t *testing.T) {
+	base := simnet.LinkConfig{Delay: 10 * time.Millisecond, Rate: 100e6, Queue: 250_000}
+	with := func(f func(*simnet.LinkConfig)) simnet.LinkConfig { c := base; f(&c); return c }
+	for _, tt := range []struct {
+		name string
+		link simnet.LinkConfig
+		size int
+	}{
+		{"clean", base, 4 << 20},
+		{"ideal", simnet.LinkConfig{}, 4 << 20},
+		{"loss 1%", with(func(c *simnet.LinkConfig) { c.Loss = 0.01 }), 2 << 20},
+		{"loss 20%", with(func(c *simnet.LinkConfig) { c.Loss = 0.2 }), 256 << 10},
+		{"bursts", with(func(c *simnet.LinkConfig) { c.Burst = simnet.Burst{Enter: 0.005, Leave: 0.1} }), 1 << 20},
+		{"reorder", with(func(c *simnet.LinkConfig) {
+			c.Reorder = simnet.Reorder{Probability: 0.1, ExtraDelay: 3 * time.Millisecond}
+		}), 2 << 20},
+		{"duplicate", with(func(c *simnet.LinkConfig) { c.Duplicate = 0.2 }), 2 << 20},
+		{"corrupt headers", with(func(c *simnet.LinkConfig) {
+			c.Corrupt = simnet.Corrupt{Probability: 0.02, HeaderOnly: true}
+		}), 1 << 20},
+		{"all", with(func(c *simnet.LinkConfig) {
+			c.Loss, c.Duplicate, c.Jitter = 0.05, 0.05, 5*time.Millisecond
+			c.Reorder = simnet.Reorder{Probability: 0.05, ExtraDelay: 5 * time.Millisecond}
+			c.Corrupt = simnet.Corrupt{Probability: 0.02, HeaderOnly: true}
+		}), 512 << 10},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			inLab(t, tt.link, nil, func(l *lab) {
+				client, server := l.connect()
+				start := time.Now()
+				l.exchange(client, server, randomBytes(tt.size, 1), randomBytes(tt.size, 2))
+				t.Logf("%.1f Mbit/s each way; client %+v", float64(tt.size)*8/1e6/time.Since(start).Seconds(), client.Stats())
+				if err := client.Close(); err != nil {
+					t.Error(err)
+				}
+				if n, err := server.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+					t.Errorf("after the peer's close: read %d, %v, want EOF", n, err)
+				}
+			})
+		})
+	}
+}
+
+// A close right behind the data loses nothing, however much is on its way.
+func TestCloseDeliversEverything(t *testing.T) {
+	link := simnet.LinkConfig{Delay: 25 * time.Millisecond, Rate: 50e6, Queue: 300_000, Loss: 0.03}
+	inLab(t, link, nil, func(l *lab) {
+		client, server := l.connect()
+		data := randomBytes(1<<20, 3)
+		go func() {
+			if _, err := server.Write(data); err != nil {
+				t.Error(err)
+			}
+			if err := server.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
+		got, err := io.ReadAll(client)
+		if err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("read %d of %d bytes: %v", len(got), len(data), err)
+		}
+		if _, err := client.Write([]byte("x")); !errors.Is(err, ErrPeerClosed) {
+			t.Errorf("write after the peer's close: %v, want ErrPeerClosed", err)
+		}
+	})
+}
+
+// A reader may take its time after the peer has closed.
+func TestUnreadDataSurvivesShutdown(t *testing.T) {
+	inLab(t, simnet.LinkConfig{Delay: time.Millisecond}, nil, func(l *lab) {
+		client, server := l.connect()
+		data := randomBytes(100_000, 4)
+		if _, err := server.Write(data); err != nil {
+			t.Fatal(err)
+		}
+		if err := server.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		got, err := io.ReadAll(client)
+		if err != nil || !bytes.Equal(got, data) {
+			t.Fatalf("read %d of %d bytes: %v", len(got), len(data), err)
+		}
+	})
+}
+
+func TestVanishedPeer(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		busy bool
+	}{{"idle", false}, {"sending", true}} {
+		t.Run(tt.name, func(t *testing.T) {
+			cfg := &Config{PeerTimeout: 20 * time.Second}
+			inLab(t, simnet.LinkConfig{Delay: 5 * time.Millisecond}, cfg, func(l *lab) {
+				client, _ := l.connect()
+				time.Sleep(time.Minute) // keepalives hold an idle connection
+				cut := simnet.LinkConfig{Loss: 1}
+				l.net.SetLinks(clientHost, serverHost, cut)
+				start := time.Now()
+				if tt.busy {
+					if _, err := client.Write(make([]byte, 100_000)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				_, err := client.Read(make([]byte, 1))
+				var gone *PeerTimeoutError
+				if !errors.As(err, &gone) {
+					t.Fatalf("read: %v, want a PeerTimeoutError", err)
+				}
+				if d := time.Since(start); d < 15*time.Second || d > 25*time.Second {
+					t.Errorf("noticed after %v, want about %v", d, cfg.PeerTimeout)
+				}
+				var ne net.Error
+				if !errors.As(err, &ne) || !ne.Timeout() {
+					t.Errorf("%v is no timeout", err)
+				}
+				if _, err := client.Write([]byte("x")); err == nil {
+					t.Error("write to a peer that is gone succeeded")
+				}
+			})
+		})
+	}
+}
+
+// Close does not wait for ever for a peer that acknowledges nothing.
+func TestLinger(t *testing.T) {
+	cfg := &Config{Linger: 3 * time.Second}
+	inLab(t, simnet.LinkConfig{Delay: 5 * time.Millisecond}, cfg, func(l *lab) {
+		client, _ := l.connect()
+		l.net.SetLinks(clientHost, serverHost, simnet.LinkConfig{Loss: 1})
+		if _, err := client.Write(make([]byte, 10_000)); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		if err := client.Close(); !errors.Is(err, ErrLinger) {
+			t.Errorf("close: %v, want ErrLinger", err)
+		}
+		if d := time.Since(start); d < 2*time.Second || d > 4*time.Second {
+			t.Errorf("close took %v, want about 3 s", d)
+		}
+	})
+}
+
+// A peer that missed every Shutdown learns of the end when it next sends.
+func TestLostShutdowns(t *testing.T) {
+	inLab(t, simnet.LinkConfig{Delay: 5 * time.Millisecond}, nil, func(l *lab) {
+		client, server := l.connect()
+		l.exchange(client, server, []byte("up"), []byte("down"))
+		l.net.SetLink(serverHost, clientHost, simnet.LinkConfig{Loss: 1})
+		if err := server.Close(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		l.net.SetLink(serverHost, clientHost, simnet.LinkConfig{Delay: 5 * time.Millisecond})
+		start := time.Now()
+		if _, err := client.Write([]byte("still there?")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+			t.Errorf("read: %v, want EOF", err)
+		}
+		if d := time.Since(start); d > time.Second {
+			t.Errorf("learnt it after %v", d)
+		}
+	})
+}
+
+func TestDialNobody(t *testing.T) {
+	inLab(t, simnet.LinkConfig{}, nil, func(l *lab) {
+		nobody := netip.AddrPortFrom(serverHost, 9)
+		d := Dialer{Endpoint: l.client, Timeout: 2 * time.Second}
+		start := time.Now()
+		_, err := d.DialContext(l.t.Context(), "udt", nobody.String())
+		var no *NoAnswerError
+		if !errors.As(err, &no) || no.Addr != nobody || no.Requests < 7 {
+			t.Errorf("dial: %v", err)
+		}
+		if d := time.Since(start); d != 2*time.Second {
+			t.Errorf("gave up after %v, want 2 s", d)
+		}
+		ctx, cancel := context.WithCancel(l.t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if _, err := d.DialContext(ctx, "udt", nobody.String()); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled dial: %v", err)
+		}
+	})
+}
+
+func TestHandshakeUnderLoss(t *testing.T) {
+	link := simnet.LinkConfig{Delay: 20 * time.Millisecond, Loss: 0.4, Duplicate: 0.3}
+	inLab(t, link, &Config{PeerTimeout: time.Minute}, func(l *lab) {
+		for range 20 {
+			client, server := l.connect()
+			l.exchange(client, server, []byte("up"), []byte("down"))
+			go client.Close()
+			server.Close()
+		}
+		if n := len(l.listener.queue); n != 0 {
+			t.Errorf("%d connections were accepted that nobody dialled", n)
+		}
+	})
+}
+
+func TestBacklogOverflowRejects(t *testing.T) {
+	inLab(t, simnet.LinkConfig{}, &Config{Backlog: 2}, func(l *lab) {
+		d := Dialer{Endpoint: l.client, Timeout: time.Second}
+		for i := range 3 {
+			_, err := d.DialContext(l.t.Context(), "udt", serverAddr.String())
+			if want := i == 2; errors.Is(err, ErrRejected) != want {
+				t.Errorf("connection %d: %v", i, err)
+			}
+		}
+	})
+}
+
+// Accept is first in, first out, and all connections share two UDP sockets.
+func TestManyConnectionsOneSocket(t *testing.T) {
+	inLab(t, simnet.LinkConfig{Delay: time.Millisecond}, nil, func(l *lab) {
+		const n = 100
+		clients := make([]*Conn, n)
+		for i := range clients {
+			c, err := l.client.DialContext(l.t.Context(), "udt", serverAddr.String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			clients[i] = c
+		}
+		for i := range clients {
+			s, err := l.listener.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			msg := []byte{byte(i)}
+			l.exchange(clients[i], s.(*Conn), msg, msg)
+		}
+	})
+}
+
+// A reader that stops closes the window; when it goes on, so does the sender.
+func TestSlowReader(t *testing.T) {
+	cfg := &Config{RecvBuffer: 64 * 1456}
+	inLab(t, simnet.LinkConfig{Delay: 5 * time.Millisecond, Rate: 100e6}, cfg, func(l *lab) {
+		client, server := l.connect()
+		data := randomBytes(1<<20, 5)
+		go server.Write(data)
+		time.Sleep(20 * time.Second)
+		if s := server.Stats(); s.PktSent > 400 {
+			t.Errorf("%d packets sent into a closed window", s.PktSent)
+		}
+		start := time.Now()
+		got := make([]byte, len(data))
+		if _, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, data) {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d > 2*time.Second {
+			t.Errorf("the rest took %v", d)
+		}
+	})
+}
+
+func TestSequenceWrap(t *testing.T) {
+	link := simnet.LinkConfig{Delay: 5 * time.Millisecond, Rate: 100e6, Queue: 200_000, Loss: 0.05}
+	for _, isn := range []seqNo{seqMask, seqMask - 100, 1<<30 - 50, 0} {
+		inLab(t, link, nil, func(l *lab) {
+			client, server := l.connectFrom(isn)
+			l.exchange(client, server, randomBytes(300_000, 6), randomBytes(300_000, 7))
+		})
+	}
+}
+
+func TestRendezvous(t *testing.T) {
+	link := simnet.LinkConfig{Delay: 30 * time.Millisecond}
+	for _, tt := range []struct {
+		name string
+		late time.Duration // the second side starts
+		loss float64
+	}{{"together", 0, 0}, {"2 s apart", 2 * time.Second, 0}, {"loss 30%", 0, 0.3}} {
+		t.Run(tt.name, func(t *testing.T) {
+			link := link
+			link.Loss = tt.loss
+			inLab(t, link, nil, func(l *lab) {
+				ctx, cancel := context.WithTimeout(l.t.Context(), 30*time.Second)
+				defer cancel()
+				a, b := make(chan *Conn), make(chan *Conn)
+				meet := func(e *Endpoint, with netip.AddrPort, out chan *Conn) {
+					c, err := e.Rendezvous(ctx, with)
+					if err != nil {
+						t.Error(err)
+					}
+					out <- c
+				}
+				go meet(l.client, serverAddr, a)
+				time.Sleep(tt.late)
+				go meet(l.server, l.client.sock.local, b)
+				ca, cb := <-a, <-b
+				if ca == nil || cb == nil {
+					return
+				}
+				l.exchange(ca, cb, randomBytes(50_000, 8), randomBytes(50_000, 9))
+			})
+		})
+	}
+}
+
+// A listener answers a request with no more than it got, and a made-up cookie
+// not at all; nothing is remembered of either.
+func TestListenerIsStateless(t *testing.T) {
+	inLab(t, simnet.LinkConfig{}, nil, func(l *lab) {
+		pc := l.net.Listen(netip.AddrPortFrom(clientHost, 0))
+		defer pc.Close()
+		ask := func(p []byte) (answer []byte) {
+			if _, err := pc.WriteToUDPAddrPort(p, serverAddr); err != nil {
+				t.Fatal(err)
+			}
+			pc.SetReadDeadline(time.Now().Add(time.Second))
+			for {
+				b := make([]byte, 2000)
+				n, _, err := pc.ReadFromUDPAddrPort(b)
+				if err != nil {
+					return nil
+				}
+				// A connection made before may send keepalives.
+				if h, _ := parseHeader(b[:n]); h.control && h.typ == ctrlHandshake {
+					return b[:n]
+				}
+			}
+		}
+		hs := handshake{version: udtVersion, sockType: sockStream, isn: 1, mss: 1500, window: 8192, reqType: reqInduction, id: 77}
+		first := hs.append(nil, 0)
+		answer := ask(first)
+		if len(answer) != len(first) {
+			t.Fatalf("a request of %d bytes was answered with %d", len(first), len(answer))
+		}
+		got, _ := parseHandshake(answer[headerSize:])
+		second := hs
+		second.reqType, second.cookie = reqConclusion, got.cookie+1
+		if a := ask(second.append(nil, 0)); a != nil {
+			t.Error("a wrong cookie was answered")
+		}
+		for _, n := range []int{0, 1, 15, 16, 63, 65, 68, 1400} {
+			if a := ask(make([]byte, n)); a != nil {
+				t.Errorf("%d bytes of garbage were answered", n)
+			}
+			if a := ask(append(first[:16:16], make([]byte, n)...)); a != nil && n != handshakeSize {
+				t.Errorf("a request with a body of %d bytes was answered", n)
+			}
+		}
+		if len(l.server.conns) != 0 || len(l.server.accepted) != 0 {
+			t.Error("something was remembered")
+		}
+		second.cookie = got.cookie
+		if a := ask(second.append(nil, 0)); a == nil {
+			t.Error("the right cookie was not accepted")
+		}
+		time.Sleep(2 * cookieEpoch)
+		second.id++
+		if a := ask(second.append(nil, 0)); a != nil {
+			t.Error("a cookie was accepted for another socket id")
+		}
+	})
+}
