@@ -145,9 +145,13 @@ func contentType(name string) string {
 	return "application/octet-stream"
 }
 
+// linkSafe escapes what a path may hold as it is but a reader of Link headers
+// that looks for separators first would stumble over.
+var linkSafe = strings.NewReplacer(",", "%2C", ";", "%3B")
+
 // linksOf returns the Link header of the file at path, decoded.
 func linksOf(path string) string {
-	target := (&url.URL{Path: path}).EscapedPath()
+	target := linkSafe.Replace((&url.URL{Path: path}).EscapedPath())
 	return "<" + target + "?digest=" + digestTree + `>; rel="describedby"; type="` + merkle.MediaType + `", <` +
 		target + "?digest=" + digestMeta4 + `>; rel="describedby"; type="` + metalinkType + `"`
 }
