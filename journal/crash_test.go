@@ -78,7 +78,7 @@ func workload(d journal.Dir, version byte) error {
 			batch = journal.Batch{}
 		}
 		if k == 13 {
-			if err := w.Forget([]int{0}); err != nil { // rewrites
+			if err := w.Forget([]int{0}, false); err != nil { // rewrites
 				return err
 			}
 		}

@@ -76,11 +76,20 @@ func TestRoundTrip(t *testing.T) {
 	if want := [][2]int{{3, 5}, {50, 2}, {100, 1}}; !slices.Equal(runs, want) {
 		t.Errorf("runs %v, want %v", runs, want)
 	}
-	must(t, w.Forget([]int{4, 50}))
+	must(t, w.Forget([]int{4, 50}, false))
 	must(t, w.Close())
 	s = reopen(t, d).State()
-	if got, want := slices.Collect(s.Pieces()), []int{3, 5, 6, 7, 51, 100}; !slices.Equal(got, want) {
-		t.Errorf("after Forget: pieces %v, want %v", got, want)
+	if got, want := slices.Collect(s.Pieces()), []int{3, 5, 6, 7, 51, 100}; !slices.Equal(got, want) || !s.HasRoot {
+		t.Errorf("after Forget: pieces %v, want %v, root %v", got, want, s.HasRoot)
+	}
+	d = faultfile.New()
+	w = create(t, d, header)
+	must(t, w.Commit(noSync{}, journal.Batch{Root: &root}))
+	must(t, w.Forget(nil, true))
+	root = digest(1000)
+	must(t, w.Commit(noSync{}, journal.Batch{Root: &root}))
+	if s := w.State(); s.Root != root {
+		t.Errorf("after the first was forgotten, the root is %x", s.Root)
 	}
 }
 

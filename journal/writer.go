@@ -85,9 +85,12 @@ func (w *Writer) Reset(h Header) error {
 }
 
 // Forget removes pieces from the journal, because they are no longer on disk
-// as they were recorded.
-func (w *Writer) Forget(pieces []int) error {
+// as they were recorded, and the root of the tree if that turned out wrong.
+func (w *Writer) Forget(pieces []int, root bool) error {
 	s := w.state
+	if root {
+		s.Root, s.HasRoot = Digest{}, false
+	}
 	for _, i := range pieces {
 		s.clear(i)
 	}
