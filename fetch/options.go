@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/chunkget/chunkget/journal"
 	"github.com/chunkget/chunkget/merkle"
 )
 
@@ -60,6 +61,9 @@ type Options struct {
 
 	// Logger gets details that no Event carries. nil discards them.
 	Logger *slog.Logger
+
+	// openDir opens Dir. Tests put files in memory behind it.
+	openDir func(path string) (journal.Dir, func() error, error)
 }
 
 // RetryPolicy says how often and when a failed request is made again. Progress

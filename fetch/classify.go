@@ -1,0 +1,48 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// errorf makes an Error whose cause is formatted like fmt.Errorf.
+func errorf(k Kind, op, format string, args ...any) *Error {
+	return &Error{Kind: k, Op: op, Err: fmt.Errorf(format, args...)}
+}
+
+// withHint returns e with a hint.
+func (e *Error) withHint(hint string) *Error {
+	e.Hint = hint
+	return e
+}
+
+// diskError classifies an error of the file system.
+func diskError(op string, err error) *Error {
+	e := &Error{Kind: KindDisk, Op: op, Err: err}
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		e.Hint = "free some space and run the same command again; it goes on where it was"
+	case errors.Is(err, fs.ErrPermission):
+		e.Hint = "choose a directory you may write to"
+	case errors.Is(err, fs.ErrNotExist):
+		e.Hint = "the directory must exist"
+	}
+	return e
+}
+
+// networkError classifies an error of the transport.
+func networkError(op string, err error) *Error {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e
+	}
+	k := KindNetwork
+	var t interface{ Timeout() bool }
+	if errors.As(err, &t) && t.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+		k = KindTimeout
+	}
+	return &Error{Kind: k, Op: op, Err: err}
+}

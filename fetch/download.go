@@ -1,0 +1,233 @@
+package fetch
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chunkget/chunkget/journal"
+	"github.com/chunkget/chunkget/merkle"
+	"github.com/chunkget/chunkget/segment"
+)
+
+// download is one download after its first answer. All fields below "owned by
+// the loop" are touched only by the goroutine that runs loop, or by functions
+// handed to it with call and post; the others do not change.
+//
+// Goroutines, all started and waited for by loop: one for each attempt (a
+// request for a segment), the verifiers, the committer (owns the journal), and
+// one that streams the hash tree.
+type download struct {
+	opts   *Options
+	retry  RetryPolicy
+	log    *slog.Logger
+	client *client
+	remote *remote
+	layout merkle.Layout
+	target *target
+	mode   checkMode
+	begun  time.Time
+
+	calls   chan func(now time.Time) // to the loop
+	wg      sync.WaitGroup           // goroutines that may call
+	ctx     context.Context          // of the goroutines; ends when the loop stops
+	cancel  context.CancelFunc
+	verify  chan verifyJob
+	commits chan commit
+
+	// Owned by the loop.
+
+	plan      *segment.Plan
+	slots     []*slot
+	pieces    []piece
+	unchecked int            // pieces that have not passed their check
+	toVerify  []verifyJob    // waiting for a verifier
+	verifying int            // handed to verifiers
+	delivered map[int]origin // who brought the bytes of unverified pieces
+
+	hashes   []merkle.Hash // of the tree, as far as it has come
+	root     merkle.Hash
+	rootDone bool // root is known and the hashes lead to it
+	treeBusy bool
+	treeStop context.CancelCauseFunc
+	treeSeen time.Time // last sign of life of the tree request
+
+	kept          map[int]merkle.Hash // digests that the journal had at the start
+	forget        []int               // pieces that the journal must no longer name
+	forgetRoot    bool                // likewise its root
+	oldRoot       *journal.Digest     // root that an earlier run recorded
+	batch         journal.Batch       // to be recorded
+	batchBytes    int64
+	committing    bool
+	journalBroken bool
+	lastCommit    time.Time
+	stopping      bool
+	stopErr       error
+	lastBytes     time.Time // when any slot last wrote
+	speed         rate
+	lastFetched   int64
+	result        *Result
+	resumed       int64 // bytes of earlier runs that count, rechecks pending included
+	lastReport    time.Time
+}
+
+// checkMode says how a piece is checked once its bytes are on file.
+type checkMode int
+
+const (
+	// checkTree compares each piece with the server's hash tree.
+	checkTree checkMode = iota
+	// checkDigest has nothing to compare with; the digest of each piece is
+	// recorded so that a resumption notices damage on disk.
+	checkDigest
+	// checkNone neither checks nor records: without a strong ETag a later run
+	// could not use the record.
+	checkNone
+)
+
+// piece is what the loop knows about one piece.
+type piece struct {
+	state    pieceState
+	resumed  bool  // its bytes are from an earlier run
+	recorded bool  // the journal names it, or will with the next batch
+	bad      uint8 // times it was received and failed its check
+}
+
+type pieceState uint8
+
+const (
+	pieceMissing  pieceState = iota // not all of its bytes are on file
+	pieceOnFile                     // waiting for its hash
+	pieceQueued                     // waiting for, or with, a verifier
+	pieceVerified                   // good
+)
+
+// origin is who delivered bytes of a piece.
+type origin struct {
+	slots []segment.Worker
+	conns []net.Conn
+}
+
+// slot is one of the Connections requests for data that may be in flight. It is
+// the worker of the plan.
+type slot struct {
+	id       segment.Worker
+	attempt  *attempt  // nil when idle
+	failures int       // in a row, without a byte
+	since    time.Time // of the first of them
+	notUntil time.Time // may not start again before this time
+	buf      []byte    // of the attempt that runs
+}
+
+// attempt is one request for one segment.
+type attempt struct {
+	slot   *slot
+	seg    segment.SegmentID
+	asked  segment.Range
+	cancel context.CancelCauseFunc
+	resp   *response // when the request has been made already
+
+	written atomic.Int64 // bytes on file
+	active  atomic.Int64 // time of the last byte, Unix nanoseconds
+
+	// Owned by the attempt's goroutine until it ends.
+	off int64 // end of the bytes on file
+
+	// Owned by the loop.
+	conn      net.Conn
+	recorded  int64 // end of the bytes that the plan knows of
+	sampled   int64 // value of written at the last sample
+	rate      rate
+	condemned bool // stopped because of a bad piece; its error does not count
+}
+
+// call runs f on the loop and waits for it.
+func (d *download) call(f func(now time.Time)) {
+	done := make(chan struct{})
+	d.calls <- func(now time.Time) {
+		f(now)
+		close(done)
+	}
+	<-done
+}
+
+// post runs f on the loop, some time.
+func (d *download) post(f func(now time.Time)) { d.calls <- f }
+
+func newDownload(o *Options, c *client, r *remote, l merkle.Layout, t *target, k *kept, res *Result, begun time.Time) *download {
+	d := &download{
+		opts: o, retry: o.Retry.resolved(), log: o.Logger, client: c, remote: r, layout: l, target: t, begun: begun,
+		calls: make(chan func(time.Time)), verify: make(chan verifyJob), commits: make(chan commit, 1),
+		pieces: make([]piece, l.Pieces()), unchecked: l.Pieces(), delivered: map[int]origin{}, kept: map[int]merkle.Hash{}, result: res,
+	}
+	switch {
+	case r.tree != nil:
+		d.mode = checkTree
+	case r.etag != "" && r.ranges:
+		d.mode = checkDigest
+	default:
+		d.mode = checkNone
+	}
+	var done segment.Set
+	for _, i := range k.trusted {
+		off, n := l.Piece(i)
+		done.Add(segment.Range{Start: off, End: off + n})
+		d.pieces[i] = piece{state: pieceVerified, resumed: true, recorded: true}
+		d.unchecked--
+		d.resumed += n
+	}
+	for _, i := range k.recheck {
+		off, n := l.Piece(i)
+		done.Add(segment.Range{Start: off, End: off + n})
+		d.pieces[i] = piece{state: pieceOnFile, resumed: true}
+		d.resumed += n
+		if s := t.state(); s.Has(i) {
+			d.pieces[i].recorded = true
+			if sum, ok := s.Digest(i); ok {
+				d.kept[i] = sum
+			}
+		}
+	}
+	d.plan = segment.New(l.Size, l.PieceSize, done)
+	n := o.Connections
+	if !r.ranges {
+		n = 1
+	}
+	for i := range n {
+		d.slots = append(d.slots, &slot{id: segment.Worker(i)})
+	}
+	if s := t.state(); s.HasRoot && r.tree != nil {
+		root := s.Root
+		d.oldRoot = &root
+		if d.unchecked == 0 {
+			// Every piece was checked against this root by earlier runs.
+			d.root, d.rootDone = root, true
+		}
+	}
+	return d
+}
+
+// ifRange returns the validator of conditional requests: only a strong tag may
+// be one (RFC 9110, section 13.1.5).
+func (d *download) ifRange() string { return d.remote.etag }
+
+// pieceRange returns the bytes of piece i.
+func (d *download) pieceRange(i int) segment.Range {
+	off, n := d.layout.Piece(i)
+	return segment.Range{Start: off, End: off + n}
+}
+
+// note tells the user something.
+func (d *download) note(reason string) { d.emit(Event{Kind: EventNote, Reason: reason}) }
+
+// expectedStatus is what a request of this download must be answered with.
+func (d *download) expectedStatus() int {
+	if d.remote.ranges {
+		return http.StatusPartialContent
+	}
+	return http.StatusOK
+}

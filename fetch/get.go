@@ -1,0 +1,257 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"time"
+
+	"github.com/chunkget/chunkget/merkle"
+	"github.com/chunkget/chunkget/segment"
+)
+
+// Get downloads a file. Every error is or wraps an [*Error].
+//
+// When ctx is cancelled, Get records what it has received and returns an error
+// of KindInterrupted.
+func Get(ctx context.Context, o Options) (*Result, error) {
+	begun := time.Now()
+	if err := o.resolve(); err != nil {
+		return nil, err
+	}
+	res := &Result{Transport: o.URL.Scheme}
+	err := get(ctx, &o, res, begun)
+	res.Elapsed = time.Since(begun)
+	if err != nil {
+		if _, ok := errors.AsType[*Error](err); !ok {
+			err = &Error{Kind: KindOther, Op: "download", Err: err}
+		}
+		return res, err
+	}
+	if o.Observe != nil {
+		o.Observe(Event{Kind: EventDone, Total: res.Bytes, Done: res.Bytes, Resumed: res.BytesResumed, Path: res.Path, Result: res})
+	}
+	return res, nil
+}
+
+// resolve checks the options and fills in defaults.
+func (o *Options) resolve() error {
+	bad := func(format string, args ...any) error { return errorf(KindUsage, "options", format, args...) }
+	switch {
+	case o.URL == nil || o.URL.Host == "":
+		return bad("a URL with a host is needed")
+	case o.Transport == nil:
+		return bad("a transport is needed")
+	case o.Connections < 0 || o.Connections > MaxConnections:
+		return bad("%d connections; at most %d are possible", o.Connections, MaxConnections)
+	case len(o.SHA256) != 0 && len(o.SHA256) != merkle.HashSize:
+		return bad("a SHA-256 of %d bytes", len(o.SHA256))
+	}
+	if o.Connections == 0 {
+		o.Connections = DefaultConnections
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.openDir == nil {
+		o.openDir = openDir
+	}
+	return nil
+}
+
+func get(ctx context.Context, o *Options, res *Result, begun time.Time) (err error) {
+	dirPath, name, err := place(o)
+	if err != nil {
+		return err
+	}
+	t := &target{name: name}
+	if name == "" {
+		t.name = nameFromURL(o.URL)
+	}
+	t.path = filepath.Join(dirPath, t.name)
+	dir, closeDir, err := o.openDir(dirPath)
+	if err != nil {
+		return diskError("open directory", err)
+	}
+	t.dir = dir
+	defer func() {
+		if cerr := errors.Join(t.close(), closeDir()); cerr != nil && err == nil {
+			err = diskError("close", cerr)
+		}
+	}()
+	if name != "" {
+		if err := t.checkFree(o.Overwrite); err != nil {
+			return err
+		}
+	}
+
+	c := newClient(o)
+	p, err := findRemote(ctx, o, c, t, res)
+	if err != nil {
+		return markResumable(err, t)
+	}
+	if name == "" && p.remote.name != "" && p.remote.name != t.name {
+		if err := t.close(); err != nil {
+			p.close()
+			return diskError("close partial file", err)
+		}
+		t.name = p.remote.name
+		t.path = filepath.Join(dirPath, t.name)
+	}
+	res.Path = t.path
+	if err := t.prepare(o.Overwrite); err != nil {
+		p.close()
+		return err
+	}
+	if err := transferAll(ctx, o, c, t, p, res, begun); err != nil {
+		return markResumable(err, t)
+	}
+	return finish(ctx, o, t, p.remote, res)
+}
+
+// findRemote makes the first request, for bytes that an earlier run did not
+// get, if there was one.
+func findRemote(ctx context.Context, o *Options, c *client, t *target, res *Result) (*probed, error) {
+	n := int64(firstBytes)
+	if o.Connections == 1 {
+		n = openEnd
+	}
+	var onDisk []int
+	if t.hasJournal() {
+		if err := t.open(); err != nil {
+			return nil, err
+		}
+		if s := t.state(); s != nil {
+			if l, err := merkle.NewLayout(s.Header.Size, s.Header.PieceSize); err == nil {
+				if onDisk, err = t.dataPieces(l); err != nil {
+					return nil, diskError("look at partial file", err)
+				}
+			}
+		}
+	}
+	asked := firstRange(t.state(), onDisk, n)
+	p, err := probe(ctx, o, c, asked, res)
+	if e, ok := errors.AsType[*unsatisfiedError](err); ok && asked.Start > 0 {
+		// The file has become shorter than what is missing of it.
+		if !o.Restart {
+			return nil, errorf(KindRemoteChanged, "resume", "the remote file has changed: its size was %d and is %d", t.state().Header.Size, e.size).
+				withHint("restart to discard the partial data")
+		}
+		return probe(ctx, o, c, firstRange(nil, nil, n), res)
+	}
+	return p, err
+}
+
+// prepare opens the partial file and the journal, unless that has been done.
+func (t *target) prepare(overwrite bool) error {
+	if err := t.checkFree(overwrite); err != nil {
+		return err
+	}
+	if t.opened() {
+		return nil
+	}
+	return t.open()
+}
+
+// transferAll brings the whole file into the partial file.
+func transferAll(ctx context.Context, o *Options, c *client, t *target, p *probed, res *Result, begun time.Time) error {
+	r := p.remote
+	if r.size < 0 {
+		return streamUnknown(ctx, o, c, t, p, res)
+	}
+	l, err := merkle.NewLayout(r.size, merkle.DefaultPieceSize(r.size))
+	if err != nil {
+		p.close()
+		return &Error{Kind: KindOther, Op: "plan", Err: err}
+	}
+	if err := checkRangesNeeded(r, t, o.Restart); err != nil {
+		p.close()
+		return err
+	}
+	k, err := t.reconcile(r, l, withoutUser(o.URL), o.Restart)
+	if err != nil {
+		p.close()
+		return err
+	}
+	if !r.ranges {
+		k.trusted, k.recheck = nil, nil
+		if r.size > 0 {
+			k.note("the server does not send parts of the file; fetching it in one stream, which cannot be resumed")
+		}
+	} else if r.etag == "" && r.tree == nil && r.size > 0 {
+		k.note("the server sends no strong ETag; an interrupted download will have to start over")
+	}
+	d := newDownload(o, c, r, l, t, k, res, begun)
+	for _, n := range k.notes {
+		d.note(n)
+	}
+	first := d.firstAttempt(p)
+	if first == nil {
+		p.close()
+	}
+	if o.Observe != nil {
+		d.emit(Event{Kind: EventStart, URL: withoutUser(o.URL), Path: t.path})
+	}
+	res.Bytes = r.size
+	err = d.loop(ctx, first)
+	res.BytesResumed = d.resumed
+	res.Verified = err == nil && d.mode == checkTree
+	if res.Verified {
+		res.Root = d.root
+	}
+	return err
+}
+
+// firstAttempt makes the open answer the first attempt, or returns nil if its
+// bytes are not wanted.
+func (d *download) firstAttempt(p *probed) *attempt {
+	if p.resp == nil {
+		return nil
+	}
+	r := segment.Range{Start: 0, End: d.layout.Size}
+	if p.resp.StatusCode == http.StatusPartialContent {
+		r = segment.Range{Start: p.asked.Start, End: min(p.asked.End, d.layout.Size)}
+	}
+	seg, ok := d.plan.HandOutRange(d.slots[0].id, r)
+	if !ok {
+		return nil
+	}
+	return &attempt{slot: d.slots[0], seg: seg.ID, asked: r, resp: p.resp, cancel: p.cancel}
+}
+
+// checkRangesNeeded fails when partial data could be used but the server sends
+// only whole files.
+func checkRangesNeeded(r *remote, t *target, restart bool) error {
+	s := t.state()
+	if r.ranges || restart || s == nil || s.Count() == 0 || s.Header.ETag != r.etag || s.Header.Size != r.size {
+		return nil
+	}
+	return errorf(KindRangeUnsupported, "resume", "the server does not send parts of the file any more, and %d of %d pieces are on disk",
+		s.Count(), s.Header.Pieces()).withHint("restart to discard them and fetch the whole file")
+}
+
+// markResumable says in err whether the same call would go on from here.
+func markResumable(err error, t *target) error {
+	e, ok := errors.AsType[*Error](err)
+	if !ok {
+		return err
+	}
+	s := t.state()
+	switch e.Kind {
+	case KindRemoteChanged, KindRangeUnsupported, KindUsage:
+	default:
+		// A journal without a strong tag does not bind the data to anything.
+		e.Resumable = s != nil && s.Header.ETag != ""
+	}
+	return err
+}
+
+// withoutUser returns u without user information and fragment.
+func withoutUser(u *url.URL) string {
+	c := withoutFragment(u)
+	c.User = nil
+	return c.String()
+}

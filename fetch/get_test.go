@@ -1,0 +1,95 @@
+package fetch
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"io"
+	"log"
+	"testing"
+)
+
+var quiet = log.New(io.Discard, "", 0)
+
+func reprDigest(sum []byte) string {
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":"
+}
+
+func TestGet(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		for _, tt := range []struct {
+			name string
+			size int
+			n    int
+			tree bool
+			etag string
+		}{
+			{"tree", 20*mib + 12345, 8, true, `"v1"`},
+			{"one connection", 9 * mib, 1, true, `"v1"`},
+			{"no tree", 20*mib + 1, 4, false, `"v1"`},
+			{"no tag", 9 * mib, 4, false, ""},
+			{"weak tag", 9 * mib, 4, false, `W/"v1"`},
+			{"weak tag and tree", 9 * mib, 4, true, `W/"v1"`},
+			{"smaller than a piece", 1000, 8, true, `"v1"`},
+			{"one byte", 1, 8, true, `"v1"`},
+			{"empty", 0, 8, false, `"v1"`},
+			{"empty with tree", 0, 8, true, `"v1"`},
+			{"exactly the first request", firstBytes, 8, true, `"v1"`},
+		} {
+			t.Run(tt.name, func(t *testing.T) {
+				f := &file{data: randomData(tt.size, 1), etag: tt.etag, tree: tt.tree}
+				r := newRig(t, tr, f, "/dir/data.bin")
+				r.opts.Connections = tt.n
+				res := r.must("data.bin", f.data)
+				if res.BytesFetched != int64(tt.size) || res.BytesResumed != 0 || res.Retries != 0 || res.PiecesBad != 0 {
+					t.Errorf("result %+v", res)
+				}
+				if res.Verified != tt.tree {
+					t.Errorf("Verified = %v", res.Verified)
+				}
+				if root, _ := rootOf(f.data); tt.tree && res.Root != root {
+					t.Errorf("Root = %v, want %v", res.Root, root)
+				}
+				if r.count(EventStart) != 1 || r.count(EventRetry) != 0 {
+					t.Errorf("events %+v", r.events)
+				}
+			})
+		}
+	})
+}
+
+func TestGetWholeDigest(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		data := randomData(5*mib, 2)
+		sum := sha256.Sum256(data)
+		wrong := sha256.Sum256(nil)
+		t.Run("asked for", func(t *testing.T) {
+			r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true}, "/x")
+			r.opts.SHA256 = sum[:]
+			if res := r.must("x", data); string(res.SHA256) != string(sum[:]) {
+				t.Errorf("SHA256 = %x", res.SHA256)
+			}
+		})
+		t.Run("announced", func(t *testing.T) {
+			r := newRig(t, tr, &file{data: data, etag: `"a"`, repr: sum[:]}, "/x")
+			if res := r.must("x", data); string(res.SHA256) != string(sum[:]) {
+				t.Errorf("SHA256 = %x", res.SHA256)
+			}
+		})
+		t.Run("wrong", func(t *testing.T) {
+			r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true}, "/x")
+			r.opts.SHA256 = wrong[:]
+			if e := r.fails(KindIntegrity); e.Resumable {
+				t.Error("resumable")
+			}
+			r.wantFile("x.bad", data)
+			if n := r.dir.Names(); len(n) != 1 {
+				t.Errorf("files left: %q", n)
+			}
+		})
+		t.Run("announced wrongly", func(t *testing.T) {
+			r := newRig(t, tr, &file{data: data, etag: `"a"`, repr: wrong[:]}, "/x")
+			r.fails(KindIntegrity)
+			r.wantFile("x.bad", data)
+		})
+	})
+}

@@ -1,0 +1,332 @@
+package fetch
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"time"
+
+	"github.com/chunkget/chunkget/segment"
+)
+
+const (
+	// tick is how often speeds are sampled, stalls looked for and progress told.
+	tick = 200 * time.Millisecond
+
+	// commitEvery and commitBytes say when what was verified is made durable:
+	// whichever comes first.
+	commitEvery = time.Second
+	commitBytes = 32 << 20
+
+	// minGain is the least time of a segment worth stealing half of: opening
+	// another request, and later another connection for the victim, costs
+	// some round trips.
+	minGain = 500 * time.Millisecond
+)
+
+// loop runs the download to its end and returns nil when every byte is on
+// file, checked and recorded. first is the answer that is open already.
+// When it returns, every goroutine has ended.
+func (d *download) loop(ctx context.Context, first *attempt) error {
+	// Attempts end when the loop stops, which on an interruption it does by
+	// itself, so that nothing that was received is lost.
+	d.ctx, d.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	defer d.cancel()
+	var helpers []func()
+	for range min(runtime.GOMAXPROCS(0), 4) {
+		helpers = append(helpers, d.verifier)
+	}
+	if d.mode != checkNone {
+		helpers = append(helpers, d.committer)
+	}
+	if d.mode == checkTree && !d.rootDone {
+		d.treeBusy = true
+		helpers = append(helpers, d.streamTree)
+	}
+	for _, h := range helpers {
+		d.wg.Go(h)
+	}
+
+	now := time.Now()
+	d.lastCommit, d.lastBytes, d.lastReport, d.treeSeen = now, now, now, now
+	d.speed.start(now)
+	d.queueRechecks()
+	if first != nil {
+		d.start(now, first)
+	}
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
+	lastTick := now
+	interrupted := ctx.Done()
+	for {
+		d.dispatch(now)
+		d.startCommit(now)
+		d.checkDone()
+		if d.quiet() {
+			break
+		}
+		timer.Reset(d.nextWake(now, lastTick).Sub(now))
+		verify, job := d.nextVerify()
+		select {
+		case f := <-d.calls:
+			now = time.Now()
+			f(now)
+		case verify <- job:
+			d.toVerify = d.toVerify[1:]
+			d.verifying++
+			now = time.Now()
+		case now = <-timer.C:
+		case <-interrupted:
+			now, interrupted = time.Now(), nil
+			d.stop(&Error{Kind: KindInterrupted, Op: "download", Err: context.Cause(ctx), Resumable: true,
+				Hint: "run the same command again to go on"})
+		}
+		if now.Sub(lastTick) >= tick {
+			lastTick = now
+			d.everyTick(now)
+		}
+	}
+	close(d.verify)
+	close(d.commits)
+	d.cancel()
+	d.wg.Wait()
+	return d.stopErr
+}
+
+// stop ends the download: with an error, or nil when there is nothing left to
+// do. Only the first call counts. The loop goes on until what has been received
+// is recorded.
+func (d *download) stop(err error) {
+	if d.stopping {
+		if err != nil {
+			d.log.Debug("after the end", "err", err)
+		}
+		return
+	}
+	d.stopping, d.stopErr = true, err
+	d.cancel()
+}
+
+// quiet reports whether the loop has nothing to wait for any more.
+func (d *download) quiet() bool {
+	if !d.stopping || d.committing || d.verifying > 0 || len(d.toVerify) > 0 || d.treeBusy {
+		return false
+	}
+	for _, s := range d.slots {
+		if s.attempt != nil {
+			return false
+		}
+	}
+	return d.batch.Empty() && len(d.forget) == 0
+}
+
+// checkDone stops the download when all is fetched and checked.
+func (d *download) checkDone() {
+	if d.plan.Complete() && (d.mode == checkNone || d.unchecked == 0) && (d.mode != checkTree || d.rootDone) {
+		d.stop(nil)
+	}
+}
+
+// nextWake returns when the loop has to look at the time again.
+func (d *download) nextWake(now, lastTick time.Time) time.Time {
+	wake := lastTick.Add(tick)
+	for _, s := range d.slots {
+		if s.attempt == nil && s.notUntil.After(now) && s.notUntil.Before(wake) {
+			wake = s.notUntil
+		}
+	}
+	return wake
+}
+
+// dispatch gives work to idle slots.
+func (d *download) dispatch(now time.Time) {
+	if d.stopping || d.plan.Complete() {
+		return
+	}
+	idle, busy, waiting := 0, 0, 0
+	for _, s := range d.slots {
+		switch {
+		case s.attempt != nil:
+			busy++
+		case s.notUntil.After(now):
+			waiting++
+		default:
+			idle++
+		}
+	}
+	if idle == 0 {
+		return
+	}
+	// The slot of the first request will be back soon and wants its share, too.
+	sharers := idle
+	if d.result.Connections <= 1 && busy == 1 {
+		sharers++
+	}
+	for range 2 {
+		for _, s := range d.slots {
+			if s.attempt != nil || s.notUntil.After(now) {
+				continue
+			}
+			seg, ok := d.plan.HandOut(s.id, sharers)
+			if ok {
+				sharers--
+			} else if seg, ok = d.steal(s.id); !ok {
+				continue
+			}
+			busy++
+			d.start(now, &attempt{slot: s, seg: seg.ID, asked: segment.Range{Start: seg.Start, End: seg.End}})
+		}
+		if busy+waiting > 0 || d.plan.Unassigned() == 0 {
+			return
+		}
+		// Nobody may have what is left: whoever spoiled it before has to try again.
+		d.plan.Include(segment.Range{Start: 0, End: d.layout.Size})
+	}
+}
+
+func (d *download) steal(w segment.Worker) (segment.Segment, bool) {
+	if !d.remote.ranges {
+		return segment.Segment{}, false
+	}
+	rates := make(map[segment.SegmentID]float64, len(d.slots))
+	for _, s := range d.slots {
+		if s.attempt != nil {
+			rates[s.attempt.seg] = s.attempt.rate.value()
+		}
+	}
+	perSlot := d.speed.value() / float64(len(d.slots))
+	least := max(d.layout.PieceSize, int64(perSlot*minGain.Seconds()))
+	seg, victim, ok := d.plan.Steal(w, least, func(s segment.Segment) float64 { return rates[s.ID] })
+	if ok {
+		d.log.Debug("steal", "slot", w, "victim", victim, "start", seg.Start, "end", seg.End)
+	}
+	return seg, ok
+}
+
+// start runs an attempt.
+func (d *download) start(now time.Time, a *attempt) {
+	ctx, cancel := context.WithCancelCause(d.ctx)
+	unlink := func() bool { return true }
+	if a.resp != nil {
+		// It was asked for before the loop was there, under its own context.
+		cancel(nil)
+		ctx, cancel = a.resp.Request.Context(), a.cancel
+		unlink = context.AfterFunc(d.ctx, func() { a.cancel(context.Cause(d.ctx)) })
+	}
+	a.cancel = cancel
+	a.off, a.recorded = a.asked.Start, a.asked.Start
+	a.active.Store(now.UnixNano())
+	a.rate.start(now)
+	a.slot.attempt = a
+	if a.slot.buf == nil {
+		a.slot.buf = make([]byte, readBuffer)
+	}
+	d.result.Connections = max(d.result.Connections, d.activeSlots())
+	d.wg.Go(func() {
+		err := d.transfer(ctx, a)
+		unlink()
+		cancel(nil)
+		d.post(func(now time.Time) { d.ended(now, a, err) })
+	})
+}
+
+// ended takes note of the end of an attempt.
+func (d *download) ended(now time.Time, a *attempt, err error) {
+	d.advance(now, a, a.off)
+	d.plan.Release(a.seg)
+	s := a.slot
+	s.attempt = nil
+	if a.written.Load() > 0 {
+		s.failures = 0
+	}
+	if err == nil || a.condemned || d.stopping {
+		return
+	}
+	if isFinal(err) {
+		d.stop(err)
+		return
+	}
+	if !d.remote.ranges {
+		// The next answer begins at the first byte again.
+		d.forgetStream()
+	}
+	s.failures++
+	if s.failures == 1 {
+		s.since = now
+	}
+	// Bytes that any slot got since then show that the server is there, and
+	// that only this connection is too much for it.
+	if s.failures >= d.retry.Tries && !d.lastBytes.After(s.since) {
+		d.stop(fmt.Errorf("%w, after %d tries", err, s.failures))
+		return
+	}
+	wait := d.retry.wait(s.failures, err)
+	s.notUntil = now.Add(wait)
+	d.result.Retries++
+	d.emit(Event{Kind: EventRetry, Try: s.failures, Delay: wait, Reason: err.Error(), Err: err})
+}
+
+// everyTick samples speeds, stops requests that stall, and reports progress.
+func (d *download) everyTick(now time.Time) {
+	for _, s := range d.slots {
+		a := s.attempt
+		if a == nil {
+			continue
+		}
+		w := a.written.Load()
+		a.rate.add(now, w-a.sampled)
+		a.sampled = w
+		if last := time.Unix(0, a.active.Load()); now.Sub(last) >= d.retry.Stall {
+			a.cancel(errStalled)
+		} else if w > 0 && last.After(d.lastBytes) {
+			d.lastBytes = last
+		}
+	}
+	if d.treeStop != nil && now.Sub(d.treeSeen) >= d.retry.Stall && now.Sub(d.lastBytes) >= d.retry.Stall {
+		// While data flows, the tree may be waiting for a connection.
+		d.treeStop(errStalled)
+	}
+	f := d.fetched()
+	d.speed.add(now, f-d.lastFetched)
+	d.lastFetched = f
+	d.emit(Event{Kind: EventProgress})
+}
+
+func (d *download) activeSlots() (n int) {
+	for _, s := range d.slots {
+		if s.attempt != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// fetched returns the bytes that this run has received and written.
+func (d *download) fetched() int64 {
+	n := d.result.BytesFetched
+	for _, s := range d.slots {
+		if a := s.attempt; a != nil {
+			n += a.asked.Start + a.written.Load() - a.recorded
+		}
+	}
+	return n
+}
+
+// emit completes an event and hands it to the observer.
+func (d *download) emit(e Event) {
+	if d.opts.Observe == nil {
+		return
+	}
+	e.Total = d.layout.Size
+	e.Done = d.plan.Done() + d.fetched() - d.result.BytesFetched
+	e.Resumed = d.resumed
+	e.Active = d.activeSlots()
+	e.Rate = d.speed.value()
+	e.ETA = -1
+	if left := float64(e.Total - e.Done); left <= 0 {
+		e.ETA = 0
+	} else if e.Rate > 0 && left/e.Rate < (1000*time.Hour).Seconds() {
+		e.ETA = time.Duration(left / e.Rate * float64(time.Second))
+	}
+	d.opts.Observe(e)
+}

@@ -1,0 +1,164 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"time"
+
+	"github.com/chunkget/chunkget/segment"
+)
+
+// maxRedirects is the number of redirects one request follows.
+const maxRedirects = 10
+
+// errStalled is the cause of the cancellation of a request that makes no
+// progress.
+var errStalled = &stallError{}
+
+type stallError struct{}
+
+func (*stallError) Error() string { return "no data for too long" }
+func (*stallError) Timeout() bool { return true }
+
+// client makes the requests of one download. It has no state.
+type client struct {
+	http   *http.Client
+	url    *url.URL
+	header http.Header // of the user
+}
+
+func newClient(o *Options) *client {
+	c := &client{url: withoutFragment(o.URL), header: o.Header}
+	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.checkRedirect}
+	return c
+}
+
+func withoutFragment(u *url.URL) *url.URL {
+	c := *u
+	c.Fragment, c.RawFragment = "", ""
+	return &c
+}
+
+// checkRedirect lets no redirect leave encryption, and keeps what the user
+// wants to tell one server from another.
+func (c *client) checkRedirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return fmt.Errorf("more than %d redirects", maxRedirects)
+	}
+	if secure(via[len(via)-1].URL.Scheme) && !secure(req.URL.Scheme) {
+		return fmt.Errorf("redirect from %s to %s, which is not encrypted", via[len(via)-1].URL.Scheme, redact(req.URL))
+	}
+	req.Header.Del("Referer")
+	// Once another origin has been seen, nothing is restored, even if a later
+	// redirect leads back.
+	for _, v := range append(via, req) {
+		if !sameOrigin(v.URL, via[0].URL) {
+			for k := range c.header {
+				req.Header.Del(k)
+			}
+			req.Header.Del("Authorization")
+			req.Header.Del("Cookie")
+			break
+		}
+	}
+	return nil
+}
+
+func secure(scheme string) bool { return scheme == "https" || scheme == "udts" }
+
+// response is an answer with the connection that it came over.
+type response struct {
+	*http.Response
+	conn net.Conn // nil if the transport does not tell
+}
+
+// get asks for r of the file, or for all of u when r is empty. An open end
+// (math.MaxInt64) asks for the rest. The status of the answer is 200 or 206.
+func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange string) (*response, error) {
+	var conn net.Conn
+	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { conn = i.Conn }}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, &Error{Kind: KindUsage, Op: "make request", Err: err}
+	}
+	for k, v := range c.header {
+		req.Header[k] = v
+	}
+	if h := c.header.Get("Host"); h != "" {
+		req.Host = h
+	}
+	// A coding would make the positions in the file meaningless.
+	req.Header.Set("Accept-Encoding", "identity")
+	req.Header.Set("Want-Repr-Digest", "sha-256=10")
+	if req.Header.Get("User-Agent") == "" {
+		req.Header.Set("User-Agent", "chunkget")
+	}
+	if !r.Empty() {
+		req.Header.Set("Range", rangeHeader(r))
+		if ifRange != "" {
+			req.Header.Set("If-Range", ifRange)
+		}
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, requestError(ctx, u, err)
+	}
+	if err := checkStatus(resp); err != nil {
+		resp.Body.Close()
+		if s := resp.StatusCode; s == http.StatusTooManyRequests || s == http.StatusServiceUnavailable {
+			if after := retryAfter(resp.Header, time.Now()); after > 0 {
+				return nil, &slowDownError{after, err}
+			}
+		}
+		if cr, perr := parseContentRange(resp.Header.Get("Content-Range")); perr == nil && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
+			return nil, &unsatisfiedError{cr.total, err}
+		}
+		return nil, err
+	}
+	return &response{resp, conn}, nil
+}
+
+// unsatisfiedError is an answer 416 that tells the size of the file.
+type unsatisfiedError struct {
+	size int64
+	err  error
+}
+
+func (e *unsatisfiedError) Error() string { return e.err.Error() }
+func (e *unsatisfiedError) Unwrap() error { return e.err }
+
+// rangeHeader formats one range of bytes (RFC 9110, section 14.1.2).
+func rangeHeader(r segment.Range) string {
+	if r.End == openEnd {
+		return fmt.Sprintf("bytes=%d-", r.Start)
+	}
+	return fmt.Sprintf("bytes=%d-%d", r.Start, r.End-1)
+}
+
+// openEnd is the end of a range that asks for the rest of a file whose size is
+// not known.
+const openEnd = 1<<63 - 1
+
+// requestError classifies why there is no answer.
+func requestError(ctx context.Context, u *url.URL, err error) error {
+	// The URL inside would tell the query.
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err
+	}
+	return networkError("GET "+redact(u), withCause(ctx, err))
+}
+
+// withCause puts the reason of a cancellation in the place of its effect.
+func withCause(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+	}
+	return err
+}

@@ -1,0 +1,265 @@
+package fetch
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/chunkget/chunkget/merkle"
+	"github.com/chunkget/chunkget/segment"
+)
+
+// remote is what the first answer told about the file. It does not change; all
+// later answers are held against it.
+type remote struct {
+	size   int64       // in bytes, -1 when the server did not say
+	etag   string      // strong entity tag with its quotes, "" if there is none
+	others http.Header // ETag and Last-Modified as they came, for servers without a strong tag
+	ranges bool        // the server answers range requests
+
+	tree   *url.URL // of the hash tree, nil when none is offered
+	sha256 []byte   // from Repr-Digest, nil when it was not sent
+	name   string   // from Content-Disposition, made safe, "" if there was none
+}
+
+// newRemote reads the first answer, which is a 206 for asked or a 200.
+func newRemote(resp *http.Response, asked segment.Range) (*remote, error) {
+	r := &remote{
+		size:   resp.ContentLength,
+		etag:   strongETag(resp.Header),
+		others: http.Header{"Etag": resp.Header.Values("Etag"), "Last-Modified": resp.Header.Values("Last-Modified")},
+		sha256: reprSHA256(resp.Header),
+		name:   suggestedName(resp.Header),
+	}
+	if err := checkCoding(resp); err != nil {
+		return nil, err
+	}
+	if resp.StatusCode == http.StatusPartialContent {
+		r.ranges = true
+		cr, err := checkPart(resp, asked)
+		if err != nil {
+			return nil, err
+		}
+		r.size = cr.total
+	}
+	r.tree = treeLink(resp)
+	return r, nil
+}
+
+// checkSame fails when the answer is about another version of the file.
+func (r *remote) checkSame(h http.Header, askedIfRange bool) error {
+	changed := func(what, was, is string) error {
+		return errorf(KindRemoteChanged, "check answer", "the remote file has changed: %s was %q and is %q", what, was, is)
+	}
+	if r.etag != "" {
+		switch now := h.Get("Etag"); {
+		case now == r.etag:
+			return nil
+		case now == "" && askedIfRange:
+			// The condition held, or the answer would not be a part.
+			return nil
+		default:
+			return changed("ETag", r.etag, now)
+		}
+	}
+	for _, k := range []string{"Etag", "Last-Modified"} {
+		if was, now := r.others.Get(k), h.Get(k); was != now && now != "" {
+			return changed(k, was, now)
+		}
+	}
+	return nil
+}
+
+// contentRange is the value of a Content-Range of unit bytes.
+type contentRange struct {
+	r     segment.Range // empty in an unsatisfied range
+	total int64         // -1 for *
+}
+
+// parseContentRange parses a Content-Range (RFC 9110, section 14.4):
+//
+//	Content-Range     = range-unit SP ( range-resp / unsatisfied-range )
+//	range-resp        = first-pos "-" last-pos "/" ( complete-length / "*" )
+//	unsatisfied-range = "*/" complete-length
+func parseContentRange(s string) (contentRange, error) {
+	bad := func() (contentRange, error) {
+		return contentRange{}, fmt.Errorf("malformed Content-Range %q", s)
+	}
+	unit, rest, ok := strings.Cut(s, " ")
+	if !ok || !strings.EqualFold(unit, "bytes") {
+		return bad()
+	}
+	positions, length, ok := strings.Cut(rest, "/")
+	if !ok {
+		return bad()
+	}
+	cr := contentRange{total: -1}
+	if length != "*" {
+		if cr.total, ok = parseDigits(length); !ok {
+			return bad()
+		}
+	}
+	if positions == "*" {
+		if cr.total < 0 {
+			return bad()
+		}
+		return cr, nil
+	}
+	first, last, ok := strings.Cut(positions, "-")
+	if !ok {
+		return bad()
+	}
+	a, ok1 := parseDigits(first)
+	b, ok2 := parseDigits(last)
+	// "A Content-Range field value is invalid if it contains a range-resp that
+	// has a last-pos value less than its first-pos value, or a complete-length
+	// value less than or equal to its last-pos value."
+	if !ok1 || !ok2 || b < a || b == 1<<63-1 || cr.total >= 0 && cr.total <= b {
+		return bad()
+	}
+	cr.r = segment.Range{Start: a, End: b + 1}
+	return cr, nil
+}
+
+// parseDigits parses 1*DIGIT; strconv alone would take a sign, too.
+func parseDigits(s string) (int64, bool) {
+	if s == "" || strings.Trim(s, "0123456789") != "" {
+		return 0, false
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	return n, err == nil
+}
+
+// checkPart fails unless the answer is exactly the part that was asked for,
+// which ends with the file if that is shorter.
+func checkPart(resp *http.Response, asked segment.Range) (contentRange, error) {
+	lie := func(format string, args ...any) (contentRange, error) {
+		return contentRange{}, statusError(resp, fmt.Errorf(format, args...))
+	}
+	if v := resp.Header.Values("Content-Range"); len(v) != 1 {
+		return lie("a part with %d Content-Range fields", len(v))
+	}
+	cr, err := parseContentRange(resp.Header.Get("Content-Range"))
+	switch {
+	case err != nil:
+		return lie("%w", err)
+	case cr.total < 0:
+		return lie("the server does not tell the size of the file")
+	case cr.r.Empty(), cr.r != segment.Range{Start: asked.Start, End: min(asked.End, cr.total)}:
+		return lie("asked for bytes %d-%d, got Content-Range %q", asked.Start, asked.End-1, resp.Header.Get("Content-Range"))
+	case resp.ContentLength >= 0 && resp.ContentLength != cr.r.Len():
+		return lie("Content-Length %d does not fit Content-Range %q", resp.ContentLength, resp.Header.Get("Content-Range"))
+	}
+	return cr, nil
+}
+
+// checkCoding fails when the body is not the file itself.
+func checkCoding(resp *http.Response) error {
+	if c := resp.Header.Get("Content-Encoding"); c != "" && !strings.EqualFold(c, "identity") {
+		return statusError(resp, fmt.Errorf("the server sent the coding %q although identity was asked for", c)).
+			withHint("the server does not offer the plain file")
+	}
+	return nil
+}
+
+// strongETag returns the entity tag if it is one and is strong (RFC 9110,
+// section 8.8.3).
+func strongETag(h http.Header) string {
+	t := h.Get("Etag")
+	if len(t) < 2 || len(t) > maxETag || t[0] != '"' || t[len(t)-1] != '"' || strings.Contains(t[1:len(t)-1], `"`) {
+		return ""
+	}
+	return t
+}
+
+// maxETag is the length of the longest tag that is taken for one, in bytes.
+const maxETag = 4 << 10
+
+// reprSHA256 returns the SHA-256 of the whole file from Repr-Digest (RFC 9530),
+// a dictionary of byte sequences (RFC 8941): sha-256=:BASE64:.
+func reprSHA256(h http.Header) []byte {
+	for _, v := range h.Values("Repr-Digest") {
+		for m := range strings.SplitSeq(v, ",") {
+			key, value, _ := strings.Cut(strings.TrimSpace(m), "=")
+			value, _, _ = strings.Cut(value, ";")
+			if key != "sha-256" || len(value) < 2 || value[0] != ':' || value[len(value)-1] != ':' {
+				continue
+			}
+			if d, err := base64.StdEncoding.DecodeString(value[1 : len(value)-1]); err == nil && len(d) == merkle.HashSize {
+				return d
+			}
+		}
+	}
+	return nil
+}
+
+// checkStatus returns the error that a status other than 200 and 206 means.
+func checkStatus(resp *http.Response) error {
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusPartialContent:
+		return nil
+	}
+	e := statusError(resp, errors.New("the server answered "+strconv.Quote(resp.Status)))
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+		e.Kind = KindAuth
+	case http.StatusNotFound, http.StatusGone:
+		e.Hint = "check the path in the URL"
+	}
+	return e
+}
+
+func statusError(resp *http.Response, err error) *Error {
+	return &Error{Kind: KindHTTPStatus, Op: "GET " + redact(resp.Request.URL), Err: err, StatusCode: resp.StatusCode}
+}
+
+// redact returns u for people to read, without user information and query,
+// which may be secrets.
+func redact(u *url.URL) string {
+	c := *u
+	c.User, c.RawQuery, c.Fragment = nil, "", ""
+	return c.String()
+}
+
+// maxRetryAfter is the longest wait a server may ask for.
+const maxRetryAfter = 5 * time.Minute
+
+// retryAfter returns how long the server wants to be left alone (RFC 9110,
+// section 10.2.3), 0 if it does not say.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	v := strings.TrimSpace(h.Get("Retry-After"))
+	if s, ok := parseDigits(v); ok {
+		return time.Duration(min(s, 1<<30)) * time.Second
+	}
+	if t, err := http.ParseTime(v); err == nil {
+		return max(t.Sub(now), 0)
+	}
+	return 0
+}
+
+// treeLink returns the URL of the hash tree that the answer offers, if it is of
+// the same origin as the answer itself.
+func treeLink(resp *http.Response) *url.URL {
+	for _, v := range resp.Header.Values("Link") {
+		for _, l := range parseLinks(v) {
+			if l.params["rel"] != "describedby" || l.params["type"] != merkle.MediaType {
+				continue
+			}
+			u, err := resp.Request.URL.Parse(l.target)
+			if err == nil && sameOrigin(u, resp.Request.URL) {
+				return u
+			}
+		}
+	}
+	return nil
+}
+
+// sameOrigin compares scheme, host and port (RFC 6454), ports as written.
+func sameOrigin(a, b *url.URL) bool {
+	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Host, b.Host)
+}

@@ -1,0 +1,176 @@
+package fetch
+
+import (
+	"fmt"
+
+	"github.com/chunkget/chunkget/journal"
+	"github.com/chunkget/chunkget/merkle"
+	"github.com/chunkget/chunkget/segment"
+)
+
+// kept is what of an earlier run may be used.
+type kept struct {
+	trusted []int // pieces that the journal vouches for
+	recheck []int // pieces that are on disk and have to be checked before they count
+	notes   []string
+}
+
+// firstRange chooses what the first request asks for: from the first byte that
+// is not on disk, as far as s knows, and no more than n bytes.
+func firstRange(s *journal.State, onDisk []int, n int64) segment.Range {
+	if s == nil {
+		return segment.Range{Start: 0, End: n}
+	}
+	have := havePieces(s, onDisk)
+	for g := range have.Gaps(segment.Range{Start: 0, End: s.Header.Size}) {
+		return segment.Range{Start: g.Start, End: min(g.End, g.Start+min(n, g.Len()))}
+	}
+	// Nothing is missing. The request still tells whether the file is the same.
+	return segment.Range{Start: 0, End: 1}
+}
+
+func havePieces(s *journal.State, onDisk []int) *segment.Set {
+	have := new(segment.Set)
+	add := func(i int) {
+		off := int64(i) * s.Header.PieceSize
+		have.Add(segment.Range{Start: off, End: min(off+s.Header.PieceSize, s.Header.Size)})
+	}
+	for i := range s.Pieces() {
+		add(i)
+	}
+	for _, i := range onDisk {
+		add(i)
+	}
+	return have
+}
+
+// reconcile decides what of the partial file may be used for the file r, and
+// leaves a journal that belongs to r.
+//
+// Bytes count without a check only if the journal was written for the same URL,
+// size and strong ETag. What else is on disk counts as far as the hash tree
+// proves it. Data of another version is an error unless restart is set.
+func (t *target) reconcile(r *remote, l merkle.Layout, url string, restart bool) (*kept, error) {
+	k := new(kept)
+	want := journal.Header{Size: l.Size, PieceSize: l.PieceSize, ETag: r.etag, URL: url}
+	s := t.state()
+	size, err := t.part.Size()
+	if err != nil {
+		return nil, diskError("look at partial file", err)
+	}
+	fresh := false // whatever is on disk is worthless
+	var claimed []int
+	switch {
+	case s == nil && t.damage != nil:
+		k.note("the journal is damaged (%v)", t.damage)
+	case s == nil && t.hadPart && size > 0:
+		k.note("there is a partial file without a journal")
+	case s == nil:
+		fresh = true
+	case s.Header.Size != want.Size || s.Header.ETag != want.ETag:
+		if !restart {
+			return nil, errorf(KindRemoteChanged, "resume", "the remote file has changed: partial data is of %s, the file is %s",
+				version(s.Header.Size, s.Header.ETag), version(want.Size, want.ETag)).
+				withHint("restart to discard the partial data")
+		}
+		k.note("the remote file has changed; starting over")
+		fresh = true
+	case s.Header.URL != want.URL:
+		// Servers make tags out of time and size, so another resource may
+		// have the same; only the tree can tell.
+		if r.tree == nil && !restart {
+			return nil, errorf(KindRemoteChanged, "resume", "partial data is of another URL").
+				withHint("restart to discard it, or choose another file name")
+		}
+		fresh = r.tree == nil
+		k.note("partial data is of another URL")
+		for i := range s.Pieces() {
+			claimed = append(claimed, i)
+		}
+	case s.Header.PieceSize != want.PieceSize:
+		k.note("partial data is of another piece size")
+	default:
+		if s.TornBytes > 0 {
+			k.note("%d bytes at the end of the journal were not usable (%s)", s.TornBytes, s.TornWhy)
+		}
+		for i := range s.Pieces() {
+			off, n := l.Piece(i)
+			_, hasDigest := s.Digest(i)
+			switch {
+			case off+n > size: // the partial file has been cut
+			case want.ETag == "":
+				claimed = append(claimed, i)
+			case hasDigest:
+				// Its record says what the bytes were; look whether they still are.
+				k.recheck = append(k.recheck, i)
+			default:
+				k.trusted = append(k.trusted, i)
+			}
+		}
+	}
+	if fresh {
+		claimed = nil
+	} else if r.tree != nil {
+		// The tree can prove more than the journal knows.
+		found, err := t.dataPieces(l)
+		if err != nil {
+			return nil, diskError("look at partial file", err)
+		}
+		claimed = append(claimed, found...)
+	} else if len(k.trusted)+len(k.recheck) == 0 && t.hadPart {
+		k.note("nothing of the partial file can be checked; it is fetched again")
+		claimed = nil
+	} else {
+		claimed = nil
+	}
+	k.addRecheck(claimed)
+
+	keepJournal := s != nil && !fresh && s.Header == want
+	if !keepJournal {
+		if err := t.journal.Reset(want); err != nil {
+			return nil, diskError("write journal", err)
+		}
+	}
+	if fresh && size > 0 {
+		if err := t.part.Truncate(0); err != nil {
+			return nil, diskError("discard partial file", err)
+		}
+	}
+	if size != l.Size || fresh {
+		if err := t.part.Truncate(l.Size); err != nil {
+			return nil, diskError("make partial file", err)
+		}
+	}
+	if err := t.dir.Sync(); err != nil {
+		return nil, diskError("sync directory", err)
+	}
+	return k, nil
+}
+
+// addRecheck adds pieces that are in neither list yet.
+func (k *kept) addRecheck(pieces []int) {
+	seen := make(map[int]bool, len(k.trusted)+len(k.recheck))
+	for _, i := range k.trusted {
+		seen[i] = true
+	}
+	for _, i := range k.recheck {
+		seen[i] = true
+	}
+	for _, i := range pieces {
+		if !seen[i] {
+			seen[i] = true
+			k.recheck = append(k.recheck, i)
+		}
+	}
+}
+
+func (k *kept) note(format string, args ...any) {
+	k.notes = append(k.notes, fmt.Sprintf(format, args...))
+}
+
+func version(size int64, etag string) string {
+	if etag == "" {
+		return fmt.Sprintf("%d bytes without an ETag", size)
+	}
+	return fmt.Sprintf("%d bytes with ETag %q", size, etag)
+}

@@ -1,0 +1,310 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chunkget/chunkget/internal/faultfile"
+	"github.com/chunkget/chunkget/journal"
+	"github.com/chunkget/chunkget/merkle"
+)
+
+const mib = 1 << 20
+
+// A transport is one way to reach a test server.
+type transport struct {
+	name string
+	// serve starts a server for h that ends with the test and returns its URL
+	// and a RoundTripper for it.
+	serve func(t *testing.T, h http.Handler) (string, http.RoundTripper)
+}
+
+// transports are all ways over which the tests of this package run.
+var transports = []transport{{"tcp", serveTCP}}
+
+// run runs f over every transport.
+func run(t *testing.T, f func(t *testing.T, tr transport)) {
+	t.Helper()
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) { f(t, tr) })
+	}
+}
+
+func serveTCP(t *testing.T, h http.Handler) (string, http.RoundTripper) {
+	t.Helper()
+	s := httptest.NewUnstartedServer(h)
+	s.Config.ErrorLog = quiet
+	s.Start()
+	rt := &http.Transport{MaxIdleConnsPerHost: 32}
+	t.Cleanup(func() {
+		rt.CloseIdleConnections()
+		s.CloseClientConnections()
+		s.Close()
+	})
+	return s.URL, rt
+}
+
+// file is a server of one file, at every path. Its fields are set before it
+// serves, or under mu.
+type file struct {
+	data    []byte
+	etag    string
+	tree    bool
+	lag     <-chan struct{} // the tree is sent when this is closed
+	repr    []byte          // Repr-Digest
+	dispo   string          // Content-Disposition
+	rewrite func(w http.ResponseWriter, r *http.Request) http.ResponseWriter
+
+	mu       sync.Mutex
+	requests []*http.Request
+	sent     int64 // bytes of bodies of the file
+	// script answers instead of the file, if it returns true. n counts the
+	// requests for data from 1.
+	script func(f *file, n int, w http.ResponseWriter, r *http.Request) bool
+}
+
+func (f *file) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Get("digest") == "tree" {
+		f.serveTree(w, r)
+		return
+	}
+	f.mu.Lock()
+	f.requests = append(f.requests, r)
+	n := len(f.requests)
+	f.mu.Unlock()
+	if f.etag != "" {
+		w.Header().Set("Etag", f.etag)
+	}
+	if f.tree {
+		w.Header().Set("Link", fmt.Sprintf(`<%s?digest=tree>; rel="describedby"; type="%s", <x>; rel="describedby"; type="application/metalink4+xml"`, r.URL.EscapedPath(), merkle.MediaType))
+	}
+	if f.dispo != "" {
+		w.Header().Set("Content-Disposition", f.dispo)
+	}
+	if f.repr != nil {
+		w.Header().Set("Repr-Digest", reprDigest(f.repr))
+	}
+	if f.script != nil && f.script(f, n, w, r) {
+		return
+	}
+	if f.rewrite != nil {
+		w = f.rewrite(w, r)
+	}
+	f.serveFile(w, r)
+}
+
+func (f *file) serveFile(w http.ResponseWriter, r *http.Request) {
+	http.ServeContent(&countingWriter{w, f}, r, "", time.Time{}, bytes.NewReader(f.data))
+}
+
+// countingWriter counts what is sent of the file.
+type countingWriter struct {
+	http.ResponseWriter
+	f *file
+}
+
+func (w *countingWriter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p)
+	w.f.mu.Lock()
+	w.f.sent += int64(n)
+	w.f.mu.Unlock()
+	return n, err
+}
+
+func (f *file) serveTree(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Etag", f.etag)
+	w.Header().Set("Content-Type", merkle.MediaType)
+	if f.lag != nil {
+		w.(http.Flusher).Flush()
+		select {
+		case <-f.lag:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	w.Write(treeOf(f.data))
+}
+
+// rootOf returns the root of the tree of data.
+func rootOf(data []byte) (root merkle.Hash, hashes []merkle.Hash) {
+	l, err := merkle.NewLayout(int64(len(data)), merkle.DefaultPieceSize(int64(len(data))))
+	if err != nil {
+		panic(err)
+	}
+	for i := range l.Pieces() {
+		off, n := l.Piece(i)
+		hashes = append(hashes, l.HashPiece(i, data[off:off+n]))
+	}
+	return l.Root(hashes), hashes
+}
+
+func treeOf(data []byte) []byte {
+	var b bytes.Buffer
+	l, err := merkle.NewLayout(int64(len(data)), merkle.DefaultPieceSize(int64(len(data))))
+	if err != nil {
+		panic(err)
+	}
+	root, hashes := rootOf(data)
+	e, err := merkle.NewEncoder(&b, l)
+	if err != nil {
+		panic(err)
+	}
+	for _, h := range hashes {
+		if err := e.WritePiece(h); err != nil {
+			panic(err)
+		}
+	}
+	if err := e.Finish(root); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// randomData returns n bytes, none of whose sectors is all zeros.
+func randomData(n int, seed uint64) []byte {
+	b := make([]byte, n)
+	rng := rand.NewChaCha8([32]byte{byte(seed), byte(seed >> 8), 1})
+	rng.Read(b)
+	return b
+}
+
+// rig is a download into files in memory, with what it reported.
+type rig struct {
+	t    *testing.T
+	dir  *faultfile.Dir
+	opts Options
+
+	mu     sync.Mutex
+	events []Event
+}
+
+// newRig prepares a download of path from h over tr.
+func newRig(t *testing.T, tr transport, h http.Handler, path string) *rig {
+	t.Helper()
+	base, rt := tr.serve(t, h)
+	u, err := url.Parse(base + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, dir: faultfile.New()}
+	r.opts = Options{
+		URL: u, Transport: rt, Connections: 4,
+		Retry:   RetryPolicy{MinDelay: time.Millisecond, MaxDelay: 4 * time.Millisecond},
+		openDir: func(string) (journal.Dir, func() error, error) { return r.dir, func() error { return nil }, nil },
+	}
+	r.opts.Observe = func(e Event) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.events = append(r.events, e)
+	}
+	return r
+}
+
+func (r *rig) get(ctx context.Context) (*Result, error) {
+	r.events = nil
+	return Get(ctx, r.opts)
+}
+
+// must downloads and fails the test unless name holds data and nothing else is
+// left.
+func (r *rig) must(name string, data []byte) *Result {
+	r.t.Helper()
+	res, err := r.get(r.t.Context())
+	if err != nil {
+		r.t.Fatalf("download: %v", err)
+	}
+	r.wantFile(name, data)
+	if names := r.dir.Names(); len(names) != 1 {
+		r.t.Errorf("files left: %q", names)
+	}
+	if res.Bytes != int64(len(data)) {
+		r.t.Errorf("Bytes = %d, want %d", res.Bytes, len(data))
+	}
+	if e := r.events[len(r.events)-1]; e.Kind != EventDone || e.Result != res {
+		r.t.Errorf("last event %+v", e)
+	}
+	return res
+}
+
+// fails downloads and fails the test unless that gives an error of kind k and
+// no finished file.
+func (r *rig) fails(k Kind) *Error {
+	r.t.Helper()
+	_, err := r.get(r.t.Context())
+	e, ok := errors.AsType[*Error](err)
+	if !ok || e.Kind != k {
+		r.t.Fatalf("error %v (%v), want one of kind %v", err, kindOf(err), k)
+	}
+	for _, name := range r.dir.Names() {
+		if !strings.HasSuffix(name, partSuffix) && !strings.HasSuffix(name, journalSuffix) && !strings.HasSuffix(name, badSuffix) {
+			r.t.Errorf("file %q has appeared", name)
+		}
+	}
+	return e
+}
+
+func kindOf(err error) Kind {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Kind
+	}
+	return -1
+}
+
+func (r *rig) wantFile(name string, data []byte) {
+	r.t.Helper()
+	got := r.dir.Bytes(name)
+	if got == nil {
+		r.t.Fatalf("there is no %s, only %q", name, r.dir.Names())
+	}
+	if !bytes.Equal(got, data) {
+		at := 0
+		for at < min(len(got), len(data)) && got[at] == data[at] {
+			at++
+		}
+		r.t.Fatalf("%s differs from byte %d on (%d bytes, want %d)", name, at, len(got), len(data))
+	}
+}
+
+func (r *rig) count(k EventKind) (n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if e.Kind == k {
+			n++
+		}
+	}
+	return n
+}
+
+// hasNote reports whether a note contains text.
+func (r *rig) hasNote(text string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.ContainsFunc(r.events, func(e Event) bool {
+		return e.Kind == EventNote && strings.Contains(e.Reason, text)
+	})
+}
+
+// hijack takes the connection from the server and closes it.
+func hijack(w http.ResponseWriter) {
+	c, _, err := w.(http.Hijacker).Hijack()
+	if err != nil {
+		panic(err)
+	}
+	if tc, ok := c.(*net.TCPConn); ok {
+		tc.SetLinger(0)
+	}
+	c.Close()
+}

@@ -1,0 +1,122 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/chunkget/chunkget/segment"
+)
+
+// streamUnknown fetches a file whose size the server does not tell, in one
+// stream. Its end is the end of the body; a failure begins at the first byte
+// again. Nothing of it can be resumed or checked piece by piece.
+func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *probed, res *Result) error {
+	if s := t.state(); s != nil && s.Count() > 0 && !o.Restart {
+		p.close()
+		return errorf(KindRangeUnsupported, "resume", "the server no longer tells the size of the file").
+			withHint("restart to discard the partial data")
+	}
+	s := &stream{opts: o, policy: o.Retry.resolved(), target: t, result: res}
+	s.emit(Event{Kind: EventNote, Reason: "the server does not tell the size of the file; fetching it in one stream, which cannot be resumed"})
+	s.emit(Event{Kind: EventStart, URL: withoutUser(o.URL), Path: t.path, Active: 1})
+	res.Connections = 1
+	most, failures := int64(0), 0
+	for {
+		err := s.receive(ctx, p)
+		p.close()
+		if err == nil {
+			res.Bytes = s.done
+			return nil
+		}
+		if ctx.Err() != nil {
+			return &Error{Kind: KindInterrupted, Op: "download", Err: context.Cause(ctx)}
+		}
+		// Getting further than ever is the only progress that a stream which
+		// begins anew each time can make.
+		failures++
+		if s.done > most {
+			most, failures = s.done, 1
+		}
+		if isFinal(err) || failures >= s.policy.Tries {
+			return err
+		}
+		wait := s.policy.wait(failures, err)
+		res.Retries++
+		s.emit(Event{Kind: EventRetry, Try: failures, Delay: wait, Reason: err.Error(), Err: err})
+		if !sleep(ctx, wait) {
+			return &Error{Kind: KindInterrupted, Op: "download", Err: context.Cause(ctx)}
+		}
+		first := p.remote
+		if p, err = probe(ctx, o, c, segment.Range{Start: 0, End: openEnd}, res); err != nil {
+			return err
+		}
+		if err := first.checkSame(p.resp.Header, false); err != nil {
+			p.close()
+			return err
+		}
+		if p.resp.StatusCode != http.StatusOK {
+			p.close()
+			return statusError(p.resp.Response, errors.New("the server sends parts of the file only sometimes"))
+		}
+	}
+}
+
+// stream is the state of streamUnknown, owned by its goroutine.
+type stream struct {
+	opts   *Options
+	policy RetryPolicy
+	target *target
+	result *Result
+	done   int64 // bytes on file
+	speed  rate
+}
+
+// receive writes the body of p to the partial file, from its beginning.
+func (s *stream) receive(ctx context.Context, p *probed) error {
+	unlink := context.AfterFunc(ctx, func() { p.cancel(context.Cause(ctx)) })
+	defer unlink()
+	watch := time.AfterFunc(s.policy.Stall, func() { p.cancel(errStalled) })
+	defer watch.Stop()
+	if err := s.target.part.Truncate(0); err != nil {
+		return diskError("empty partial file", err)
+	}
+	s.done = 0
+	last := time.Now()
+	s.speed.start(last)
+	var sampled int64
+	buf := make([]byte, readBuffer)
+	for {
+		n, err := p.resp.Body.Read(buf)
+		if n > 0 {
+			watch.Reset(s.policy.Stall)
+			if _, err := s.target.part.WriteAt(buf[:n], s.done); err != nil {
+				return diskError("write partial file", err)
+			}
+			s.done += int64(n)
+			s.result.BytesFetched += int64(n)
+			if now := time.Now(); now.Sub(last) >= tick {
+				s.speed.add(now, s.done-sampled)
+				last, sampled = now, s.done
+				s.emit(Event{Kind: EventProgress, Active: 1})
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return networkError(fmt.Sprintf("receive at %d", s.done), withCause(p.resp.Request.Context(), err))
+		}
+	}
+}
+
+func (s *stream) emit(e Event) {
+	if s.opts.Observe == nil {
+		return
+	}
+	e.Total, e.ETA, e.Done, e.Rate = -1, -1, s.done, s.speed.value()
+	s.opts.Observe(e)
+}

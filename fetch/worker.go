@@ -1,0 +1,158 @@
+package fetch
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/chunkget/chunkget/segment"
+)
+
+// readBuffer is the size of the one buffer that each slot has, in bytes.
+const readBuffer = 256 << 10
+
+// transfer makes the request of a and writes what comes, one claim at a time:
+// within a claim it needs no permission and nobody can steal the bytes. It
+// returns nil when its segment is done.
+func (d *download) transfer(ctx context.Context, a *attempt) error {
+	resp := a.resp
+	if resp == nil {
+		var err error
+		if resp, err = d.request(ctx, a.asked); err != nil {
+			return err
+		}
+	}
+	defer resp.Body.Close()
+	d.call(func(time.Time) { a.conn = resp.conn })
+	for {
+		claim, ok := d.claim(a)
+		if !ok {
+			break
+		}
+		if err := d.receive(ctx, a, resp.Body, claim); err != nil {
+			return err
+		}
+	}
+	if a.off < a.asked.End {
+		// The rest was stolen, or the loop is stopping. Closing the body drops
+		// the connection; reading on would cost more than a new one.
+		return nil
+	}
+	// Reading the end lets the connection be used again, and finds a body that
+	// is too long where no Content-Length limits it.
+	switch n, err := io.ReadFull(resp.Body, a.slot.buf[:1]); {
+	case n > 0:
+		return statusError(resp.Response, errors.New("the server sends more than was asked for"))
+	case err != io.EOF:
+		d.log.Debug("after the last byte", "err", err)
+	}
+	return nil
+}
+
+// request asks for a range and checks that the answer is that range of the
+// same file.
+func (d *download) request(ctx context.Context, asked segment.Range) (*response, error) {
+	want, ifRange := asked, d.ifRange()
+	if !d.remote.ranges {
+		want, ifRange = segment.Range{}, ""
+	}
+	resp, err := d.client.get(ctx, d.client.url, want, ifRange)
+	if e, ok := errors.AsType[*unsatisfiedError](err); ok && e.size != d.layout.Size {
+		return nil, errorf(KindRemoteChanged, "check answer", "the remote file has changed: its size was %d and is %d", d.layout.Size, e.size)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := d.checkAnswer(resp, asked, ifRange != ""); err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (d *download) checkAnswer(resp *response, asked segment.Range, conditional bool) error {
+	if err := d.remote.checkSame(resp.Header, conditional && resp.StatusCode == http.StatusPartialContent); err != nil {
+		return err
+	}
+	if err := checkCoding(resp.Response); err != nil {
+		return err
+	}
+	if resp.StatusCode != d.expectedStatus() {
+		if d.remote.ranges {
+			return statusError(resp.Response, errors.New("the server ignored the range that was asked for"))
+		}
+		return statusError(resp.Response, errors.New("the server sent a part that was not asked for"))
+	}
+	if !d.remote.ranges {
+		if resp.ContentLength >= 0 && resp.ContentLength != d.layout.Size {
+			return errorf(KindRemoteChanged, "check answer", "the remote file has changed: its size was %d and is %d", d.layout.Size, resp.ContentLength)
+		}
+		return nil
+	}
+	cr, err := checkPart(resp.Response, asked)
+	if err != nil {
+		return err
+	}
+	if cr.total != d.layout.Size {
+		// The tag is the same, so the answer contradicts itself; another try
+		// will show whether that stays so.
+		return statusError(resp.Response, errors.New("the server tells another size of the same file: "+resp.Header.Get("Content-Range")))
+	}
+	return nil
+}
+
+// claim reports what is on file and asks for the next stretch.
+func (d *download) claim(a *attempt) (r segment.Range, ok bool) {
+	d.call(func(now time.Time) {
+		d.advance(now, a, a.off)
+		if !d.stopping {
+			r, ok = d.plan.Claim(a.seg)
+		}
+	})
+	return r, ok
+}
+
+// receive writes the bytes of r from body to the partial file.
+func (d *download) receive(ctx context.Context, a *attempt, body io.Reader, r segment.Range) error {
+	for a.off < r.End {
+		n, err := body.Read(a.slot.buf[:min(readBuffer, r.End-a.off)])
+		if n > 0 {
+			if _, err := d.target.part.WriteAt(a.slot.buf[:n], a.off); err != nil {
+				return diskError("write partial file", err)
+			}
+			a.off += int64(n)
+			a.written.Add(int64(n))
+			a.active.Store(time.Now().UnixNano())
+		}
+		if a.off == r.End {
+			break
+		}
+		if err == io.EOF {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return networkError("receive "+r.String(), withCause(ctx, err))
+		}
+	}
+	return nil
+}
+
+// advance records, on the loop, that a has written up to off.
+func (d *download) advance(now time.Time, a *attempt, off int64) {
+	n := off - a.recorded
+	if n == 0 {
+		return
+	}
+	i := int(a.recorded / d.layout.PieceSize)
+	d.plan.Advance(a.seg, n)
+	a.recorded = off
+	d.result.BytesFetched += n
+	d.lastBytes = now
+	a.slot.failures = 0
+	d.addOrigin(i, a)
+	if d.plan.Has(d.pieceRange(i)) {
+		d.onFile(i)
+	}
+}
