@@ -19,7 +19,8 @@ type arrivalEstimator struct {
 	// The current measurement: packets that came in busy time.
 	busy    time.Duration
 	packets int
-	speed   float64 // packets/s, smoothed; 0 before the first measurement
+	gap     time.Duration // mean gap between packets
+	speed   float64       // packets/s, smoothed; 0 before the first measurement
 
 	pairFirst time.Duration // arrival of the first half of a probe pair, 0 = none
 	pairSeq   seqNo
@@ -28,8 +29,12 @@ type arrivalEstimator struct {
 }
 
 const (
-	// busyGap separates bursts: a longer silence is the sender's, not the path's.
-	busyGap = 20 * time.Millisecond
+	// A gap that is longer than shortGap and eight times the mean is silence of
+	// the sender, who waits for something, and does not count as busy time.
+	shortGap   = time.Millisecond
+	gapOutlier = 8
+	// maxGap bounds what one gap adds to the mean.
+	maxGap = 100 * time.Millisecond
 	// speedPeriod of busy time makes one measurement, UDT's SYN.
 	speedPeriod = 10 * time.Millisecond
 
@@ -41,9 +46,12 @@ const (
 
 // onPacket takes the arrival of one data packet at the given time.
 func (e *arrivalEstimator) onPacket(s seqNo, at time.Duration) {
-	if gap := at - e.last; e.last != 0 && gap < busyGap {
-		e.busy += gap
-		e.packets++
+	if gap := at - e.last; e.last != 0 {
+		if gap <= shortGap+gapOutlier*e.gap {
+			e.busy += gap
+			e.packets++
+		}
+		e.gap += (min(gap, maxGap) - e.gap) / 16
 	}
 	e.last = at
 	if e.busy >= speedPeriod {

@@ -10,11 +10,12 @@ import (
 // whose step follows the estimated spare capacity, and a decrease of the rate
 // by 1/9 at the first loss of each flight.
 //
-// It follows the C++ library 4.11 with two repairs of its start. The rates
-// that end slow start are the first ones that the receiver reported, not
-// averages that begin at 16 and 1 packets/s: there a single early loss throws
-// the connection back to 16 packets/s. And slow start grows with each ACK, not
-// once in 10 ms.
+// It follows the C++ library 4.11 with repairs of its start. The rates that end
+// slow start are the first ones that the receiver reported, or half of what
+// slow start sent, not averages that begin at 16 and 1 packets/s: there a
+// single early loss throws the connection back to 16 packets/s. Slow start
+// grows with each ACK, not once in 10 ms. And it ends when a queue has built
+// up, before that overflows.
 func NewNative() Congestion { return &daimd{} }
 
 const (
@@ -77,7 +78,8 @@ func (d *daimd) OnACK(now time.Duration, e ACKEvent) {
 	}
 	if d.slowStart {
 		d.window += float64(e.Acked)
-		if d.window <= float64(d.params.MaxWindow) {
+		queued := e.MinRTT > 0 && e.Latest > e.MinRTT*3/2+syn
+		if d.window <= float64(d.params.MaxWindow) && !queued {
 			return
 		}
 		d.leaveSlowStart()
@@ -108,14 +110,13 @@ func (d *daimd) increase() float64 {
 	return max(nativeMinIncrease, math.Pow(10, math.Ceil(math.Log10(spare*mss*8)))*1.5e-6/mss)
 }
 
-// leaveSlowStart continues at the speed with which packets arrive.
+// leaveSlowStart continues at the speed with which packets arrive. The first
+// reports can be far too low, of a burst that was short, so half of the window
+// in a round trip is the least.
 func (d *daimd) leaveSlowStart() {
 	d.slowStart = false
-	if d.speed > 0 {
-		d.period = 1e6 / d.speed
-		return
-	}
-	d.period = float64((d.rtt + syn).Microseconds()) / d.window
+	d.speed = max(d.speed, d.window/2/(d.rtt+syn).Seconds())
+	d.period = 1e6 / d.speed
 }
 
 func (d *daimd) OnLoss(_ time.Duration, e LossEvent) {

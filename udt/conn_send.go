@@ -88,7 +88,7 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 	return max(now, c.pacer.next-pacerSlack)
 }
 
-// gather fills c.batch with at most limit packets and c.burst with what they
+// gather fills c.batch with about limit packets and c.burst with what they
 // are. It reports whether nothing that could be sent is left.
 func (c *Conn) gather(now time.Duration, limit int) (drained bool) {
 	c.batch = c.batch[:0]
@@ -113,14 +113,19 @@ func (c *Conn) gather(now time.Duration, limit int) (drained bool) {
 		c.count.byteRetrans += int64(len(p) - headerSize)
 	}
 	window := int64(min(c.peerWindow, c.cc.Window()))
-	for len(c.batch) < limit && b.next-b.base < window {
+	// The second half of a probe pair goes with the first: the receiver takes
+	// their distance for the capacity of the link.
+	probing := false
+	for (len(c.batch) < limit || probing) && b.next-b.base < window {
 		i, ok := b.sealLocked()
 		if !ok {
 			break
 		}
 		p := b.packetLocked(i)
+		seq := seqAt(c.isn, i)
+		probing = seq%probeModulus == 0
 		c.msg = c.msg.next()
-		putDataHeader(p, seqAt(c.isn, i), c.msg, c.peerID)
+		putDataHeader(p, seq, c.msg, c.peerID)
 		*b.markLocked(i) = sentMark{at: now, count: 1}
 		c.batch = append(c.batch, p)
 		c.burst.New++
