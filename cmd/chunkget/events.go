@@ -1,0 +1,168 @@
+package main
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"time"
+
+	"github.com/chunkget/chunkget/fetch"
+)
+
+// eventsVersion is raised when the meaning of a field changes. New fields and
+// new events do not raise it.
+const eventsVersion = 1
+
+// eventWriter prints the events of --json, one object per line. Every object
+// has the field "event"; the types below are the contract. Rates are in bytes
+// per second, times in seconds.
+type eventWriter struct {
+	w           io.Writer
+	url         string
+	connections int   // asked for
+	err         error // of the first write that failed; nothing is written after it
+}
+
+type startEvent struct {
+	Event       string `json:"event"`
+	Version     int    `json:"version"`
+	URL         string `json:"url"`
+	Path        string `json:"path"`
+	Total       int64  `json:"total"` // -1 when the server does not tell
+	Resumed     int64  `json:"bytes_resumed"`
+	Connections int    `json:"connections"` // asked for
+}
+
+type progressEvent struct {
+	Event       string   `json:"event"`
+	Bytes       int64    `json:"bytes"` // on file, resumed ones included
+	Total       int64    `json:"total"`
+	Resumed     int64    `json:"bytes_resumed"`
+	Rate        float64  `json:"rate"`        // of this run
+	ETA         *float64 `json:"eta"`         // null when not known
+	Connections int      `json:"connections"` // in use
+}
+
+type pieceBadEvent struct {
+	Event  string `json:"event"`
+	Piece  int    `json:"piece"`
+	Try    int    `json:"try"`
+	Reason string `json:"reason"`
+}
+
+type retryEvent struct {
+	Event  string  `json:"event"`
+	Try    int     `json:"try"`
+	Delay  float64 `json:"delay"`
+	Reason string  `json:"reason"`
+}
+
+type noteEvent struct {
+	Event  string `json:"event"`
+	Reason string `json:"reason"`
+}
+
+type doneEvent struct {
+	Event        string  `json:"event"`
+	URL          string  `json:"url"`
+	Path         string  `json:"path"`
+	Bytes        int64   `json:"bytes"`
+	BytesFetched int64   `json:"bytes_fetched"`
+	BytesResumed int64   `json:"bytes_resumed"`
+	PiecesBad    int     `json:"pieces_bad"`
+	Retries      int     `json:"retries"`
+	Seconds      float64 `json:"seconds"`
+	Verified     bool    `json:"verified"`
+	Root         string  `json:"root"` // of the hash tree, "" without one
+	SHA256       string  `json:"sha256,omitempty"`
+	Connections  int     `json:"connections"` // in use at a time, at most
+	Transport    string  `json:"transport"`
+}
+
+type errorEvent struct {
+	Event     string `json:"event"`
+	URL       string `json:"url"`
+	Kind      string `json:"kind"`
+	Message   string `json:"message"`
+	Hint      string `json:"hint,omitempty"`
+	ExitCode  int    `json:"exit_code"`
+	Resumable bool   `json:"resumable"`
+}
+
+func (w *eventWriter) observe(e fetch.Event) {
+	switch e.Kind {
+	case fetch.EventStart:
+		w.write(startEvent{
+			Event: "start", Version: eventsVersion, URL: w.url, Path: e.Path,
+			Total: e.Total, Resumed: e.Resumed, Connections: w.connections,
+		})
+	case fetch.EventProgress:
+		p := progressEvent{
+			Event: "progress", Bytes: e.Done, Total: e.Total, Resumed: e.Resumed,
+			Rate: finite(e.Rate), Connections: e.Active,
+		}
+		if e.ETA >= 0 {
+			p.ETA = new(seconds(e.ETA))
+		}
+		w.write(p)
+	case fetch.EventPieceBad:
+		w.write(pieceBadEvent{"piece_bad", e.Piece, e.Try, e.Reason})
+	case fetch.EventRetry:
+		w.write(retryEvent{"retry", e.Try, seconds(e.Delay), e.Reason})
+	case fetch.EventNote:
+		w.write(noteEvent{"note", e.Reason})
+	case fetch.EventDone:
+		r := e.Result
+		d := doneEvent{
+			Event: "done", URL: w.url, Path: r.Path, Bytes: r.Bytes,
+			BytesFetched: r.BytesFetched, BytesResumed: r.BytesResumed,
+			PiecesBad: r.PiecesBad, Retries: r.Retries, Seconds: r.Elapsed.Seconds(),
+			Verified: r.Verified || r.SHA256 != nil, SHA256: hex.EncodeToString(r.SHA256),
+			Connections: r.Connections, Transport: r.Transport,
+		}
+		if r.Verified {
+			d.Root = r.Root.String()
+		}
+		w.write(d)
+	}
+}
+
+func (w *eventWriter) end(err error) {
+	if err != nil {
+		w.write(newErrorEvent(w.url, err))
+	}
+}
+
+func newErrorEvent(url string, err error) errorEvent {
+	e := errorEvent{
+		Event: "error", URL: url, Kind: kindOf(err).String(),
+		Message: err.Error(), Hint: hintOf(err), ExitCode: exitCode(err),
+	}
+	if fe, ok := errors.AsType[*fetch.Error](err); ok {
+		e.Resumable = fe.Resumable
+	}
+	return e
+}
+
+func (w *eventWriter) write(event any) {
+	if w.err != nil {
+		return
+	}
+	b, err := json.Marshal(event)
+	if err == nil {
+		_, err = w.w.Write(append(b, '\n'))
+	}
+	w.err = err
+}
+
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+
+// finite keeps values that JSON cannot express out of it.
+func finite(f float64) float64 {
+	if math.IsInf(f, 0) || math.IsNaN(f) {
+		return 0
+	}
+	return math.Round(f)
+}

@@ -1,0 +1,81 @@
+package main
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestValidate(t *testing.T) {
+	valid := func() *options { return &options{connections: 8, timeout: time.Second, tries: 5} }
+	sum := strings.Repeat("ab", 32)
+	for _, tt := range []struct {
+		name   string
+		change func(*options)
+		args   []string
+		want   string // part of the message, "" for success
+	}{
+		{"one", nil, []string{"udt://h/a"}, ""},
+		{"three schemes", nil, []string{"udt://h:1/a", "http://h/a", "HTTPS://h/a?b=c"}, ""},
+		{"no URL", nil, nil, "no URL given"},
+		{"no scheme", nil, []string{"h/a"}, "has no scheme"},
+		{"unknown scheme", nil, []string{"ftp://h/a"}, `unknown scheme "ftp"`},
+		{"udts", nil, []string{"udts://h/a"}, "no TLS over UDT yet"},
+		{"no host", nil, []string{"udt:///a"}, "has no host"},
+		{"opaque", nil, []string{"udt:a"}, "has no host"},
+		{"malformed", nil, []string{"http://[::1/a"}, "malformed URL"},
+		{"control character", nil, []string{"http://h/\x1b[2J"}, "malformed URL"},
+		{"second is bad", nil, []string{"http://h/a", "gopher://h/a"}, "unknown scheme"},
+		{"stdout", func(o *options) { o.output = "-" }, []string{"http://h/a"}, "stdout is not supported"},
+		{"one output for two", func(o *options) { o.output = "x" }, []string{"http://h/a", "http://h/b"}, "2 URLs"},
+		{"checksum", func(o *options) { o.checksum = "SHA256:" + sum }, []string{"http://h/a"}, ""},
+		{"checksum for two", func(o *options) { o.checksum = "sha256:" + sum }, []string{"http://h/a", "http://h/b"}, "2 URLs"},
+		{"checksum of another kind", func(o *options) { o.checksum = "md5:" + sum }, []string{"http://h/a"}, "sha256:HEX"},
+		{"checksum too short", func(o *options) { o.checksum = "sha256:abcd" }, []string{"http://h/a"}, "64 hexadecimal digits"},
+		{"checksum no hex", func(o *options) { o.checksum = "sha256:" + strings.Repeat("zz", 32) }, []string{"http://h/a"}, "64 hexadecimal digits"},
+		{"no connection", func(o *options) { o.connections = 0 }, []string{"http://h/a"}, "-n 0"},
+		{"too many connections", func(o *options) { o.connections = 257 }, []string{"http://h/a"}, "-n 257"},
+		{"timeout", func(o *options) { o.timeout = 0 }, []string{"http://h/a"}, "--timeout"},
+		{"tries", func(o *options) { o.tries = 0 }, []string{"http://h/a"}, "--tries"},
+		{"quiet and verbose", func(o *options) { o.quiet, o.verbose = true, true }, []string{"http://h/a"}, "exclude each other"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := valid()
+			if tt.change != nil {
+				tt.change(o)
+			}
+			err := o.validate(tt.args)
+			if tt.want == "" {
+				if err != nil || len(o.urls) != len(tt.args) {
+					t.Errorf("err = %v, %d URLs, want success", err, len(o.urls))
+				}
+				return
+			}
+			if _, ok := errors.AsType[*usageError](err); !ok || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("err = %v, want a usage error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestPasswordsAreNotRepeated(t *testing.T) {
+	const secret = "hunter2"
+	for _, arg := range []string{
+		"ftp://me:" + secret + "@h/a",
+		"udts://me:" + secret + "@h/a",
+		"http://me:" + secret + "@/a",
+		"http://me:" + secret + "@h:port/a",
+		"http://me:" + secret + "@h/\x7f",
+	} {
+		_, err := parseURL(arg)
+		if err == nil {
+			t.Errorf("%q was accepted", arg)
+		} else if strings.Contains(err.Error(), secret) {
+			t.Errorf("the error repeats the password: %v", err)
+		}
+	}
+	if got := shellQuote(redact([]string{"-n", "8", "http://me:" + secret + "@h/a"})); strings.Contains(got, secret) || !strings.HasPrefix(got, "-n 8 http://me:") {
+		t.Errorf("hint: %s", got)
+	}
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/chunkget/chunkget/serve"
+	"github.com/chunkget/chunkget/udt"
+)
+
+// server is one server of a script.
+type server struct {
+	url   string
+	held  chan struct{} // closed when data is being held back
+	close func()
+
+	hold     int64 // bytes of file data after which to hold back, -1 for never
+	sent     atomic.Int64
+	heldOnce sync.Once
+	gate     chan struct{} // closed by openGate
+	gateOnce sync.Once
+}
+
+// servers are the kinds of server there are. Each serves the files of a folder.
+//
+//	chunkserve   all that package serve has, over TCP
+//	udt          the same over UDT
+//	range        ranges and strong ETags and nothing else, over TCP
+//	plain        neither
+//	named        like range, with the Content-Disposition given as ARG
+//	corrupt      like chunkserve, with the byte at offset ARG wrong
+//	status       answers with the status ARG
+//	mute         a UDP port where nobody answers
+//	closed       a TCP port that is closed
+//
+// For all but the last two ARG may be hold=N: after N bytes of file data it
+// waits until the gate is opened.
+var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(), error){
+	"chunkserve": chunkserveHandler,
+	"udt":        chunkserveHandler,
+	"range": func(_ *server, dir, _ string) (http.Handler, func(), error) {
+		return files{dir: dir, ranges: true}, nil, nil
+	},
+	"plain": func(_ *server, dir, _ string) (http.Handler, func(), error) { return files{dir: dir}, nil, nil },
+	"named": func(_ *server, dir, arg string) (http.Handler, func(), error) {
+		disposition, err := strconv.Unquote(`"` + arg + `"`)
+		return files{dir: dir, ranges: true, disposition: disposition}, nil, err
+	},
+	"corrupt": func(s *server, dir, arg string) (http.Handler, func(), error) {
+		h, stop, err := chunkserveHandler(s, dir, "")
+		if err != nil {
+			return nil, nil, err
+		}
+		at, err := strconv.ParseInt(arg, 10, 64)
+		return corrupting{h, at}, stop, err
+	},
+	"status": func(_ *server, _, arg string) (http.Handler, func(), error) {
+		code, err := strconv.Atoi(arg)
+		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "no file, only this text", code)
+		}), nil, err
+	},
+}
+
+func startServer(kind, dir, arg string) (*server, error) {
+	s := &server{held: make(chan struct{}), gate: make(chan struct{}), hold: -1}
+	if n, ok := strings.CutPrefix(arg, "hold="); ok {
+		size, err := parseSize(n)
+		if err != nil {
+			return nil, err
+		}
+		s.hold, arg = int64(size), ""
+	}
+	switch kind {
+	case "mute":
+		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		s.url, s.close = "udt://"+pc.LocalAddr().String(), func() { pc.Close() }
+		return s, nil
+	case "closed":
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		s.url, s.close = "http://"+l.Addr().String(), func() {}
+		return s, l.Close()
+	}
+	newHandler, ok := servers[kind]
+	if !ok {
+		return nil, fmt.Errorf("no kind of server %q", kind)
+	}
+	h, stop, err := newHandler(s, dir, arg)
+	if err != nil {
+		return nil, err
+	}
+	var l net.Listener
+	if kind == "udt" {
+		l, err = udt.Listen("udt", "127.0.0.1:0")
+		s.url = "udt://"
+	} else {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+		s.url = "http://"
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.url += l.Addr().String()
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(&holdingWriter{ResponseWriter: w, server: s, request: r}, r)
+	})}
+	var wg sync.WaitGroup
+	wg.Go(func() { srv.Serve(l) })
+	s.close = func() {
+		srv.Close()
+		wg.Wait()
+		if stop != nil {
+			stop()
+		}
+	}
+	return s, nil
+}
+
+func (s *server) openGate() { s.gateOnce.Do(func() { close(s.gate) }) }
+
+func chunkserveHandler(_ *server, dir, _ string) (http.Handler, func(), error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	h, err := serve.New(root, serve.Options{})
+	if err != nil {
+		return nil, nil, errors.Join(err, root.Close())
+	}
+	return h, func() {
+		h.Close()
+		root.Close()
+	}, nil
+}
+
+// holdingWriter counts the file data that all answers to range requests carry,
+// and holds it back from a certain amount on.
+type holdingWriter struct {
+	http.ResponseWriter
+	server  *server
+	request *http.Request
+}
+
+func (w *holdingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *holdingWriter) Write(b []byte) (int, error) {
+	s := w.server
+	if s.hold >= 0 && w.request.Header.Get("Range") != "" && s.sent.Add(int64(len(b))) > s.hold {
+		// What was written before must reach the client, or it could not be
+		// expected to keep it.
+		http.NewResponseController(w.ResponseWriter).Flush()
+		s.heldOnce.Do(func() { close(s.held) })
+		select {
+		case <-s.gate:
+		case <-w.request.Context().Done():
+			return 0, w.request.Context().Err()
+		}
+	}
+	return w.ResponseWriter.Write(b)
+}
+
+// files serves a folder with nothing but the standard library.
+type files struct {
+	dir         string
+	ranges      bool
+	disposition string
+}
+
+func (f files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	data, err := os.ReadFile(filepath.Join(f.dir, filepath.FromSlash(path.Clean("/"+r.URL.Path))))
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
+	if f.disposition != "" {
+		w.Header().Set("Content-Disposition", f.disposition)
+	}
+	if !f.ranges {
+		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+		io.Copy(w, bytes.NewReader(data))
+		return
+	}
+	w.Header().Set("Etag", fmt.Sprintf(`"%x"`, sha256.Sum256(data)))
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+}
+
+// corrupting damages the byte at one offset of every file.
+type corrupting struct {
+	http.Handler
+	at int64
+}
+
+func (c corrupting) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.RawQuery != "" { // the tree is right
+		c.Handler.ServeHTTP(w, r)
+		return
+	}
+	c.Handler.ServeHTTP(&corruptingWriter{ResponseWriter: w, at: c.at, offset: -1}, r)
+}
+
+type corruptingWriter struct {
+	http.ResponseWriter
+	at     int64
+	offset int64 // of the next byte in the file, -1 before the first one
+}
+
+func (w *corruptingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *corruptingWriter) Write(b []byte) (int, error) {
+	if w.offset < 0 {
+		w.offset = 0
+		fmt.Sscanf(w.Header().Get("Content-Range"), "bytes %d-", &w.offset)
+	}
+	if i := w.at - w.offset; i >= 0 && i < int64(len(b)) {
+		b = bytes.Clone(b)
+		b[i] ^= 1
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.offset += int64(n)
+	return n, err
+}

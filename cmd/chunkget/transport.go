@@ -1,0 +1,67 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/chunkget/chunkget/udtpool"
+)
+
+// transports carries requests of every scheme. It is the only place that knows
+// which scheme travels over what.
+type transports struct {
+	udt *udtpool.Pool
+	tcp *http.Transport
+}
+
+// newTransports makes room for n requests for data at a time and one more for
+// the hash tree, so that pieces can be checked while data flows.
+func newTransports(n int, dialTimeout time.Duration, log *slog.Logger) *transports {
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	return &transports{
+		udt: udtpool.New(udtpool.Config{
+			Connections: n + 1,
+			DialTimeout: dialTimeout,
+			Logger:      log,
+		}),
+		tcp: &http.Transport{
+			Proxy:       http.ProxyFromEnvironment,
+			DialContext: dialer.DialContext,
+			// HTTP/2 would put all requests on one connection, and n segments
+			// would be one flow.
+			Protocols:              protocols,
+			MaxConnsPerHost:        n + 1,
+			MaxIdleConnsPerHost:    n + 1,
+			IdleConnTimeout:        udtpool.DefaultIdleTimeout,
+			TLSHandshakeTimeout:    dialTimeout,
+			DisableCompression:     true,
+			MaxResponseHeaderBytes: 256 << 10,
+			ReadBufferSize:         64 << 10,
+		},
+	}
+}
+
+func (t *transports) RoundTrip(req *http.Request) (*http.Response, error) {
+	switch req.URL.Scheme {
+	case "udt":
+		return t.udt.RoundTrip(req)
+	case "http", "https":
+		return t.tcp.RoundTrip(req)
+	}
+	if req.Body != nil {
+		req.Body.Close()
+	}
+	return nil, fmt.Errorf("unknown scheme %q: %w", req.URL.Scheme, errors.ErrUnsupported)
+}
+
+// Close closes all connections.
+func (t *transports) Close() error {
+	t.tcp.CloseIdleConnections()
+	return t.udt.Close()
+}

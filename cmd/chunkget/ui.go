@@ -1,0 +1,206 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/udtpool"
+	"golang.org/x/term"
+)
+
+// Rules for all text of this command.
+//
+//   - Messages go to stderr, one line each, with the prefix "chunkget: ". They
+//     begin with a small letter and end without a period.
+//   - A failure is a line "error: ...", what the user can do about it a line
+//     "hint: ..." after it.
+//   - stdout carries only what was asked for: events with --json, the summary of
+//     demo, help and version.
+//   - Nothing that came from a server or the command line reaches the terminal
+//     with control or invisible characters in it: names are quoted with quote,
+//     and every line passes clean.
+//   - Sizes are in KiB, MiB, GiB; rates in MiB/s; durations in s, m, h.
+
+// ui owns stdout and stderr. Its methods may be called from several goroutines.
+type ui struct {
+	stdout   io.Writer
+	terminal bool // stderr is a terminal
+
+	mu      sync.Mutex
+	stderr  io.Writer // guarded by mu; a progress display takes it over while it runs
+	quiet   bool      // set before the first download
+	verbose bool
+	json    bool
+}
+
+func newUI(stdout, stderr io.Writer) *ui {
+	return &ui{stdout: stdout, stderr: stderr, terminal: isTerminal(stderr)}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// divert sends messages to w until it is called again, and returns where they
+// went before.
+func (u *ui) divert(w io.Writer) (previous io.Writer) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	previous, u.stderr = u.stderr, w
+	return previous
+}
+
+// line prints one message.
+func (u *ui) line(format string, args ...any) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	fmt.Fprintf(u.stderr, "chunkget: %s\n", clean(fmt.Sprintf(format, args...)))
+}
+
+// info prints a message that --quiet and --json suppress.
+func (u *ui) info(format string, args ...any) {
+	if !u.quiet && !u.json {
+		u.line(format, args...)
+	}
+}
+
+// detail prints a message that only -v or somebody at a terminal gets to see.
+func (u *ui) detail(format string, args ...any) {
+	if u.verbose || u.terminal {
+		u.info(format, args...)
+	}
+}
+
+// fail prints an error with its hint.
+func (u *ui) fail(err error) {
+	u.line("error: %v", err)
+	if h := hintOf(err); h != "" {
+		u.line("hint: %s", h)
+	}
+}
+
+// hintOf returns what the user can do about err, or "". It names flags where
+// package fetch can only name options.
+func hintOf(err error) string {
+	if e, ok := errors.AsType[*usageError](err); ok {
+		return e.hint
+	}
+	switch {
+	case kindOf(err) == fetch.KindRemoteChanged:
+		return "to discard the partial data and fetch the new version, add --restart"
+	case kindOf(err) == fetch.KindDisk && errors.Is(err, fs.ErrExist):
+		return "to replace it, add --overwrite; to keep it, name another file with -o FILE"
+	}
+	if d, ok := errors.AsType[*udtpool.DialError](err); ok {
+		return fmt.Sprintf("check that a server runs at %s and that firewalls let UDP through to its port", d.Address)
+	}
+	if e, ok := errors.AsType[*fetch.Error](err); ok {
+		return e.Hint
+	}
+	return ""
+}
+
+// Write passes on the log records of -v.
+func (u *ui) Write(b []byte) (int, error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for line := range strings.Lines(string(b)) {
+		fmt.Fprintf(u.stderr, "chunkget: debug: %s\n", clean(strings.TrimRight(line, "\n")))
+	}
+	return len(b), nil
+}
+
+// quote makes a remote string safe to print and shows where it ends.
+func quote(s string) string { return strconv.Quote(s) }
+
+// clean replaces what could steer a terminal or hide text by its escaped form.
+// Text without such characters stays as it is.
+func clean(s string) string {
+	bad := func(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) }
+	if strings.IndexFunc(s, bad) < 0 {
+		return s
+	}
+	var b strings.Builder
+	for i, r := range s {
+		switch {
+		case r == utf8.RuneError:
+			// Either U+FFFD itself or a byte that is no UTF-8.
+			_, n := utf8.DecodeRuneInString(s[i:])
+			for _, c := range []byte(s[i : i+n]) {
+				fmt.Fprintf(&b, `\x%02x`, c)
+			}
+		case bad(r):
+			q := strconv.QuoteRune(r)
+			b.WriteString(q[1 : len(q)-1])
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return b.String()
+}
+
+// shellQuote writes args so that a POSIX shell reads them back.
+func shellQuote(args []string) string {
+	const plain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./:=,@%+"
+	out := make([]string, len(args))
+	for i, a := range args {
+		if a != "" && strings.Trim(a, plain) == "" {
+			out[i] = a
+			continue
+		}
+		out[i] = "'" + strings.ReplaceAll(a, "'", `'\''`) + "'"
+	}
+	return strings.Join(out, " ")
+}
+
+// formatBytes writes n with a binary unit and three or four digits.
+func formatBytes(n int64) string {
+	const units = "KMGTPE"
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, i := float64(n)/1024, 0
+	for f >= 1023.95 && i < len(units)-1 {
+		f /= 1024
+		i++
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[i])
+}
+
+// formatRate writes a rate in bytes per second.
+func formatRate(r float64) string {
+	if !(r > 0 && r < 1<<62) {
+		return "0 B/s"
+	}
+	return formatBytes(int64(r)) + "/s"
+}
+
+// formatDuration writes d with a precision that suits its length.
+func formatDuration(d time.Duration) string {
+	switch {
+	case d < 0:
+		return "--"
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	}
+	d = d.Round(time.Second)
+	if d < time.Minute {
+		return d.String()
+	}
+	if d < time.Hour {
+		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+	}
+	return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+}

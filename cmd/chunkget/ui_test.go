@@ -1,0 +1,114 @@
+package main
+
+import (
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+func TestClean(t *testing.T) {
+	for _, tt := range []struct{ in, want string }{
+		{"", ""},
+		{"plain text, größer, 日本", "plain text, größer, 日本"},
+		{`C:\dir "x"`, `C:\dir "x"`},
+		{"a\nb\tc\r", `a\nb\tc\r`},
+		{"\x1b[31mred\x1b[0m", `\x1b[31mred\x1b[0m`},
+		{"\u202egpj.exe", `\u202egpj.exe`}, // right-to-left override
+		{"\u200bzero\u00a0", `\u200bzero\u00a0`},
+		{"\xff\xfe", `\xff\xfe`},
+		{"\ufffd", `\xef\xbf\xbd`},
+		{"\x9b2J", `\x9b2J`}, // CSI in eight bits
+		{"\u009b2J", `\u009b2J`},
+		{"\x7f\x00", `\x7f\x00`},
+	} {
+		if got := clean(tt.in); got != tt.want {
+			t.Errorf("clean(%q) = %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
+func FuzzClean(f *testing.F) {
+	f.Add("a\x1b]0;title\x07b\xff\u2028")
+	f.Fuzz(func(t *testing.T, s string) {
+		got := clean(s)
+		if !utf8.ValidString(got) {
+			t.Fatalf("clean(%q) = %q is not UTF-8", s, got)
+		}
+		for _, r := range got {
+			if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == '\u2028' || r == '\u2029' {
+				t.Fatalf("clean(%q) = %q still holds %U", s, got, r)
+			}
+		}
+		if again := clean(got); again != got {
+			t.Fatalf("clean(%q) = %q, cleaned again %q", s, got, again)
+		}
+	})
+}
+
+func TestShellQuote(t *testing.T) {
+	for _, tt := range []struct {
+		in   []string
+		want string
+	}{
+		{[]string{"-n", "8", "udt://h:9000/a.iso"}, "-n 8 udt://h:9000/a.iso"},
+		{[]string{"a b", "it's", "", "x&y", "~", "$HOME", "a\nb"}, `'a b' 'it'\''s' '' 'x&y' '~' '$HOME' 'a` + "\n" + `b'`},
+		{[]string{"http://h/?a=1&b=2"}, "'http://h/?a=1&b=2'"},
+	} {
+		if got := shellQuote(tt.in); got != tt.want {
+			t.Errorf("shellQuote(%q) = %s, want %s", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestFormat(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1 << 20: "1.0 MiB", 1<<20 - 1: "1.0 MiB",
+		256 << 20: "256.0 MiB", 1536 << 20: "1.5 GiB", 1<<63 - 1: "8.0 EiB", 1000 << 30: "1000.0 GiB",
+	} {
+		if got := formatBytes(n); got != want {
+			t.Errorf("formatBytes(%d) = %s, want %s", n, got, want)
+		}
+	}
+	for d, want := range map[time.Duration]string{
+		-1:                                    "--",
+		0:                                     "0s",
+		234567 * time.Microsecond:             "235ms",
+		1234 * time.Millisecond:               "1.2s",
+		59*time.Second + 600*time.Millisecond: "1m00s",
+		12 * time.Second:                      "12s",
+		61 * time.Second:                      "1m01s",
+		3*time.Hour + 5*time.Minute:           "3h05m",
+		100 * time.Hour:                       "100h00m",
+	} {
+		if got := formatDuration(d); got != want {
+			t.Errorf("formatDuration(%v) = %s, want %s", d, got, want)
+		}
+	}
+	for _, r := range []float64{-1, 0, 1e300} {
+		if got := formatRate(r); got != "0 B/s" {
+			t.Errorf("formatRate(%g) = %s", r, got)
+		}
+	}
+}
+
+func TestMessagesArePrefixedAndClean(t *testing.T) {
+	var out, errs strings.Builder
+	u := newUI(&out, &errs)
+	u.info("name %s", quote("a\x1b[2Jb"))
+	u.fail(&usageError{"bad\nthing", "do\x07 this"})
+	want := "chunkget: name \"a\\x1b[2Jb\"\n" +
+		"chunkget: error: bad\\nthing\n" +
+		"chunkget: hint: do\\a this\n"
+	if errs.String() != want || out.String() != "" {
+		t.Errorf("stderr %q, want %q; stdout %q, want nothing", errs.String(), want, out.String())
+	}
+	errs.Reset()
+	u.quiet = true
+	u.info("not to be seen")
+	u.fail(&usageError{msg: "seen"})
+	if errs.String() != "chunkget: error: seen\n" {
+		t.Errorf("with --quiet: %q", errs.String())
+	}
+}
