@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/chunkget/chunkget/serve"
+	"golang.org/x/sync/errgroup"
+)
+
+// shutdownTimeout is how long downloads may go on after the first signal.
+const shutdownTimeout = 5 * time.Second
+
+// serveFolder serves until ctx is done. It owns the folder, the handler and all
+// listeners; they are closed, and everything that used them has ended, when it
+// returns.
+func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
+	log := slog.New(slog.NewTextHandler(u.stderr, &slog.HandlerOptions{Level: o.level}))
+	root, err := os.OpenRoot(o.dir)
+	if err != nil {
+		return &usageError{fmt.Sprintf("folder %q: %v", o.dir, underlying(err)), ""}
+	}
+	defer func() { err = errors.Join(err, root.Close()) }()
+
+	overUDT, overTCP, err := listen(o.listen)
+	if err != nil {
+		return err
+	}
+	listeners := []net.Listener{overUDT, overTCP}
+	// The servers close their listeners; this is for the ways out before that.
+	defer closeAll(listeners)
+	var forStatus net.Listener
+	if o.status != "" {
+		if forStatus, err = listenStatus(o.status); err != nil {
+			return err
+		}
+		defer closeAll([]net.Listener{forStatus})
+	}
+
+	handler, err := serve.New(root, serve.Options{
+		DotFiles:  o.dotFiles,
+		CacheFile: cacheFile(o.state, log),
+		Logger:    log,
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, handler.Close()) }()
+	server := serve.NewServer(handler, serve.ServerOptions{ShutdownTimeout: shutdownTimeout, Logger: log})
+
+	running, runCtx := errgroup.WithContext(ctx)
+	running.Go(func() error { return server.Serve(runCtx, listeners...) })
+	ready := time.Now()
+	if forStatus != nil {
+		names := listenNames(listeners...)
+		h := statusHandler(func(now time.Time) status {
+			return status{
+				Version: versionText(), Listen: names, UptimeSeconds: now.Sub(ready).Seconds(),
+				Connections: server.OpenConns(), Stats: handler.Stats(),
+			}
+		})
+		running.Go(func() error {
+			return serve.NewServer(h, serve.ServerOptions{ShutdownTimeout: time.Second, Logger: log}).Serve(runCtx, forStatus)
+		})
+		log.Info("status", "url", "http://"+forStatus.Addr().String()+"/")
+	}
+	log.Info("serving", "folder", o.dir, "listen", listenNames(listeners...))
+	if _, err := fmt.Fprintln(u.stdout, readyLine(root, overUDT, o.dotFiles)); err != nil {
+		log.Warn("ready line could not be printed", "err", err)
+	}
+	running.Go(func() error {
+		<-runCtx.Done()
+		if ctx.Err() != nil {
+			log.Info("stopping", "connections", server.OpenConns(), "wait_at_most", shutdownTimeout)
+		}
+		return nil
+	})
+	return running.Wait()
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, l := range listeners {
+		l.Close()
+	}
+}
+
+// cacheFile returns the name of the file for computed hashes, in a folder that
+// it makes if need be, or "" if that cannot be had.
+func cacheFile(state string, log *slog.Logger) string {
+	dir := state
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			log.Warn("hashes are not kept over restarts; --state names a folder for them", "err", err)
+			return ""
+		}
+		dir = filepath.Join(cache, "chunkget")
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		log.Warn("hashes are not kept over restarts; --state names a folder for them", "err", err)
+		return ""
+	}
+	return filepath.Join(dir, "hashes.db")
+}
