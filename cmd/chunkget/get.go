@@ -75,9 +75,15 @@ func download(ctx context.Context, u *ui, fo fetch.Options, rt *transports) (*fe
 	if fo.URL.Scheme == "udt" {
 		rt.udt.Warm(ctx, fo.URL, fo.Connections)
 	}
-	res, err := fetch.Get(ctx, fo)
+	contactCtx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	first := &contact{RoundTripper: fo.Transport, giveUp: giveUp}
+	fo.Transport = first
+	res, err := fetch.Get(contactCtx, fo)
 	if err != nil && ctx.Err() != nil {
 		err = interrupted(err)
+	} else {
+		err = first.explain(err)
 	}
 	show.end(err)
 	return res, err
