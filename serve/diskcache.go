@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"runtime/debug"
 	"sync"
 	"time"
@@ -63,25 +62,17 @@ func openDiskCache(path, folder string, limit int64) (c *diskCache, err error) {
 		return nil, err
 	}
 	c = &diskCache{db: db, folder: folder, limit: limit}
-	if err := c.prepare(path); err != nil {
+	if err := c.prepare(); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return c, nil
 }
 
-// prepare checks that the file is as long as it says, which bbolt leaves to the
-// page fault, and makes the buckets.
-func (c *diskCache) prepare(path string) error {
+// prepare makes the buckets and counts what is in them.
+func (c *diskCache) prepare() error {
 	return c.db.Update(func(tx *bbolt.Tx) error {
-		info, err := os.Stat(path)
-		if err != nil {
-			return err
-		}
-		if info.Size() < tx.Size() {
-			return fmt.Errorf("%d bytes instead of %d", info.Size(), tx.Size())
-		}
 		var foreign [][]byte
-		err = tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
+		err := tx.ForEach(func(name []byte, _ *bbolt.Bucket) error {
 			if !bytes.Equal(name, digestsBucket) && !bytes.Equal(name, orderBucket) {
 				foreign = append(foreign, bytes.Clone(name))
 			}
@@ -222,7 +213,7 @@ func isDamage(err error) bool {
 }
 
 // trapFaults makes a fault in the mapped file a panic on this goroutine, and
-// returns what undoes that: the file may be truncated while it is open.
+// returns what undoes that: the file may be shorter than its pages say.
 func trapFaults() (undo func()) {
 	old := debug.SetPanicOnFault(true)
 	return func() { debug.SetPanicOnFault(old) }

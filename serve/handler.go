@@ -116,7 +116,6 @@ func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	finished := false
 	defer func() {
 		// Also on a panic, which is how a response is aborted.
-		w.clearDeadline()
 		h.log.LogAttrs(r.Context(), slog.LevelInfo, "request",
 			slog.String("method", r.Method),
 			slog.String("path", r.URL.EscapedPath()),

@@ -103,8 +103,11 @@ func TestNotFound(t *testing.T) {
 			t.Errorf("with DotFiles: %s: status %d", target, w.Code)
 		}
 	}
-	if w := open.get(t, "/../a"); w.Code != 404 {
-		t.Errorf("with DotFiles: /../a: status %d", w.Code)
+	// Dots that are no name stay out, also where they would lead nowhere new.
+	for _, target := range []string{"/../a", "/dir/../a", "/./a", "/dir/..", "/.", "/.dir/./a"} {
+		if w := open.get(t, target); w.Code != 404 {
+			t.Errorf("with DotFiles: %s: status %d", target, w.Code)
+		}
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"html/template"
 	"io"
@@ -73,9 +72,6 @@ func (h *Handler) list(f *file) (*listing, error) {
 	for {
 		batch, err := f.ReadDir(1000)
 		for _, e := range batch {
-			if strings.HasPrefix(e.Name(), ".") && !h.dotFiles {
-				continue
-			}
 			if len(l.Entries) == maxListed {
 				l.Truncated = true
 				break
@@ -100,6 +96,10 @@ func (h *Handler) list(f *file) (*listing, error) {
 // listed describes one entry of dir. It reports false for what a GET would not
 // find.
 func (h *Handler) listed(dir string, e fs.DirEntry) (listedEntry, bool) {
+	// A name that no URL path can stand for (a backslash on Windows) has no link.
+	if _, _, err := localName("/"+e.Name(), h.dotFiles); err != nil {
+		return listedEntry{}, false
+	}
 	name := filepath.Join(dir, e.Name())
 	// Through the root, so that a link that leads out of it is not followed.
 	info, err := h.root.Stat(name)
@@ -116,10 +116,6 @@ func (h *Handler) listed(dir string, e fs.DirEntry) (listedEntry, bool) {
 		size := info.Size()
 		entry.Size = &size
 	default:
-		return listedEntry{}, false
-	}
-	// A name that no URL path can stand for (a backslash on Windows) has no link.
-	if _, _, err := localName("/"+e.Name(), h.dotFiles); errors.Is(err, errNotFound) {
 		return listedEntry{}, false
 	}
 	return entry, true

@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"errors"
 	"io"
 	"net/http"
 	"sync/atomic"
@@ -31,7 +30,6 @@ type response struct {
 
 	status int   // 0 until the header is written
 	bytes  int64 // of the body
-	timed  bool  // a write deadline was set
 
 	// verify is called before the last bytes of a body are copied; what it
 	// returns becomes err. nil verifies nothing.
@@ -127,19 +125,10 @@ func (w *response) count(n int64) {
 }
 
 // setDeadline gives the client until now plus the stall timeout to accept what
-// is written next.
+// is written next. The http.Server takes the deadline off the connection again
+// when the response is complete. Without support for it there is no limit.
 func (w *response) setDeadline(now time.Time) {
-	if w.stall == 0 {
-		return
-	}
-	if err := w.control.SetWriteDeadline(now.Add(w.stall)); !errors.Is(err, http.ErrNotSupported) {
-		w.timed = true
-	}
-}
-
-// clearDeadline takes the deadline off the connection, which outlives the request.
-func (w *response) clearDeadline() {
-	if w.timed {
-		w.control.SetWriteDeadline(time.Time{})
+	if w.stall > 0 {
+		w.control.SetWriteDeadline(now.Add(w.stall))
 	}
 }

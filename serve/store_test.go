@@ -70,6 +70,11 @@ func TestDigestsRoundTrip(t *testing.T) {
 				t.Errorf("%v of %d bytes: accepted for another size", kind, size)
 			}
 			other = k
+			other.version.size++ // as many pieces, one of them longer
+			if _, err := decodeDigests(other, data); kind == kindTree && err == nil {
+				t.Errorf("tree of %d bytes: accepted for one byte more", size)
+			}
+			other = k
 			other.kind = 3 - k.kind
 			if _, err := decodeDigests(other, data); err == nil {
 				t.Errorf("%v of %d bytes: accepted as another kind", kind, size)
@@ -119,7 +124,7 @@ func TestCacheReopen(t *testing.T) {
 			t.Errorf("%v: %v after reopening", k.kind, got)
 		}
 	}
-	if s.get(small) != nil {
+	if d, err := s.disk.get(small); d != nil || err != nil || s.get(small) != nil {
 		t.Error("a small file's digests were written to disk")
 	}
 	for name, k := range map[string]key{

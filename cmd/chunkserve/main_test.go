@@ -200,7 +200,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"--listen", ":65536", dir}, "is no port"},
 		{[]string{"--status", "x", dir}, "is no address"},
 		{[]string{"--log-level", "loud", dir}, "is not known"},
-		{[]string{"--unknown", dir}, "unknown flag"},
+		{[]string{"--unknown\x1b[31m", dir}, "unknown flag"},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(t.Context(), tt.args, &stdout, &stderr)
