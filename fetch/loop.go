@@ -210,6 +210,7 @@ func (d *download) start(now time.Time, a *attempt) {
 	if a.resp != nil {
 		// It was asked for before the loop was there, under its own context.
 		cancel(nil)
+		a.conn = a.resp.conn
 		ctx, cancel = a.resp.Request.Context(), a.cancel
 		unlink = context.AfterFunc(d.ctx, func() { a.cancel(context.Cause(d.ctx)) })
 	}

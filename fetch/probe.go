@@ -62,7 +62,7 @@ func probeOnce(ctx context.Context, c *client, asked segment.Range, stall time.D
 	rctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	unlink := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
 	watch := time.AfterFunc(stall, func() { cancel(errStalled) })
-	resp, err := c.get(rctx, c.url, asked, "")
+	resp, err := c.get(rctx, c.url, asked, "", nil)
 	unlink()
 	watch.Stop()
 	p := &probed{resp: resp, asked: asked, cancel: cancel}

@@ -79,9 +79,16 @@ type response struct {
 
 // get asks for r of the file, or for all of u when r is empty. An open end
 // (math.MaxInt64) asks for the rest. The status of the answer is 200 or 206.
-func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange string) (*response, error) {
+//
+// onConn, if not nil, is told of each connection that the request is put on.
+func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange string, onConn func(net.Conn)) (*response, error) {
 	var conn net.Conn
-	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { conn = i.Conn }}
+	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
+		conn = i.Conn
+		if onConn != nil {
+			onConn(conn)
+		}
+	}}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, &Error{Kind: KindUsage, Op: "make request", Err: err}

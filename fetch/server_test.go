@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,23 +58,23 @@ func serveTCP(t *testing.T, h http.Handler) (string, http.RoundTripper) {
 	return s.URL, rt
 }
 
-// file is a server of one file, at every path. Its fields are set before it
-// serves, or under mu.
+// file is a server of one file, at every path. Fields are set before it serves;
+// those below mu also later, under it.
 type file struct {
-	data    []byte
-	etag    string
-	tree    bool
-	lag     <-chan struct{} // the tree is sent when this is closed
-	repr    []byte          // Repr-Digest
-	dispo   string          // Content-Disposition
-	rewrite func(w http.ResponseWriter, r *http.Request) http.ResponseWriter
+	data  []byte
+	etag  string
+	tree  bool
+	lag   <-chan struct{} // the tree is sent when this is closed
+	repr  []byte          // Repr-Digest
+	dispo string          // Content-Disposition
 
 	mu       sync.Mutex
-	requests []*http.Request
-	sent     int64 // bytes of bodies of the file
+	requests []*http.Request // for data
+	sent     int64           // bytes of bodies of the file
 	// script answers instead of the file, if it returns true. n counts the
 	// requests for data from 1.
-	script func(f *file, n int, w http.ResponseWriter, r *http.Request) bool
+	script  func(f *file, n int, w http.ResponseWriter, r *http.Request) bool
+	rewrite func(w http.ResponseWriter, r *http.Request) http.ResponseWriter
 }
 
 func (f *file) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -83,6 +85,7 @@ func (f *file) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.requests = append(f.requests, r)
 	n := len(f.requests)
+	script, rewrite := f.script, f.rewrite
 	f.mu.Unlock()
 	if f.etag != "" {
 		w.Header().Set("Etag", f.etag)
@@ -96,13 +99,27 @@ func (f *file) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if f.repr != nil {
 		w.Header().Set("Repr-Digest", reprDigest(f.repr))
 	}
-	if f.script != nil && f.script(f, n, w, r) {
+	if script != nil && script(f, n, w, r) {
 		return
 	}
-	if f.rewrite != nil {
-		w = f.rewrite(w, r)
+	if rewrite != nil {
+		w = rewrite(w, r)
 	}
 	f.serveFile(w, r)
+}
+
+// honest makes the server do what it should from now on.
+func (f *file) honest() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.script, f.rewrite, f.requests = nil, nil, nil
+}
+
+// asked returns the requests for data so far.
+func (f *file) asked() []*http.Request {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.requests)
 }
 
 func (f *file) serveFile(w http.ResponseWriter, r *http.Request) {
@@ -185,6 +202,12 @@ type rig struct {
 	t    *testing.T
 	dir  *faultfile.Dir
 	opts Options
+	last *Result
+
+	// received, if not nil, is told after each read of a body how many bytes
+	// of bodies have been read, the tree included.
+	received func(n int64)
+	bytes    atomic.Int64
 
 	mu     sync.Mutex
 	events []Event
@@ -214,7 +237,50 @@ func newRig(t *testing.T, tr transport, h http.Handler, path string) *rig {
 
 func (r *rig) get(ctx context.Context) (*Result, error) {
 	r.events = nil
-	return Get(ctx, r.opts)
+	r.bytes.Store(0)
+	o := r.opts
+	o.Transport = roundTripFunc(func(req *http.Request) (*http.Response, error) {
+		resp, err := r.opts.Transport.RoundTrip(req)
+		if err == nil {
+			resp.Body = &meteredBody{resp.Body, r}
+		}
+		return resp, err
+	})
+	var err error
+	r.last, err = Get(ctx, o)
+	return r.last, err
+}
+
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+type meteredBody struct {
+	io.ReadCloser
+	r *rig
+}
+
+func (b *meteredBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if total := b.r.bytes.Add(int64(n)); b.r.received != nil {
+		b.r.received(total)
+	}
+	return n, err
+}
+
+// wantResumed fails the test unless a run that went on from one that had
+// fetched was bytes lost at most the incomplete piece of each connection.
+func (r *rig) wantResumed(res *Result, was int64) {
+	r.t.Helper()
+	if lost := was - res.BytesResumed; lost > int64(r.opts.Connections)*mib || res.BytesResumed+res.BytesFetched != res.Bytes {
+		r.t.Errorf("fetched %d bytes before; resumed %d, fetched %d of %d", was, res.BytesResumed, res.BytesFetched, res.Bytes)
+	}
+}
+
+// resumable reports what an error says about going on.
+func resumable(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Resumable
 }
 
 // must downloads and fails the test unless name holds data and nothing else is

@@ -56,7 +56,7 @@ func (d *download) treeOnce() (n int, err error) {
 		})
 	}
 	alive(func() { d.treeStop = cancel })
-	resp, err := d.client.get(ctx, d.remote.tree, segment.Range{}, "")
+	resp, err := d.client.get(ctx, d.remote.tree, segment.Range{}, "", nil)
 	if err != nil {
 		return 0, err
 	}

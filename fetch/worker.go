@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -20,12 +21,11 @@ func (d *download) transfer(ctx context.Context, a *attempt) error {
 	resp := a.resp
 	if resp == nil {
 		var err error
-		if resp, err = d.request(ctx, a.asked); err != nil {
+		if resp, err = d.request(ctx, a); err != nil {
 			return err
 		}
 	}
 	defer resp.Body.Close()
-	d.call(func(time.Time) { a.conn = resp.conn })
 	for {
 		claim, ok := d.claim(a)
 		if !ok {
@@ -51,14 +51,19 @@ func (d *download) transfer(ctx context.Context, a *attempt) error {
 	return nil
 }
 
-// request asks for a range and checks that the answer is that range of the
+// request asks for the range of a and checks that the answer is that range of the
 // same file.
-func (d *download) request(ctx context.Context, asked segment.Range) (*response, error) {
+func (d *download) request(ctx context.Context, a *attempt) (*response, error) {
+	asked := a.asked
 	want, ifRange := asked, d.ifRange()
 	if !d.remote.ranges {
 		want, ifRange = segment.Range{}, ""
 	}
-	resp, err := d.client.get(ctx, d.client.url, want, ifRange)
+	resp, err := d.client.get(ctx, d.client.url, want, ifRange, func(c net.Conn) {
+		// At once, because the connection may be closed for another's bad piece
+		// before there is an answer.
+		d.call(func(time.Time) { a.conn = c })
+	})
 	if e, ok := errors.AsType[*unsatisfiedError](err); ok && e.size != d.layout.Size {
 		return nil, errorf(KindRemoteChanged, "check answer", "the remote file has changed: its size was %d and is %d", d.layout.Size, e.size)
 	}
