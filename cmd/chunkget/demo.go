@@ -102,6 +102,7 @@ func demo(ctx context.Context, u *ui, connections int, size int64) (err error) {
 		return err
 	}
 	printDemoSummary(u.stdout, res)
+	u.info("the files of the demo are removed")
 	return nil
 }
 

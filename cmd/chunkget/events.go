@@ -118,7 +118,7 @@ func (w *eventWriter) observe(e fetch.Event) {
 		d := doneEvent{
 			Event: "done", URL: w.url, Path: r.Path, Bytes: r.Bytes,
 			BytesFetched: r.BytesFetched, BytesResumed: r.BytesResumed,
-			PiecesBad: r.PiecesBad, Retries: r.Retries, Seconds: r.Elapsed.Seconds(),
+			PiecesBad: r.PiecesBad, Retries: r.Retries, Seconds: seconds(r.Elapsed),
 			Verified: r.Verified || r.SHA256 != nil, SHA256: hex.EncodeToString(r.SHA256),
 			Connections: r.Connections, Transport: r.Transport,
 		}
@@ -157,7 +157,7 @@ func (w *eventWriter) write(event any) {
 	w.err = err
 }
 
-func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
+func seconds(d time.Duration) float64 { return d.Round(time.Microsecond).Seconds() }
 
 // finite keeps values that JSON cannot express out of it.
 func finite(f float64) float64 {

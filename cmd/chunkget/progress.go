@@ -120,7 +120,15 @@ func percentText(e fetch.Event) string {
 
 func barText(e fetch.Event) string {
 	return fmt.Sprintf(" %s / %s  %s  eta %s  %s", formatBytes(e.Done), formatBytes(e.Total),
-		formatRate(e.Rate), formatDuration(e.ETA), plural(e.Active, "connection"))
+		formatRate(e.Rate), formatETA(e.ETA), plural(e.Active, "connection"))
+}
+
+// formatETA writes a time that is only an estimate, in whole seconds.
+func formatETA(d time.Duration) string {
+	if d > 0 {
+		d = max(d.Round(time.Second), time.Second)
+	}
+	return formatDuration(d)
 }
 
 // stopBar ends the bar, complete or not, and gives messages their way back.

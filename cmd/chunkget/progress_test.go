@@ -17,7 +17,7 @@ func play(u *ui, err error) {
 	const mib = 1 << 20
 	d.observe(fetch.Event{Kind: fetch.EventStart, URL: "udt://h/f\x1b", Path: "f\x1b", Total: 100 * mib, Done: 60 * mib, Resumed: 60 * mib, ETA: -1})
 	d.observe(fetch.Event{Kind: fetch.EventProgress, Total: 100 * mib, Done: 80 * mib, Resumed: 60 * mib,
-		Rate: 10 * mib, ETA: 2 * time.Second, Active: 8})
+		Rate: 10 * mib, ETA: 1900 * time.Millisecond, Active: 8})
 	d.observe(fetch.Event{Kind: fetch.EventRetry, Try: 2, Delay: time.Second, Reason: "lost \x1b[2J"})
 	d.observe(fetch.Event{Kind: fetch.EventPieceBad, Piece: 7, Try: 1, Reason: "hash differs"})
 	d.observe(fetch.Event{Kind: fetch.EventNote, Reason: "journal was damaged"})
