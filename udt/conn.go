@@ -45,6 +45,8 @@ type Conn struct {
 	// windowOpened is set by a reader that made room in a window advertised as
 	// closed.
 	windowOpened atomic.Bool
+	// refusals counts ICMP messages that the loop has not seen yet.
+	refusals atomic.Int64
 
 	readTurn, writeTurn         chan struct{} // capacity 1: held while a Read or Write is under way
 	readDeadline, writeDeadline *deadline
@@ -65,6 +67,7 @@ type Conn struct {
 	peerChecks bool
 	lastHeard  time.Duration
 	lastSent   time.Duration
+	suspect    suspicion
 	rtt        rttEstimator
 	count      counters
 	spare      []inbound // swapped with the inbox

@@ -23,8 +23,12 @@ func (c *Conn) onControl(now time.Duration, h header, p []byte) {
 		return
 	}
 	switch h.typ {
-	case ctrlKeepalive, ctrlCongested, ctrlUser:
-		// Signs of life; the types after Keepalive have no effect.
+	case ctrlKeepalive, ctrlCongested:
+		// Signs of life; a congestion warning has no other effect.
+	case ctrlUser:
+		if h.dst == 0 {
+			c.onReset(p)
+		}
 	case ctrlACK:
 		c.onACK(now, ackNo(h.info&seqMask), payload)
 	case ctrlNAK:

@@ -65,8 +65,6 @@ func (c *Conn) onRun(now time.Duration, r inbound) {
 			c.rcv.mu.Unlock()
 		}
 	}()
-	c.lastHeard = now
-	c.holdUntil = 0
 	for b := r.data; len(b) > 0; {
 		n := min(r.segment, len(b))
 		p := b[:n:n]
@@ -75,6 +73,11 @@ func (c *Conn) onRun(now time.Duration, r inbound) {
 		if !ok || !c.acceptable(h, p) {
 			c.count.invalid++
 			continue
+		}
+		c.lastHeard = now
+		c.suspect = suspicion{}
+		if !h.isHandshake() {
+			c.holdUntil = 0 // the client knows that it is connected
 		}
 		if h.control {
 			if locked {
@@ -101,11 +104,13 @@ func (c *Conn) onRun(now time.Duration, r inbound) {
 // acceptable applies what is known of the peer's check values. Handshakes are
 // exempt: a C++ listener echoes ours, changed.
 func (c *Conn) acceptable(h header, p []byte) bool {
-	if h.control && h.typ == ctrlHandshake {
+	if h.isHandshake() {
 		c.peerChecks = c.peerChecks || checked(p)
 		return true
 	}
 	switch {
+	case h.dst == 0 && h.control && h.typ == ctrlUser:
+		return true // a reset, which is checked on its own
 	case h.dst != c.id:
 		return false
 	case c.peerChecks:

@@ -22,6 +22,12 @@ func (c *Conn) onTimers(now time.Duration) (next time.Duration) {
 		}
 	}
 
+	if c.refusals.Load() > 0 {
+		for range c.refusals.Swap(0) {
+			c.onRefused(now)
+		}
+	}
+
 	switch c.state {
 	case stateConnecting:
 		if due(c.hs.resendAt) {
@@ -54,6 +60,13 @@ func (c *Conn) onTimers(now time.Duration) (next time.Duration) {
 	if due(c.rtoAt) {
 		c.onRTO(now)
 		again(c.rtoAt)
+	}
+	if due(c.suspect.probeAt) {
+		c.probeSuspect(now)
+		if c.state == stateDead {
+			return never
+		}
+		again(c.suspect.probeAt)
 	}
 	if due(c.pokeAt) {
 		c.onPoke(now)

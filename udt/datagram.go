@@ -51,6 +51,7 @@ type inbound struct {
 	data    []byte // inside slab
 	segment int
 	from    netip.AddrPort
+	local   netip.Addr    // the address that it came to, if known
 	at      time.Duration // when it was read
 }
 

@@ -18,6 +18,23 @@
 // has come back. The end of a connection is announced three times, and again
 // to a peer that goes on sending. Accept is first in, first out.
 //
+// # Extensions
+//
+// Between peers of this package two things are added. Neither changes the
+// length of a packet or a field that another implementation reads.
+//
+// Check value: word 2 of the header, the timestamp, carries the CRC-32C
+// (Castagnoli, reflected, as in RFC 3720) of words 0, 1 and 3, and in control
+// packets of the payload as well; 0 becomes 1. A receiver that has seen one
+// control packet of its peer with a valid value drops what comes without one.
+// Handshakes are exempt.
+//
+// Reset: a control packet of type 0x7FFF, extended type 0x5253, with
+// destination 0 and one word of payload, the socket id that a packet was sent
+// to although no such connection exists. It answers packets with a valid check
+// value only, at most 100 times a second. A receiver that has a connection to
+// that id at the address that the reset came from ends it.
+//
 // # Limitations
 //
 // There is no encryption and no integrity check beyond the UDP checksum: run

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -30,6 +31,10 @@ type Endpoint struct {
 	// private endpoints belong to a single Listen or Dial call and close by
 	// themselves once nothing uses them.
 	private bool
+
+	// Of the read goroutine: resets sent in the current second.
+	resetSecond time.Duration
+	resets      int
 
 	loops sync.WaitGroup // read goroutine and connection loops
 	count atomic.Int64   // open connections
@@ -130,7 +135,7 @@ func (e *Endpoint) readLoop() {
 		}
 		n, from, local, err := e.sock.read(s.buf[used : used+maxDatagram])
 		if err != nil {
-			// ICMP answers to what we sent may surface here; they end nothing.
+			e.sock.drainErrors(e.notifyRefused)
 			if failures++; errors.Is(err, net.ErrClosed) || failures > maxReadFailures {
 				e.fail(err)
 				return
@@ -138,9 +143,9 @@ func (e *Endpoint) readLoop() {
 			continue
 		}
 		failures = 0
-		r := inbound{slab: s, data: s.buf[used : used+n : used+n], segment: n, from: from, at: e.now()}
+		r := inbound{slab: s, data: s.buf[used : used+n : used+n], segment: n, from: from, local: local, at: e.now()}
 		used += (n + 63) &^ 63
-		e.dispatch(r, local)
+		e.dispatch(r)
 	}
 }
 
@@ -166,13 +171,13 @@ func (e *Endpoint) fail(cause error) {
 func (e *Endpoint) connsLocked() []*Conn { return slices.Collect(maps.Values(e.conns)) }
 
 // dispatch hands a run of datagrams to whom it is for.
-func (e *Endpoint) dispatch(r inbound, local netip.Addr) {
+func (e *Endpoint) dispatch(r inbound) {
 	if len(r.data) < headerSize {
 		return
 	}
 	dst := socketID(binary.BigEndian.Uint32(r.data[12:]))
 	if dst == 0 {
-		e.onConnectionRequest(r, local)
+		e.onUnaddressed(r)
 		return
 	}
 	e.mu.Lock()
@@ -198,19 +203,33 @@ func (e *Endpoint) deliver(c *Conn, r inbound) {
 	c.wakeLoop()
 }
 
-// onStray answers packets for a connection that has been closed here, so that
-// a peer that has missed every Shutdown does not wait for its timeout.
+// onUnaddressed takes a datagram for the endpoint itself.
+func (e *Endpoint) onUnaddressed(r inbound) {
+	switch h, _ := parseHeader(r.data); {
+	case h.isHandshake():
+		e.onConnectionRequest(r)
+	case h.control && h.typ == ctrlUser:
+		e.onReset(r)
+	}
+}
+
+// onStray answers packets for a connection that does not exist. If it has been
+// closed here, a peer that has missed every Shutdown gets another; if it is not
+// known at all, a peer of our own kind gets a reset.
 func (e *Endpoint) onStray(r inbound, dst socketID) {
-	h, ok := parseHeader(r.data)
-	if !ok || h.control && (h.typ == ctrlShutdown || h.typ == ctrlHandshake) {
+	h, _ := parseHeader(r.data)
+	if h.isHandshake() || h.control && (h.typ == ctrlShutdown || h.typ == ctrlUser) {
 		return
 	}
 	e.mu.Lock()
-	peer, ok := e.graves.visit(dst, r.from, r.at)
+	buried := e.graves.holds(dst)
+	peer, answer := e.graves.visit(dst, r.from, r.at)
 	e.mu.Unlock()
-	if ok {
-		p := appendControl(nil, ctrlShutdown, 0, peer)
-		e.writeOne(p, e.sock.route(r.from, netip.Addr{}))
+	switch {
+	case answer:
+		e.writeOne(appendControl(nil, ctrlShutdown, 0, peer), e.sock.route(r.from, r.local))
+	case !buried:
+		e.sendReset(r, dst)
 	}
 }
 
@@ -221,7 +240,12 @@ func (e *Endpoint) writeOne(p []byte, r route) {
 }
 
 // noteWriteError counts datagrams that the socket refused and logs the first.
+// The error may be an ICMP message about an earlier packet, to any peer.
 func (e *Endpoint) noteWriteError(err error) {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		e.sock.drainErrors(e.notifyRefused)
+		return
+	}
 	if e.writeErrs.Add(1) == 1 && !errors.Is(err, net.ErrClosed) {
 		e.cfg.logger().Warn("the UDP socket refused a packet", "addr", e.sock.local, "err", err)
 	}

@@ -183,6 +183,7 @@ func randomData(n int) []byte {
 // send transfers data over an open connection and checks what arrives.
 func send(t *testing.T, from, to net.Conn, data []byte) {
 	t.Helper()
+	defer func(start time.Time) { t.Logf("DEBUG %T %d bytes %v", from, len(data), time.Since(start)) }(time.Now())
 	if err := trySend(from, to, data); err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"sync"
 	"time"
 )
@@ -121,71 +120,69 @@ func (l *Listener) stop() (stopped bool) {
 	return stopped
 }
 
-// onConnectionRequest takes a datagram with destination 0: a handshake of a
-// client for the listener, or the first step of a rendezvous.
-func (e *Endpoint) onConnectionRequest(r inbound, local netip.Addr) {
-	h, ok := parseHeader(r.data)
-	if !ok || !h.control || h.typ != ctrlHandshake || len(r.data) != headerSize+handshakeSize {
-		return
-	}
+// onConnectionRequest takes a handshake with destination 0: of a client for the
+// listener, or the first step of a rendezvous.
+func (e *Endpoint) onConnectionRequest(r inbound) {
 	req, ok := parseHandshake(r.data[headerSize:])
-	if !ok {
+	if !ok || len(r.data) != headerSize+handshakeSize {
 		return
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	if meeting := e.meetings[r.from]; meeting != nil && req.reqType != reqInduction {
+	meeting, l := e.meetings[r.from], e.listener
+	e.mu.Unlock()
+	switch {
+	case meeting != nil && req.reqType != reqInduction:
 		e.deliver(meeting, r)
 		return
-	}
-	if e.listener == nil || req.reqType == reqRendezvous {
+	case l == nil || req.reqType == reqRendezvous:
 		return
-	}
-	way := e.sock.route(r.from, local)
-	answer := func(h handshake) {
-		p := h.append(make([]byte, 0, headerSize+handshakeSize), req.id)
-		e.writeOne(p, way)
-	}
-	if req.reqType == reqInduction {
+	case req.reqType == reqInduction:
 		// Nothing is remembered, and the answer is as long as the request.
 		req.cookie = e.cookies.make(r.at, r.from, req)
-		answer(req)
+	case !e.cookies.valid(r.at, r.from, req):
 		return
-	}
-	if !e.cookies.valid(r.at, r.from, req) {
+	case l.admit(r, req):
 		return
-	}
-	reject := func() {
+	default:
 		req.reqType = reqRejected
-		answer(req)
 	}
-	if req.version != udtVersion || req.sockType != sockStream || !req.plausible() {
-		reject()
-		return
-	}
-	key := peerKey{r.from, req.id, req.isn}
-	if c := e.accepted[key]; c != nil {
-		e.deliver(c, r) // it answers again
-		return
-	}
-	l := e.listener
-	if len(l.queue) == cap(l.queue) {
-		reject()
-		return
-	}
-	checks := checked(r.data)
-	c, err := e.addLocked(r.from, req.isn, func(c *Conn, now time.Duration) {
-		c.peerChecks = checks
-		c.acceptFrom(now, req, way)
-	})
-	if err != nil {
-		return
-	}
-	e.accepted[key] = c
-	l.queue <- c // has room: only this goroutine fills it
+	answer := req.append(make([]byte, 0, headerSize+handshakeSize), req.id)
+	e.writeOne(answer, e.sock.route(r.from, r.local))
 }
 
-// acceptFrom makes c the server side of a connection and answers the request.
+// admit makes a connection of a request whose cookie was right, or finds the
+// one that was made of it before, and has it answer. False means rejection.
+func (l *Listener) admit(r inbound, req handshake) bool {
+	if req.version != udtVersion || req.sockType != sockStream || !req.plausible() {
+		return false
+	}
+	e := l.ep
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	key := peerKey{r.from, req.id, req.isn}
+	c := e.accepted[key]
+	if c == nil {
+		if e.listener != l || len(l.queue) == cap(l.queue) {
+			return false
+		}
+		way, checks := e.sock.route(r.from, r.local), checked(r.data)
+		var err error
+		c, err = e.addLocked(r.from, req.isn, func(c *Conn, now time.Duration) {
+			c.peerChecks = checks
+			c.acceptFrom(now, req, way)
+		})
+		if err != nil {
+			return false
+		}
+		e.accepted[key] = c
+		l.queue <- c // has room: only the read goroutine fills it
+	}
+	e.deliver(c, r)
+	return true
+}
+
+// acceptFrom makes c the server side of a connection. The request itself goes
+// through the inbox, and is answered there as any repetition of it.
 func (c *Conn) acceptFrom(now time.Duration, req handshake, way route) {
 	c.route = way
 	c.establish(now, req)
@@ -195,5 +192,4 @@ func (c *Conn) acceptFrom(now time.Duration, req handshake, way route) {
 		mss: uint32(c.payload + mssOverhead), window: uint32(c.window),
 		reqType: reqConclusion, id: c.id, cookie: req.cookie, addr: c.remote.Addr(),
 	}
-	c.sendHandshake(now, c.hs.request, req.id)
 }

@@ -52,6 +52,8 @@ type header struct {
 	dst     socketID
 }
 
+func (h header) isHandshake() bool { return h.control && h.typ == ctrlHandshake }
+
 // parseHeader decodes the header of a datagram; ok is false if b is too short
 // to carry one.
 func parseHeader(b []byte) (h header, ok bool) {

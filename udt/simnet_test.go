@@ -490,3 +490,27 @@ func TestListenerIsStateless(t *testing.T) {
 		}
 	})
 }
+
+// A server that has been restarted says so at once, instead of letting its
+// former clients wait for their timeout.
+func TestRestartedServer(t *testing.T) {
+	inLab(t, simnet.LinkConfig{Delay: 5 * time.Millisecond}, nil, func(l *lab) {
+		client, _ := l.connect()
+		l.net.SetLink(serverHost, clientHost, simnet.LinkConfig{Loss: 1})
+		if err := l.server.Close(); err != nil {
+			t.Fatal(err)
+		}
+		l.server = l.endpoint(serverAddr, nil)
+		l.net.SetLink(serverHost, clientHost, simnet.LinkConfig{Delay: 5 * time.Millisecond})
+		start := time.Now()
+		if _, err := client.Write([]byte("hello?")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Read(make([]byte, 1)); !errors.Is(err, ErrReset) {
+			t.Errorf("read: %v, want ErrReset", err)
+		}
+		if d := time.Since(start); d > 100*time.Millisecond {
+			t.Errorf("learnt it after %v", d)
+		}
+	})
+}

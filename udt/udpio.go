@@ -27,10 +27,12 @@ type route struct {
 type socket struct {
 	conn  packetConn
 	local netip.AddrPort
-	// udp is conn when the kernel reports for each datagram which local address
-	// it came to: on a socket bound to a wildcard address, where that is supported.
+	// udp is conn if that is a socket of the kernel, else nil.
 	udp *net.UDPConn
-	oob []byte // scratch of the read goroutine
+	// packetInfo: the kernel reports for each datagram which local address it
+	// came to. Wanted on sockets that are bound to a wildcard address.
+	packetInfo bool
+	oob        []byte // scratch of the read goroutine
 }
 
 func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
@@ -43,18 +45,21 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 		return nil, err
 	}
 	s := &socket{conn: conn, local: local}
-	udp, ok := pc.(*net.UDPConn)
-	if !ok {
+	if s.udp, ok = pc.(*net.UDPConn); !ok {
 		return s, nil
 	}
-	if err := setBuffers(udp, cfg); err != nil {
+	if err := setBuffers(s.udp, cfg); err != nil {
 		return nil, fmt.Errorf("size the buffers of the UDP socket: %w", err)
 	}
+	if err := enableErrorQueue(s.udp); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		cfg.logger().Warn("peers that are gone will be noticed by their silence only", "err", err)
+	}
 	if local.Addr().IsUnspecified() {
-		if err := enablePacketInfo(udp); err == nil {
-			s.udp = udp
+		switch err := enablePacketInfo(s.udp); {
+		case err == nil:
+			s.packetInfo = true
 			s.oob = make([]byte, packetInfoSpace)
-		} else if !errors.Is(err, errors.ErrUnsupported) {
+		case !errors.Is(err, errors.ErrUnsupported):
 			cfg.logger().Warn("answers may leave from another local address than was dialled", "err", err)
 		}
 	}
@@ -76,7 +81,7 @@ func setBuffers(udp *net.UDPConn, cfg *Config) error {
 
 // read reads one datagram. local is the address that it came to, if known.
 func (s *socket) read(b []byte) (n int, from netip.AddrPort, local netip.Addr, err error) {
-	if s.udp == nil {
+	if !s.packetInfo {
 		n, from, err = s.conn.ReadFromUDPAddrPort(b)
 		return n, unmap(from), netip.Addr{}, err
 	}
@@ -89,7 +94,7 @@ func (s *socket) write(packets [][]byte, r route) error {
 	var first error
 	for _, p := range packets {
 		var err error
-		if s.udp != nil {
+		if s.packetInfo {
 			_, _, err = s.udp.WriteMsgUDPAddrPort(p, r.oob, r.remote)
 		} else {
 			_, err = s.conn.WriteToUDPAddrPort(p, r.remote)
@@ -104,11 +109,19 @@ func (s *socket) write(packets [][]byte, r route) error {
 // route returns the way to remote from the given local address.
 func (s *socket) route(remote netip.AddrPort, local netip.Addr) route {
 	r := route{remote: remote}
-	if s.udp != nil && local.IsValid() {
+	if s.packetInfo && local.IsValid() {
 		r.local = local.Unmap()
 		r.oob = packetInfo(local, s.local.Addr().Is6())
 	}
 	return r
+}
+
+// drainErrors calls refused for each destination whose host has answered by
+// ICMP that the port is closed.
+func (s *socket) drainErrors(refused func(remote netip.AddrPort)) {
+	if s.udp != nil {
+		drainErrorQueue(s.udp, refused)
+	}
 }
 
 func unmap(ap netip.AddrPort) netip.AddrPort {

@@ -14,3 +14,7 @@ func enablePacketInfo(*net.UDPConn) error           { return errors.ErrUnsupport
 func forceBuffers(udp *net.UDPConn, recv, send int) {}
 func parsePacketInfo([]byte) netip.Addr             { return netip.Addr{} }
 func packetInfo(netip.Addr, bool) []byte            { return nil }
+
+func enableErrorQueue(*net.UDPConn) error { return errors.ErrUnsupported }
+
+func drainErrorQueue(*net.UDPConn, func(netip.AddrPort)) {}

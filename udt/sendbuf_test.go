@@ -1,0 +1,257 @@
+package udt
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"testing"
+	"time"
+)
+
+func newSendBuffer(payload int) *sendBuffer {
+	b := new(sendBuffer)
+	b.init(payload)
+	return b
+}
+
+func (b *sendBuffer) seal() (packet []byte, i int64, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if i, ok = b.sealLocked(); !ok {
+		return nil, 0, false
+	}
+	return b.packetLocked(i), i, true
+}
+
+// Random writes, seals and acknowledgements, compared with the bytes written:
+// the packets cut the stream without gaps, sealed ones do not change, and the
+// last one before a pause is not full.
+func TestSendBufferAgainstStream(t *testing.T) {
+	for _, tt := range []struct{ payload, limit int }{{1, 8}, {2, 1}, {10, 3}, {10, 200}, {32, 1000}, {1456, 300}} {
+		t.Run(fmt.Sprintf("payload %d, limit %d", tt.payload, tt.limit), func(t *testing.T) {
+			r := rand.New(rand.NewPCG(uint64(tt.payload), uint64(tt.limit)))
+			source := rand.NewChaCha8([32]byte{1})
+			b := newSendBuffer(tt.payload)
+			var stream []byte  // written
+			var offset []int64 // of each sealed packet in stream; one more for the end
+			offset = append(offset, 0)
+			base := int64(0)
+			check := func(i int64) {
+				t.Helper()
+				b.mu.Lock()
+				defer b.mu.Unlock()
+				p := b.packetLocked(i)
+				if want := stream[offset[i]:offset[i+1]]; !bytes.Equal(p[headerSize:], want) {
+					t.Fatalf("packet %d changed", i)
+				}
+			}
+			seal := func() bool {
+				p, i, ok := b.seal()
+				if !ok {
+					if got := offset[len(offset)-1]; got != int64(len(stream)) {
+						t.Fatalf("nothing to seal after %d of %d bytes", got, len(stream))
+					}
+					return false
+				}
+				if want := int64(len(offset) - 1); i != want {
+					t.Fatalf("sealed packet %d, want %d", i, want)
+				}
+				n := int64(len(p) - headerSize)
+				if n < 1 || n > int64(tt.payload) {
+					t.Fatalf("packet %d carries %d bytes", i, n)
+				}
+				offset = append(offset, offset[i]+n)
+				if offset[i+1] == int64(len(stream)) && n == int64(tt.payload) && tt.payload > 1 {
+					t.Fatalf("packet %d is the last for now, and full", i)
+				}
+				check(i)
+				return true
+			}
+			ack := func(n int64) {
+				b.ack(n)
+				base = n
+			}
+			for range 4000 {
+				next := int64(len(offset) - 1)
+				switch r.Int32N(4) {
+				case 0:
+					p := make([]byte, r.IntN(4*tt.payload+2))
+					source.Read(p)
+					idle := b.next == b.end
+					n, wake, err := b.write(p, tt.limit)
+					if err != nil || n > len(p) {
+						t.Fatalf("write of %d bytes: %d, %v", len(p), n, err)
+					}
+					if wake != (idle && n > 0) {
+						t.Fatalf("write of %d bytes, idle %v: wake %v", n, idle, wake)
+					}
+					stream = append(stream, p[:n]...)
+					if full := b.end-base >= int64(tt.limit); n < len(p) && !full {
+						t.Fatalf("%d of %d bytes taken with room for more", n, len(p))
+					}
+					// The byte that a seal moves may need a packet of its own.
+					if b.end-base > int64(tt.limit)+1 {
+						t.Fatalf("%d packets held, limit %d", b.end-base, tt.limit)
+					}
+				case 1:
+					for range r.Int32N(10) {
+						seal()
+					}
+				case 2:
+					if next > base {
+						check(base + r.Int64N(next-base))
+					}
+				case 3:
+					ack(base + r.Int64N(next-base+1))
+				}
+				unacked, unsent := b.waiting()
+				if unacked != b.end-base || unsent != b.end-int64(len(offset)-1) {
+					t.Fatalf("waiting: %d, %d", unacked, unsent)
+				}
+				if chunks := int64(len(b.chunks)); chunks > unacked/chunkPackets+2 {
+					t.Fatalf("%d chunks hold %d packets", chunks, unacked)
+				}
+			}
+			for seal() {
+			}
+			ack(int64(len(offset) - 1))
+			if len(b.chunks) != 0 {
+				t.Errorf("%d chunks left with nothing to hold", len(b.chunks))
+			}
+		})
+	}
+}
+
+// Neighbours in a chunk can be joined: full packets lie one behind the other.
+func TestSendBufferPacketsAreAdjacent(t *testing.T) {
+	b := newSendBuffer(10)
+	if _, _, err := b.write(make([]byte, 35), 100); err != nil {
+		t.Fatal(err)
+	}
+	first, _, _ := b.seal()
+	second, _, _ := b.seal()
+	joined := first[:len(first)+len(second)]
+	joined[len(first)] = 0xAA
+	if second[0] != 0xAA {
+		t.Error("the second packet does not follow the first")
+	}
+}
+
+// A writer that waits is woken when a quarter of the limit is free, not for
+// every packet.
+func TestSendBufferWakesWriter(t *testing.T) {
+	const limit = 16
+	b := newSendBuffer(10)
+	b.write(make([]byte, 1000), limit)
+	for range limit {
+		b.seal()
+	}
+	for n := int64(1); n <= limit; n++ {
+		b.ack(n)
+		woken := false
+		select {
+		case <-b.space:
+			woken = true
+		default:
+		}
+		if woken != (n == limit/4) {
+			t.Errorf("%d packets free: woken %v", n, woken)
+		}
+	}
+}
+
+func TestSendBufferErrors(t *testing.T) {
+	first, second, once := errors.New("first"), errors.New("second"), errors.New("once")
+	b := newSendBuffer(10)
+	b.write(make([]byte, 25), 100)
+	b.seal()
+
+	b.failOnce(once)
+	if n, _, err := b.write([]byte("x"), 100); n != 0 || err != once {
+		t.Errorf("write: %d, %v, want the one error", n, err)
+	}
+	if n, _, err := b.write([]byte("x"), 100); n != 1 || err != nil {
+		t.Errorf("write after the one error: %d, %v", n, err)
+	}
+
+	b.close(first, false)
+	if p, _, ok := b.seal(); !ok || len(p) != headerSize+10 {
+		t.Error("what was written before the close is not sent")
+	}
+	b.close(second, true)
+	if n, _, err := b.write([]byte("x"), 100); n != 0 || err != first {
+		t.Errorf("write: %d, %v, want the first error", n, err)
+	}
+	if _, _, ok := b.seal(); ok || len(b.chunks) != 0 {
+		t.Error("data is left after it was discarded")
+	}
+	if unacked, unsent := b.waiting(); unacked != 0 || unsent != 0 {
+		t.Errorf("waiting: %d, %d", unacked, unsent)
+	}
+}
+
+// A writer and the loop at the same time, as in a connection.
+func TestSendBufferConcurrent(t *testing.T) {
+	const limit = 20
+	b := newSendBuffer(100)
+	data := randomBytes(1<<20, 1)
+	done := make(chan error, 1)
+	poked := make(chan struct{}, 1)
+	go func() {
+		for rest := data; len(rest) > 0; {
+			n, _, err := b.write(rest[:min(len(rest), 777)], limit)
+			if err != nil {
+				done <- err
+				return
+			}
+			poke(poked)
+			if rest = rest[n:]; n == 0 {
+				<-b.space
+			}
+		}
+		b.close(io.EOF, false)
+		done <- nil
+	}()
+	var got []byte
+	for len(got) < len(data) {
+		p, i, ok := b.seal()
+		if !ok {
+			<-poked
+			continue
+		}
+		got = append(got, p[headerSize:]...)
+		if i%7 == 0 {
+			b.ack(i + 1)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if !bytes.Equal(got, data) {
+		t.Error("other bytes were sent than written")
+	}
+}
+
+func BenchmarkSendBuffer(b *testing.B) {
+	const packets, payload = 64, 1456
+	buf := newSendBuffer(payload)
+	data := make([]byte, packets*payload)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if n, _, err := buf.write(data, 1<<20); n != len(data) || err != nil {
+			b.Fatal(n, err)
+		}
+		buf.mu.Lock()
+		i, ok := buf.sealLocked()
+		for next := i; ok; next, ok = buf.sealLocked() {
+			i = next
+			putDataHeader(buf.packetLocked(i), seqAt(5, i), 1, 2)
+			*buf.markLocked(i) = sentMark{at: time.Second, count: 1}
+		}
+		buf.mu.Unlock()
+		buf.ack(i + 1)
+	}
+}
