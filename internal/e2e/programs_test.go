@@ -1,0 +1,305 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// binDir holds the built programs.
+var binDir string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "chunkget-e2e-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		binDir = dir
+		build := exec.Command("go", "build", "-o", dir, "../../cmd/chunkget", "../../cmd/chunkserve")
+		if out, err := build.CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// skipShort leaves out what moves a lot of data.
+func skipShort(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("moves hundreds of megabytes")
+	}
+}
+
+// randomFile writes size random bytes to a new file of the given name.
+func randomFile(t *testing.T, dir, name string, size int64) string {
+	t.Helper()
+	path := filepath.Join(dir, name)
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.CopyN(f, rand.NewChaCha8([32]byte{byte(size)}), size); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// sameContent fails the test unless the files are byte-identical.
+func sameContent(t *testing.T, a, b string) {
+	t.Helper()
+	if n, size := matchingBytes(t, a, b); n != size {
+		t.Errorf("%s has %d bytes of the %d of %s", filepath.Base(b), n, size, filepath.Base(a))
+	}
+}
+
+// matchingBytes compares b with a in blocks of 4 KiB and returns how many
+// bytes of a stand in b where they belong.
+func matchingBytes(t *testing.T, a, b string) (matching, size int64) {
+	t.Helper()
+	fa, err := os.Open(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fa.Close()
+	fb, err := os.Open(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fb.Close()
+	ra, rb := bufio.NewReaderSize(fa, 1<<20), bufio.NewReaderSize(fb, 1<<20)
+	ba, bb := make([]byte, 4096), make([]byte, 4096)
+	for {
+		n, err := io.ReadFull(ra, ba)
+		size += int64(n)
+		k, _ := io.ReadFull(rb, bb)
+		if n == k && bytes.Equal(ba[:n], bb[:n]) {
+			matching += int64(n)
+		}
+		if err != nil {
+			break
+		}
+	}
+	if n, _ := rb.Read(bb); n > 0 {
+		t.Errorf("%s is longer than %s", filepath.Base(b), filepath.Base(a))
+	}
+	return matching, size
+}
+
+// server is a running chunkserve.
+type server struct {
+	t    *testing.T
+	dir  string
+	addr string // host:port
+	args []string
+	cmd  *exec.Cmd
+	log  bytes.Buffer
+}
+
+// serveDir starts a chunkserve of dir on a free port.
+func serveDir(t *testing.T, dir string) *server {
+	t.Helper()
+	s := &server{t: t, dir: dir, args: []string{"--state", t.TempDir()}}
+	s.start("127.0.0.1:0")
+	t.Cleanup(s.kill)
+	return s
+}
+
+var readyLine = regexp.MustCompile(`udt://([^/\s]+)/`)
+
+func (s *server) start(listen string) {
+	s.t.Helper()
+	s.cmd = exec.Command(filepath.Join(binDir, "chunkserve"), append([]string{"--listen", listen, s.dir}, s.args...)...)
+	s.cmd.Stderr = &s.log
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	m := readyLine.FindStringSubmatch(line)
+	if err != nil || m == nil {
+		s.kill()
+		s.t.Fatalf("chunkserve printed %q, %v; log:\n%s", line, err, &s.log)
+	}
+	s.addr = m[1]
+}
+
+// kill ends the server with SIGKILL.
+func (s *server) kill() {
+	if s.cmd.ProcessState == nil {
+		s.cmd.Process.Kill()
+		s.cmd.Wait()
+	}
+}
+
+// restart starts the server again at the same address after a kill.
+func (s *server) restart() {
+	s.t.Helper()
+	s.start(s.addr)
+}
+
+func (s *server) url(scheme, name string) string { return scheme + "://" + s.addr + "/" + name }
+
+// peakMemory is the largest resident size of the server so far, in MiB.
+func (s *server) peakMemory() int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	var kb int64
+	for line := range strings.Lines(string(b)) {
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kb); err == nil {
+			break
+		}
+	}
+	return kb >> 10
+}
+
+// event is a line of chunkget --json, with the fields that the tests look at.
+type event struct {
+	Event        string  `json:"event"`
+	Bytes        int64   `json:"bytes"`
+	BytesFetched int64   `json:"bytes_fetched"`
+	BytesResumed int64   `json:"bytes_resumed"`
+	Total        int64   `json:"total"`
+	PiecesBad    int     `json:"pieces_bad"`
+	Seconds      float64 `json:"seconds"`
+	Connections  int     `json:"connections"`
+	Transport    string  `json:"transport"`
+	Root         string  `json:"root"`
+	Verified     bool    `json:"verified"`
+	Reason       string  `json:"reason"`
+}
+
+// client is a running chunkget --json.
+type client struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stderr bytes.Buffer
+	events chan event // closed when the program's output ends
+	seen   []event    // those received by wait
+	reader sync.WaitGroup
+}
+
+// get starts chunkget --json with the given arguments, in dir.
+func get(t *testing.T, dir string, args ...string) *client {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	t.Cleanup(cancel)
+	c := &client{t: t, events: make(chan event, 1024)}
+	c.cmd = exec.CommandContext(ctx, filepath.Join(binDir, "chunkget"), append([]string{"--json", "-d", dir}, args...)...)
+	c.cmd.Stderr = &c.stderr
+	out, err := c.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	c.reader.Go(func() {
+		defer close(c.events)
+		d := json.NewDecoder(out)
+		for {
+			var e event
+			if err := d.Decode(&e); err != nil {
+				return // a killed program may leave half a line
+			}
+			c.events <- e
+		}
+	})
+	return c
+}
+
+// until waits for an event that ok accepts, and reports whether it came.
+func (c *client) until(ok func(event) bool) bool {
+	for e := range c.events {
+		c.seen = append(c.seen, e)
+		if ok(e) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait waits for the program's end and returns its exit code.
+func (c *client) wait() int {
+	c.until(func(event) bool { return false })
+	c.reader.Wait()
+	c.cmd.Wait()
+	return c.cmd.ProcessState.ExitCode()
+}
+
+// done waits for success and returns the done event.
+func (c *client) done() event {
+	c.t.Helper()
+	code := c.wait()
+	last, ok := c.last("done")
+	if code != 0 || !ok {
+		c.t.Fatalf("chunkget ended with code %d and %+v\n%s", code, c.seen[max(0, len(c.seen)-3):], &c.stderr)
+	}
+	return last
+}
+
+// last returns the latest event of a kind that was seen.
+func (c *client) last(kind string) (event, bool) {
+	for i := len(c.seen) - 1; i >= 0; i-- {
+		if c.seen[i].Event == kind {
+			return c.seen[i], true
+		}
+	}
+	return event{}, false
+}
+
+// kill ends the program with SIGKILL.
+func (c *client) kill() {
+	c.cmd.Process.Kill()
+	c.wait()
+}
+
+// peakMemory is the largest resident size that the ended program had, in MiB.
+func (c *client) peakMemory() int64 {
+	return c.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+}
+
+// mustNotExist fails the test if there is such a file.
+func mustNotExist(t *testing.T, path string) {
+	t.Helper()
+	if _, err := os.Lstat(path); err == nil {
+		t.Errorf("%s exists", filepath.Base(path))
+	}
+}
+
+// freePort returns a TCP address that nobody listens on.
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

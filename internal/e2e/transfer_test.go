@@ -1,0 +1,39 @@
+package e2e
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+)
+
+// memoryLimit in MiB is what either program may use for one download.
+const memoryLimit = 256
+
+// A gibibyte arrives byte-identical, whatever the number of connections.
+func TestConnections(t *testing.T) {
+	skipShort(t)
+	const size = 1 << 30
+	dir := t.TempDir()
+	original := randomFile(t, dir, "big.bin", size)
+	s := serveDir(t, dir)
+	for _, n := range []int{1, 2, 4, 8, 16} {
+		t.Run(fmt.Sprintf("n=%d", n), func(t *testing.T) {
+			out := t.TempDir()
+			c := get(t, out, "-n", fmt.Sprint(n), s.url("udt", "big.bin"))
+			d := c.done()
+			if d.Bytes != size || d.BytesFetched < size || d.BytesResumed != 0 || d.Seconds <= 0 ||
+				d.Connections != n || d.Transport != "udt" || !d.Verified || d.Root == "" || d.PiecesBad != 0 {
+				t.Errorf("done event: %+v", d)
+			}
+			sameContent(t, original, filepath.Join(out, "big.bin"))
+			t.Logf("%.2f s, %.2f Gbit/s, chunkget %d MiB, chunkserve %d MiB at most",
+				d.Seconds, size*8/1e9/d.Seconds, c.peakMemory(), s.peakMemory())
+			if m := c.peakMemory(); m > memoryLimit {
+				t.Errorf("chunkget used %d MiB", m)
+			}
+			if m := s.peakMemory(); m > memoryLimit {
+				t.Errorf("chunkserve used %d MiB", m)
+			}
+		})
+	}
+}
