@@ -208,6 +208,7 @@ func (w *Writer) rewrite(s *State) error {
 	}
 	if err := write(); err != nil {
 		f.Close()
+		w.dir.Remove(tmp) // if it fails too, the next Open does it
 		return w.fail("rewrite journal", err)
 	}
 	w.f.Close() // nothing is unsaved in it

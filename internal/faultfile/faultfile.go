@@ -8,6 +8,7 @@
 package faultfile
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,8 @@ var ErrCrashed = errors.New("faultfile: the machine has crashed")
 
 // sector is the unit that a disk writes whole or not at all, in bytes.
 const sector = 512
+
+var zeros [sector]byte
 
 // Dir is a directory of files in memory. It implements journal.Dir and may be
 // used by several goroutines.
@@ -430,7 +433,7 @@ func (f *File) NextData(off int64) (start, end int64, err error) {
 	size := int64(len(b))
 	hole := func(at int64) bool {
 		s := b[at/sector*sector : min(at/sector*sector+sector, size)]
-		return !slices.ContainsFunc(s, func(c byte) bool { return c != 0 })
+		return bytes.Equal(s, zeros[:len(s)])
 	}
 	for off < size && hole(off) {
 		off = off/sector*sector + sector
