@@ -1,6 +1,74 @@
 // Package fetch downloads one file over HTTP in several range requests at a
-// time, checks each piece of it against a hash tree, and keeps a journal of
-// what is safely on disk, so that an interrupted download goes on where it was.
+// time, checks each piece of it against the server's hash tree, and keeps a
+// journal of what is safely on disk, so that an interrupted download goes on
+// where it was. It meets the network only as an http.RoundTripper.
 //
-// It meets the network only as an http.RoundTripper.
+// # Algorithm
+//
+//  1. Choose the name: from the user, else Content-Disposition, else the URL;
+//     one plain name, made safe. Lock the journal, if an earlier run left one.
+//
+//  2. First request: the first bytes that are missing (4 MiB, or all with one
+//     connection). Its answer tells size, ETag, whether there are ranges, and
+//     where the hash tree is; its body is used as data.
+//
+//  3. Reconcile with the partial file. Pieces in a journal of the same URL,
+//     size and strong ETag count at once, or, recorded with a digest, after a
+//     look at the disk. With a tree, every other piece that is on disk counts
+//     if the tree proves it. Data of another version is an error.
+//
+//  4. Until all bytes are on file and checked, every idle connection takes
+//     an even share of what nobody has (package segment), in one request;
+//     or, if there is none, the back half of the segment that will take longest.
+//     A request writes what comes, one claimed piece at a time. It ends with
+//     its segment, or where the rest was stolen.
+//
+//  5. Meanwhile the hash tree is streamed. As soon as all bytes of a piece are
+//     on file and its hash is known, a verifier reads it back and compares.
+//     A bad piece is fetched again, over another connection; the third time
+//     is an error. Without a tree the SHA-256 of each piece is recorded.
+//
+//  6. About once a second: sync the partial file, append what was verified to
+//     the journal, sync that.
+//
+//  7. At the end: check the SHA-256 of the whole file if one was given, or if
+//     there was no tree and the server announced one; sync; rename; sync the
+//     directory; remove the journal.
+//
+// A request that fails, or is silent for 30 seconds, gives its unwritten bytes
+// back, and its connection pauses: exponentially longer, with jitter, and as
+// long as Retry-After says. A byte received ends the series. The download
+// fails when one connection has failed five times in a row and no other got
+// anything meanwhile. Answers that will not change (404, 403, another ETag)
+// are final at once.
+//
+// Every answer is checked: status, unit, start, end and total of
+// Content-Range, Content-Length, coding, ETag. Requests after the first carry
+// If-Range, if the tag is strong.
+//
+// A server that ignores ranges gets one plain stream. It begins anew after a
+// failure and cannot be resumed.
+//
+// # What an interrupted run leaves behind
+//
+//	FILE.part          the data so far, full size with holes, mode 0600
+//	FILE.part.journal  what of it is certain (package journal)
+//
+// FILE itself appears only when it is complete and checked. A process that is
+// killed loses the incomplete piece of each connection, a machine that crashes
+// also what was not synced, about the last second. A file whose SHA-256 as
+// a whole is wrong is kept as FILE.bad.
+//
+// # Ownership
+//
+// One goroutine, the loop, owns the plan, the state of every piece and all
+// counters; see the type download. It starts and waits for the others:
+// one for each request, the verifiers, the committer, which owns the journal,
+// and the one that streams the tree. They reach the loop with functions that it
+// runs between two events. A request needs that once for each piece, not for
+// each block.
+//
+// Memory: 256 KiB for each connection, one piece (1 MiB up to 1 TiB) for each
+// of at most four verifiers, and for each piece of the file its hash and a few
+// bytes of state.
 package fetch

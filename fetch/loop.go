@@ -59,9 +59,9 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 	lastTick := now
 	interrupted := ctx.Done()
 	for {
+		d.checkDone()
 		d.dispatch(now)
 		d.startCommit(now)
-		d.checkDone()
 		if d.quiet() {
 			break
 		}
