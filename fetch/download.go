@@ -138,6 +138,7 @@ type attempt struct {
 	off int64 // end of the bytes on file
 
 	// Owned by the loop.
+	begun     time.Time
 	conn      net.Conn
 	recorded  int64 // end of the bytes that the plan knows of
 	sampled   int64 // value of written at the last sample

@@ -18,9 +18,9 @@ const (
 	commitEvery = time.Second
 	commitBytes = 32 << 20
 
-	// minGain is the least time of a segment worth stealing half of: opening
-	// another request, and later another connection for the victim, costs
-	// some round trips.
+	// minGain is the least time left of a segment worth stealing half of:
+	// another request, and later another connection for the victim, cost some
+	// round trips.
 	minGain = 500 * time.Millisecond
 )
 
@@ -94,7 +94,7 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 }
 
 // stop ends the download: with an error, or nil when there is nothing left to
-// do. Only the first call counts. The loop goes on until what has been received
+// do. Only the first call counts. The loop goes on until what has been checked
 // is recorded.
 func (d *download) stop(err error) {
 	if d.stopping {
@@ -105,6 +105,20 @@ func (d *download) stop(err error) {
 	}
 	d.stopping, d.stopErr = true, err
 	d.cancel()
+	if err == nil {
+		return
+	}
+	// What the next run checks anyway need not be waited for. Fresh pieces
+	// without a tree are lost if their digest is not recorded now.
+	keep := d.toVerify[:0]
+	for _, job := range d.toVerify {
+		if d.mode == checkTree || d.pieces[job.piece].resumed {
+			d.pieces[job.piece].state = pieceOnFile
+		} else {
+			keep = append(keep, job)
+		}
+	}
+	d.toVerify = keep
 }
 
 // quiet reports whether the loop has nothing to wait for any more.
@@ -143,14 +157,12 @@ func (d *download) dispatch(now time.Time) {
 	if d.stopping || d.plan.Complete() {
 		return
 	}
-	idle, busy, waiting := 0, 0, 0
+	idle, busy := 0, 0
 	for _, s := range d.slots {
 		switch {
 		case s.attempt != nil:
 			busy++
-		case s.notUntil.After(now):
-			waiting++
-		default:
+		case !s.notUntil.After(now):
 			idle++
 		}
 	}
@@ -170,33 +182,36 @@ func (d *download) dispatch(now time.Time) {
 			seg, ok := d.plan.HandOut(s.id, sharers)
 			if ok {
 				sharers--
-			} else if seg, ok = d.steal(s.id); !ok {
+			} else if seg, ok = d.steal(now, s.id); !ok {
 				continue
 			}
 			busy++
 			d.start(now, &attempt{slot: s, seg: seg.ID, asked: segment.Range{Start: seg.Start, End: seg.End}})
 		}
-		if busy+waiting > 0 || d.plan.Unassigned() == 0 {
+		if busy > 0 || d.plan.Unassigned() == 0 {
 			return
 		}
-		// Nobody may have what is left: whoever spoiled it before has to try again.
+		// None of those who can fetch may have what is left: whoever spoiled it
+		// before has to try again.
 		d.plan.Include(segment.Range{Start: 0, End: d.layout.Size})
 	}
 }
 
-func (d *download) steal(w segment.Worker) (segment.Segment, bool) {
+func (d *download) steal(now time.Time, w segment.Worker) (segment.Segment, bool) {
 	if !d.remote.ranges {
 		return segment.Segment{}, false
 	}
+	average := d.speed.value() / float64(len(d.slots))
 	rates := make(map[segment.SegmentID]float64, len(d.slots))
 	for _, s := range d.slots {
-		if s.attempt != nil {
-			rates[s.attempt.seg] = s.attempt.rate.value()
+		if a := s.attempt; a != nil {
+			rates[a.seg] = a.rate.value()
+			if a.written.Load() == 0 && now.Sub(a.begun) < minGain {
+				rates[a.seg] = average // it has not had the time to show its own
+			}
 		}
 	}
-	perSlot := d.speed.value() / float64(len(d.slots))
-	least := max(d.layout.PieceSize, int64(perSlot*minGain.Seconds()))
-	seg, victim, ok := d.plan.Steal(w, least, func(s segment.Segment) float64 { return rates[s.ID] })
+	seg, victim, ok := d.plan.Steal(w, d.layout.PieceSize, minGain, func(s segment.Segment) float64 { return rates[s.ID] })
 	if ok {
 		d.log.Debug("steal", "slot", w, "victim", victim, "start", seg.Start, "end", seg.End)
 	}
@@ -218,6 +233,7 @@ func (d *download) start(now time.Time, a *attempt) {
 	a.off, a.recorded = a.asked.Start, a.asked.Start
 	a.active.Store(now.UnixNano())
 	a.rate.start(now)
+	a.begun = now
 	a.slot.attempt = a
 	if a.slot.buf == nil {
 		a.slot.buf = make([]byte, readBuffer)

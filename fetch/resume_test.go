@@ -15,6 +15,7 @@ import (
 
 	"github.com/chunkget/chunkget/internal/faultfile"
 	"github.com/chunkget/chunkget/journal"
+	"github.com/chunkget/chunkget/merkle"
 )
 
 // interrupt runs the download until n bytes have been received, then cancels
@@ -303,7 +304,8 @@ func TestOtherTree(t *testing.T) {
 	run(t, func(t *testing.T, tr transport) {
 		f := &file{data: randomData(12*mib, 43), etag: `"a"`, tree: true}
 		r := newRig(t, tr, f, "/x")
-		r.interrupt(6 * mib)
+		root, _ := rootOf(f.data)
+		r.dir = leftBehind(t, f.data, r.opts.URL.String(), []int{0, 1, 2, 3}, &root)
 		changed := bytes.Clone(f.data)
 		changed[100] ^= 1 // in the first piece, which is on disk and in the journal
 		f2 := &file{data: changed, etag: `"a"`, tree: true}
@@ -321,7 +323,9 @@ func TestOtherTree(t *testing.T) {
 			}
 			return resp, err
 		})
-		r2.must("x", changed)
+		if res := r2.must("x", changed); res.BytesResumed < 3*mib || res.PiecesBad != 0 {
+			t.Errorf("%+v", res)
+		}
 	})
 }
 
@@ -333,29 +337,12 @@ func TestResumeAtTheEnd(t *testing.T) {
 			f := &file{data: randomData(6*mib+1, 44), etag: `"a"`, tree: tree}
 			r := newRig(t, tr, f, "/x")
 			r.must("x", f.data)
-			d := faultfile.New()
-			d.Put("x.part", f.data)
-			w, err := journal.Open(d, "x.part.journal")
-			if !errors.Is(err, journal.ErrEmpty) {
-				t.Fatal(err)
-			}
-			h := journal.Header{Size: int64(len(f.data)), PieceSize: mib, ETag: `"a"`, URL: r.opts.URL.String()}
-			if err := w.Reset(h); err != nil {
-				t.Fatal(err)
-			}
-			b := journal.Batch{Verified: []int{0, 1, 2, 3, 4, 5, 6}}
 			root, _ := rootOf(f.data)
-			if tree {
-				b.Root = (*journal.Digest)(&root)
+			recorded := &root
+			if !tree {
+				recorded = nil
 			}
-			part, _ := d.Open("x.part", false)
-			if err := w.Commit(part, b); err != nil {
-				t.Fatal(err)
-			}
-			if err := w.Close(); err != nil {
-				t.Fatal(err)
-			}
-			r.dir = d
+			r.dir = leftBehind(t, f.data, r.opts.URL.String(), []int{0, 1, 2, 3, 4, 5, 6}, recorded)
 			f.honest()
 			res := r.must("x", f.data)
 			if res.BytesFetched != 0 || res.BytesResumed != int64(len(f.data)) || len(f.asked()) != 1 || tree && res.Root != root {
@@ -363,6 +350,32 @@ func TestResumeAtTheEnd(t *testing.T) {
 			}
 		}
 	})
+}
+
+// leftBehind returns what a run leaves that was killed after it had recorded
+// some pieces of data, whose tag is "a". All of data is in the partial file.
+func leftBehind(t *testing.T, data []byte, url string, pieces []int, root *merkle.Hash) *faultfile.Dir {
+	t.Helper()
+	d := faultfile.New()
+	d.Put("x.part", data)
+	w, err := journal.Open(d, "x.part.journal")
+	if !errors.Is(err, journal.ErrEmpty) {
+		t.Fatal(err)
+	}
+	if err := w.Reset(journal.Header{Size: int64(len(data)), PieceSize: mib, ETag: `"a"`, URL: url}); err != nil {
+		t.Fatal(err)
+	}
+	part, err := d.Open("x.part", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Commit(part, journal.Batch{Verified: pieces, Root: (*journal.Digest)(root)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Close(), part.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 // TestFileExists: a finished file is not replaced without being asked.

@@ -77,6 +77,9 @@ func (d *download) onFile(i int) {
 
 // queue hands piece i to the verifiers if what they need is known.
 func (d *download) queue(i int) {
+	if d.stopping && d.mode == checkTree {
+		return // the next run does it
+	}
 	job := verifyJob{piece: i}
 	switch d.mode {
 	case checkTree:

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"testing"
+	"time"
 )
 
 func collect(p *Plan, workers int) (got []Range) {
@@ -106,7 +107,7 @@ func TestStealTakesTheSlowest(t *testing.T) {
 	rate := func(s Segment) float64 { return rates[s.ID] }
 	p.Claim(b.ID)
 
-	s, victim, ok := p.Steal(3, 10, rate)
+	s, victim, ok := p.Steal(3, 10, 0, rate)
 	if !ok || victim != b.ID || s.Start != 600 || s.End != 800 {
 		t.Fatalf("stole %+v from %d (%v), want [600,800) from %d", s, victim, ok, b.ID)
 	}
@@ -114,7 +115,7 @@ func TestStealTakesTheSlowest(t *testing.T) {
 		t.Errorf("the victim ends at %d, want 600", b.End)
 	}
 	// The new segment has no rate yet, so it is the first to be relieved.
-	if _, victim, _ = p.Steal(4, 10, rate); victim != s.ID {
+	if _, victim, _ = p.Steal(4, 10, 0, rate); victim != s.ID {
 		t.Errorf("second theft from %d, want %d", victim, s.ID)
 	}
 }
@@ -123,18 +124,26 @@ func TestStealRespectsLimits(t *testing.T) {
 	rate := func(Segment) float64 { return 1 }
 	p := New(100, 10, Set{})
 	a, _ := p.HandOut(1, 1)
-	if _, _, ok := p.Steal(1, 0, rate); ok {
+	if _, _, ok := p.Steal(1, 0, 0, rate); ok {
 		t.Error("a worker stole from itself")
 	}
-	if _, _, ok := p.Steal(2, 101, rate); ok {
+	if _, _, ok := p.Steal(2, 101, 0, rate); ok {
 		t.Error("stole from a segment below the minimum")
 	}
+	if _, _, ok := p.Steal(2, 0, 101*time.Second, rate); ok {
+		t.Error("stole from a segment that is done soon")
+	}
+	if _, _, ok := p.Steal(2, 0, time.Hour, func(Segment) float64 { return 0 }); !ok {
+		t.Error("left a segment alone that does not flow")
+	}
+	p = New(100, 10, Set{})
+	a, _ = p.HandOut(1, 1)
 	p.Exclude(2, Range{90, 95})
-	if _, _, ok := p.Steal(2, 0, rate); ok {
+	if _, _, ok := p.Steal(2, 0, 0, rate); ok {
 		t.Error("an excluded worker stole")
 	}
 	p.Include(Range{0, 100})
-	if _, _, ok := p.Steal(2, 0, rate); !ok {
+	if _, _, ok := p.Steal(2, 0, 0, rate); !ok {
 		t.Error("nothing to steal after the exclusion was lifted")
 	}
 	for {
@@ -142,7 +151,7 @@ func TestStealRespectsLimits(t *testing.T) {
 		if !ok {
 			break
 		}
-		if _, _, ok := p.Steal(3, 0, rate); ok && r.End > 90 {
+		if _, _, ok := p.Steal(3, 0, 0, rate); ok && r.End > 90 {
 			t.Error("stole what was claimed")
 		}
 		p.Advance(a.ID, r.Len())
@@ -155,7 +164,7 @@ func TestStealKeepsTheClaim(t *testing.T) {
 	p.Claim(a.ID)
 	p.Advance(a.ID, 10)
 	p.Claim(a.ID)
-	if s, _, ok := p.Steal(2, 0, func(Segment) float64 { return 1 }); ok {
+	if s, _, ok := p.Steal(2, 0, 0, func(Segment) float64 { return 1 }); ok {
 		t.Errorf("stole %+v, which was claimed", s)
 	}
 }

@@ -1,10 +1,13 @@
 package segment
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // Steal opens a segment for w from the back half of the open segment that
 // will take longest to finish, among those that have at least minBytes
-// unclaimed. The cut falls on a border of the alignment, so the half is larger
+// unclaimed and will take at least minTime. The cut falls on a border of the alignment, so the half is larger
 // or smaller by less than one alignment, and the victim keeps what it has
 // claimed.
 //
@@ -13,7 +16,7 @@ import "math"
 // does not flow is the first to be relieved.
 //
 // ok is false when no segment is worth stealing from.
-func (p *Plan) Steal(w Worker, minBytes int64, rate func(Segment) float64) (stolen Segment, victim SegmentID, ok bool) {
+func (p *Plan) Steal(w Worker, minBytes int64, minTime time.Duration, rate func(Segment) float64) (stolen Segment, victim SegmentID, ok bool) {
 	var (
 		best    *Segment
 		bestCut Range
@@ -27,6 +30,9 @@ func (p *Plan) Steal(w Worker, minBytes int64, rate func(Segment) float64) (stol
 		left := math.Inf(1)
 		if v := rate(*s); v > 0 {
 			left = float64(s.Remaining()) / v
+		}
+		if left < minTime.Seconds() {
+			continue
 		}
 		// Among equals the one with more bytes left gains more.
 		if best == nil || left > longest || left == longest && s.Remaining() > best.Remaining() {

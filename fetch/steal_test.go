@@ -1,0 +1,121 @@
+package fetch
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// TestStuckConnection: all but the piece that a connection is writing is taken
+// over by the others when that connection does not move.
+func TestStuckConnection(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		const size = 24 * mib
+		f := &file{data: randomData(size, 50), etag: `"a"`, tree: true}
+		release := make(chan struct{})
+		f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
+			if n != 2 {
+				return false
+			}
+			var a, b int
+			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &a, &b)
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", a, b, size))
+			w.Header().Set("Content-Length", fmt.Sprint(b-a+1))
+			w.WriteHeader(http.StatusPartialContent)
+			w.Write(f.data[a : a+mib+mib/2])
+			w.(http.Flusher).Flush()
+			select {
+			case <-release:
+				w.Write(f.data[a+mib+mib/2 : b+1])
+			case <-r.Context().Done():
+			}
+			return true
+		}
+		r := newRig(t, tr, f, "/x")
+		var once sync.Once
+		r.received = func(n int64) {
+			// The rest of one piece is missing, and what the tree brings is extra.
+			if n >= size-mib/2 {
+				once.Do(func() { close(release) })
+			}
+		}
+		res := r.must("x", f.data)
+		if res.BytesFetched != size || res.Retries != 0 {
+			t.Errorf("%+v", res)
+		}
+	})
+}
+
+// TestOneConnectionLeft: when the server lets in one connection only, its bad
+// piece is fetched again by the slot that brought it.
+func TestOneConnectionLeft(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		f := &file{data: randomData(10*mib, 51), etag: `"a"`, tree: true}
+		sem := make(chan struct{}, 1)
+		var noticed atomic.Bool
+		f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
+			var a, b int
+			fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &a, &b)
+			bad := a <= 6*mib+5 && b >= 6*mib+5 && !noticed.Load()
+			if bad {
+				g := &file{data: append([]byte(nil), f.data...)}
+				g.data[6*mib+5] ^= 1
+				g.serveFile(w, r)
+			}
+			return bad
+		}
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "" {
+				select {
+				case sem <- struct{}{}:
+					defer func() { <-sem }()
+				default:
+					hijack(w)
+					return
+				}
+			}
+			f.ServeHTTP(w, r)
+		})
+		r := newRig(t, tr, h, "/x")
+		r.opts.Retry.Tries = 1000 // a slot that is never let in must not decide
+		observe := r.opts.Observe
+		r.opts.Observe = func(e Event) {
+			if e.Kind == EventPieceBad {
+				noticed.Store(true)
+			}
+			observe(e)
+		}
+		if res := r.must("x", f.data); res.PiecesBad != 1 {
+			t.Errorf("%+v", res)
+		}
+	})
+}
+
+// TestProgress: the speed after a resumption is that of this run.
+func TestProgress(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		f := &file{data: randomData(12*mib, 52), etag: `"a"`, tree: true}
+		r := newRig(t, tr, f, "/x")
+		r.interrupt(8 * mib)
+		begun := time.Now()
+		res := r.must("x", f.data)
+		took := time.Since(begun)
+		var last int64
+		for _, e := range r.events {
+			switch e.Kind {
+			case EventStart:
+				if e.Rate != 0 || e.ETA >= 0 || e.Resumed != res.BytesResumed || e.Done != e.Resumed || e.Total != res.Bytes || e.Path != "x" {
+					t.Errorf("start: %+v", e)
+				}
+			case EventProgress:
+				if e.Done < last || e.Done > e.Total || e.Rate > float64(res.BytesFetched)/tick.Seconds() {
+					t.Errorf("progress after %d: %+v in %v", last, e, took)
+				}
+				last = e.Done
+			}
+		}
+	})
+}
