@@ -14,8 +14,8 @@ import (
 // slow start are the first ones that the receiver reported, or half of what
 // slow start sent, not averages that begin at 16 and 1 packets/s: there a
 // single early loss throws the connection back to 16 packets/s. Slow start
-// grows with each ACK, not once in 10 ms. And it ends when a queue has built
-// up, before that overflows.
+// grows with each ACK, not once in 10 ms; it ends when a queue has built up,
+// before that overflows; and a timeout makes it begin anew instead of ending it.
 func NewNative() Congestion { return &daimd{} }
 
 const (
@@ -121,6 +121,9 @@ func (d *daimd) leaveSlowStart() {
 
 func (d *daimd) OnLoss(_ time.Duration, e LossEvent) {
 	if d.slowStart {
+		if d.speed == 0 {
+			return // too early to know any rate
+		}
 		d.leaveSlowStart()
 		d.lastDecSent = e.Sent
 		return
@@ -150,7 +153,7 @@ func (d *daimd) decrease(sent int64) {
 
 func (d *daimd) OnTimeout(time.Duration) {
 	if d.slowStart {
-		d.leaveSlowStart()
+		d.window = nativeInitialWindow
 	}
 }
 

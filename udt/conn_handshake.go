@@ -12,6 +12,9 @@ type handshakeState struct {
 	resendAt   time.Duration // 0: the server side, which only answers
 	cookieAt   time.Duration // when the listener's cookie came
 	requests   int           // sent so far
+	sentAt     time.Duration // the latest request
+	lastType   int32         // the latest request's type
+	repeated   bool          // and whether that was sent before: its answer measures no round trip
 
 	// peer is what a rendezvous peer said last; known tells that it has.
 	peer  handshake
@@ -47,11 +50,13 @@ func (c *Conn) dial(now time.Duration, rendezvous bool) {
 // a little off the beat so that two peers do not stay in step.
 func (c *Conn) sendHandshakeRequest(now time.Duration) {
 	hs := &c.hs
+	hs.repeated = hs.lastType == hs.request.reqType && hs.requests > 0
 	if hs.cookieAt != 0 && now-hs.cookieAt >= cookieLife {
 		hs.cookieAt = 0
 		hs.request.reqType, hs.request.cookie = reqInduction, 0
 	}
 	hs.requests++
+	hs.sentAt, hs.lastType = now, hs.request.reqType
 	hs.resendAt = now + handshakeRetry + time.Duration(rand.Int64N(int64(handshakeRetry/10)))
 	var dst socketID
 	if hs.rendezvous && hs.known {
@@ -64,7 +69,7 @@ func (c *Conn) sendHandshake(now time.Duration, h handshake, dst socketID) {
 	c.ctl = h.append(c.ctl[:0], dst)
 	c.batch = append(c.batch[:0], c.ctl)
 	c.transmit(c.batch)
-	c.lastSent = now
+	c.noteSent(now)
 }
 
 // onHandshake takes any handshake packet for this connection.
@@ -94,6 +99,9 @@ func (c *Conn) onAnswer(now time.Duration, h handshake) {
 	case h.reqType >= reqRejectFirst:
 		c.terminate(ErrRejected, ErrRejected, ErrRejected)
 	case h.reqType == reqConclusion && h.isn == c.isn && h.plausible():
+		if !c.hs.repeated {
+			c.rtt.update(now - c.hs.sentAt)
+		}
 		c.establish(now, h)
 	default:
 		c.count.invalid++
@@ -118,6 +126,7 @@ func (c *Conn) onRendezvous(now time.Duration, h handshake) {
 		return
 	}
 	c.establish(now, h)
+	c.holdUntil = now + firstDataHold
 }
 
 // onEarlyPacket takes data or a keepalive from a rendezvous peer that has

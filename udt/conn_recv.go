@@ -34,8 +34,9 @@ const (
 	// maxACKRepeats bounds unsolicited repetitions. Each resets the timer of a
 	// C++ peer, which must be left alone to repair what it has lost.
 	maxACKRepeats = 3
-	// hiddenReserve is the room in packets behind the smallest window that may
-	// be advertised, 2.
+	// minAdvertised is the smallest window that UDT knows, in packets.
+	minAdvertised = 2
+	// hiddenReserve is the room in packets behind it.
 	hiddenReserve = 64
 )
 
@@ -133,7 +134,7 @@ func (c *Conn) onDataLocked(now, at time.Duration, seq seqNo, data []byte) {
 
 	i := c.rcv.next + int64(seq.sub(seqAt(c.peerISN, c.rcv.next)))
 	top := c.rcv.top
-	switch c.rcv.insertLocked(i, data, c.window+hiddenReserve) {
+	switch c.rcv.insertLocked(i, data, c.acceptance()) {
 	case duplicate:
 		// The sender has not seen our ACK.
 		c.ackBy(now + ackInterval)
@@ -162,6 +163,12 @@ func (c *Conn) onDataLocked(now, at time.Duration, seq seqNo, data []byte) {
 		c.ackBy(max(now, c.fullACKSent+ackInterval))
 	}
 }
+
+// acceptance is how far ahead of the reader packets are taken. The window
+// advertised shrinks when connections are added, so what a peer sent into an
+// earlier one is given some room; a peer that sends without regard to windows
+// is not.
+func (c *Conn) acceptance() int { return min(c.window, 2*c.recvCapacity()) + hiddenReserve }
 
 // onFilled learns from a packet that came late whether the path reorders: what
 // comes before a retransmission could have, was only overtaken.
@@ -221,10 +228,10 @@ func (c *Conn) ackPoint() (next int64, window int) {
 	next = c.rcv.next
 	window = capacity - int(next-c.rcv.read)
 	c.rcv.reopen = window < reopenRoom(capacity)
-	if window < 2 && next-1 > c.acked {
+	if window < minAdvertised && next-1 > c.acked {
 		next--
 	}
-	return next, max(2, window)
+	return next, max(minAdvertised, window)
 }
 
 func (c *Conn) sendFullACK(now time.Duration) {

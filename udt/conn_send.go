@@ -17,8 +17,10 @@ type sendState struct {
 	backoff   int           // timeouts since the latest progress
 	pokeAt    time.Duration // when to ask a silent receiver for its ACK, 0 = never
 	pokes     int
-	holdUntil time.Duration // a server's first data waits for the client, see hold
+	holdUntil time.Duration // the first data waits, see firstDataHold
 	pauseTill time.Duration // see pauseForPeer
+	// sendingSince is when the latest silence of ours ended.
+	sendingSince time.Duration
 
 	batch [][]byte  // scratch: packets of one burst
 	burst SendEvent // what the latest burst was
@@ -30,9 +32,9 @@ const (
 	maxRTO    = time.Second
 	// maxPersist is the slowest rhythm of probing a closed window.
 	maxPersist = 500 * time.Millisecond
-	// firstDataHold is how long a server holds back its first data unless it
-	// has heard from the client: a C++ client drops what comes before it has
-	// entered the new connection into its table.
+	// firstDataHold is how long a server, or either side of a rendezvous, holds
+	// back its first data unless it has heard from the peer: a C++ client drops
+	// what comes before it has entered the new connection into its table.
 	firstDataHold = 10 * time.Millisecond
 	// maxPokes bounds the requests for an ACK after a burst.
 	maxPokes = 4
@@ -68,7 +70,7 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 	}
 	c.transmit(c.batch)
 	clear(c.batch)
-	c.lastSent = now
+	c.noteSent(now)
 	c.pacer.spend(n, period)
 	c.cc.OnSend(now, c.burst)
 	if c.count.busySince == 0 {
@@ -77,13 +79,10 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 	if c.rtoAt == 0 {
 		c.armRTO(now)
 	}
-	if drained {
-		c.pokes = 0
-		c.pokeAt = now + c.rtt.srtt + ackDelayAllowance
-		return never
-	}
-	if n < budget {
-		return never // the window is closed
+	c.pokes = 0
+	c.pokeAt = now + c.rtt.srtt + ackDelayAllowance
+	if drained || n < budget {
+		return never // nothing is left, or the window is closed
 	}
 	return max(now, c.pacer.next-pacerSlack)
 }
@@ -150,8 +149,20 @@ func (c *Conn) sendControl(now time.Duration, typ ctrlType, info uint32, words .
 	c.ctl = appendControl(c.ctl[:0], typ, info, c.peerID, words...)
 	c.batch = append(c.batch[:0], c.ctl)
 	c.transmit(c.batch)
+	c.noteSent(now)
+}
+
+// noteSent follows every packet sent.
+func (c *Conn) noteSent(now time.Duration) {
+	if now-c.lastSent >= cppRetransmit {
+		c.sendingSince = now
+	}
 	c.lastSent = now
 }
+
+// cppRetransmit is the shortest silence after which a C++ peer repeats what it
+// has lost.
+const cppRetransmit = 300 * time.Millisecond
 
 // onACK takes a light or full ACK.
 func (c *Conn) onACK(now time.Duration, no ackNo, payload []byte) {
@@ -182,7 +193,9 @@ func (c *Conn) onACK(now time.Duration, no ackNo, payload []byte) {
 	}
 	acked := int(to - base)
 	if a.light {
-		c.peerWindow = max(0, c.peerWindow-acked)
+		// The least that a receiver advertises stays, or nothing would ask it
+		// for more if the full ACK were lost.
+		c.peerWindow = max(minAdvertised, c.peerWindow-acked)
 	} else if acked > 0 || no.newer(c.peerACK) {
 		c.peerACK = no
 		c.peerWindow = int(min(a.window, maxWindow))
@@ -224,12 +237,11 @@ func (c *Conn) onProgress(now time.Duration, all bool) {
 // armRTO sets the time at which the next progress is overdue.
 func (c *Conn) armRTO(now time.Duration) {
 	limit := maxRTO
-	if c.peerWindow <= 2 {
+	if c.peerWindow <= minAdvertised {
 		limit = maxPersist
 	}
 	rto := c.rtt.rto()
 	if !c.rtt.sampled {
-		// The peer may have missed the first packets, see firstDataHold.
 		rto = initialRTO
 	}
 	c.rtoAt = now + min(rto<<min(c.backoff, 6), max(limit, rto))
@@ -282,13 +294,15 @@ func (c *Conn) onRTO(now time.Duration) {
 		c.rtoAt = 0
 		return
 	}
-	c.backoff++
-	c.cc.OnTimeout(now)
+	// The first timeout may be an ACK that is late: C++ receivers can take 100 ms.
+	if c.backoff++; c.backoff > 1 {
+		c.cc.OnTimeout(now)
+	}
 	c.armRTO(now)
 }
 
-// onPoke asks a receiver that has not acknowledged the end of a burst to look
-// at its timers: the C++ library does so only when something arrives, or after
+// onPoke asks a receiver that has not acknowledged the last packets to look at
+// its timers: the C++ library does so only when something arrives, or after
 // 100 ms.
 func (c *Conn) onPoke(now time.Duration) {
 	c.pokeAt = 0
@@ -307,6 +321,7 @@ func (c *Conn) onNAK(now time.Duration, payload []byte) {
 	defer b.mu.Unlock()
 	base := seqAt(c.isn, b.base)
 	first, lost, valid := int64(-1), 0, false
+	handled := b.base // entries ascend; what overlaps is looked at once
 	for r := range lossReport(payload) {
 		from := b.base + int64(r.start.sub(base))
 		to := from + int64(r.len())
@@ -316,7 +331,7 @@ func (c *Conn) onNAK(now time.Duration, payload []byte) {
 		}
 		valid = true
 		// Packets sent again within the last round trip are still on their way.
-		for i := max(from, b.base); i < to; i++ {
+		for i := max(from, handled); i < to; i++ {
 			if m := b.markLocked(i); m.count > 1 && now-m.at < c.rtt.srtt {
 				continue
 			} else if m.count == 1 && first < 0 {
@@ -324,6 +339,7 @@ func (c *Conn) onNAK(now time.Duration, payload []byte) {
 			}
 			lost += c.markLostLocked(i, i+1)
 		}
+		handled = max(handled, to)
 	}
 	if !valid {
 		return
@@ -340,7 +356,7 @@ func (c *Conn) onNAK(now time.Duration, payload []byte) {
 // is how a lost tail looks, one pause lets that timer run out.
 func (c *Conn) pauseForPeer(now time.Duration) {
 	if c.paused || c.tailIrregular || c.lastDataAt == 0 || !c.gaps.empty() ||
-		now-c.lastDataAt < peerQuiet || c.count.busySince == 0 || now-c.count.busySince < peerQuiet {
+		now-c.lastDataAt < peerQuiet || now-c.lastSent >= cppRetransmit || now-c.sendingSince < peerQuiet {
 		return
 	}
 	c.paused = true

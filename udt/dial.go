@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -87,7 +89,34 @@ func (d *Dialer) dial(ctx context.Context, network, address string) (*Conn, erro
 			break
 		}
 	}
-	return nil, errors.Join(errs...)
+	if len(errs) == 1 {
+		return nil, errs[0]
+	}
+	return nil, dialErrors(errs)
+}
+
+// dialErrors says what became of each address of a host.
+type dialErrors []error
+
+func (e dialErrors) Error() string {
+	texts := make([]string, len(e))
+	for i, err := range e {
+		texts[i] = err.Error()
+	}
+	return strings.Join(texts, "; ")
+}
+
+func (e dialErrors) Unwrap() []error { return e }
+
+// Timeout reports whether no address answered.
+func (e dialErrors) Timeout() bool {
+	return !slices.ContainsFunc(e, func(err error) bool {
+		t, ok := errors.AsType[interface {
+			error
+			Timeout() bool
+		}](err)
+		return !ok || !t.Timeout()
+	})
 }
 
 func (d *Dialer) dialAddr(ctx context.Context, remote netip.AddrPort, rendezvous bool) (*Conn, error) {

@@ -77,6 +77,6 @@ func (l *lossList) pop() {
 	r.start = r.start.add(1)
 	l.count--
 	if r.start == r.end {
-		l.ranges = slices.Delete(l.ranges, 0, 1)
+		l.ranges = l.ranges[1:]
 	}
 }

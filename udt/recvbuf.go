@@ -152,7 +152,7 @@ func (b *recvBuffer) take(p []byte, capacity int) (n int, reopened bool, err err
 
 // reopenRoom is the free room in packets at which a closed window is worth
 // advertising again.
-func reopenRoom(capacity int) int { return max(2, min(capacity/4, 256)) }
+func reopenRoom(capacity int) int { return max(minAdvertised, min(capacity/4, 256)) }
 
 func (b *recvBuffer) dropFirstLocked() {
 	if c := b.chunks[0]; c != nil {
