@@ -69,6 +69,7 @@ var rules = map[string]rule{
 		not:      map[string]string{"net": noSocket, "net/http": noSocket},
 	},
 	"internal/archtest":  {},
+	"internal/e2e":       {},
 	"internal/faultfile": {siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
 	"internal/libudt":    {not: map[string]string{"net/http": noHTTP}},
 	"internal/lossyrelay": {
