@@ -25,8 +25,8 @@
 //
 //  5. Meanwhile the hash tree is streamed. As soon as all bytes of a piece are
 //     on file and its hash is known, a verifier reads it back and compares.
-//     A bad piece is fetched again, over another connection; the third time
-//     is an error. Without a tree the SHA-256 of each piece is recorded.
+//     A bad piece is fetched again, once the root has confirmed the hashes and
+//     over another connection; the third time is an error. Without a tree the SHA-256 of each piece is recorded.
 //
 //  6. About once a second: sync the partial file, append what was verified to
 //     the journal, sync that.

@@ -101,7 +101,7 @@ type pieceState uint8
 
 const (
 	pieceMissing  pieceState = iota // not all of its bytes are on file
-	pieceOnFile                     // waiting for its hash
+	pieceOnFile                     // waiting for its hash, or for the root to confirm that
 	pieceQueued                     // waiting for, or with, a verifier
 	pieceVerified                   // good
 )

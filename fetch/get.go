@@ -159,6 +159,10 @@ func (t *target) prepare(overwrite bool) error {
 // transferAll brings the whole file into the partial file.
 func transferAll(ctx context.Context, o *Options, c *client, t *target, p *probed, res *Result, begun time.Time) error {
 	r := p.remote
+	if err := checkRangesNeeded(r, t, o.Restart); err != nil {
+		p.close()
+		return err
+	}
 	if r.size < 0 {
 		return streamUnknown(ctx, o, c, t, p, res)
 	}
@@ -166,10 +170,6 @@ func transferAll(ctx context.Context, o *Options, c *client, t *target, p *probe
 	if err != nil {
 		p.close()
 		return &Error{Kind: KindOther, Op: "plan", Err: err}
-	}
-	if err := checkRangesNeeded(r, t, o.Restart); err != nil {
-		p.close()
-		return err
 	}
 	k, err := t.reconcile(r, l, withoutUser(o.URL), o.Restart)
 	if err != nil {
@@ -226,11 +226,29 @@ func (d *download) firstAttempt(p *probed) *attempt {
 // only whole files.
 func checkRangesNeeded(r *remote, t *target, restart bool) error {
 	s := t.state()
-	if r.ranges || restart || s == nil || s.Count() == 0 || s.Header.ETag != r.etag || s.Header.Size != r.size {
+	if r.ranges || restart || s == nil {
+		return nil
+	}
+	if s.Header.ETag != r.etag || r.size >= 0 && s.Header.Size != r.size {
+		return remoteChanged(s.Header.Size, s.Header.ETag, r)
+	}
+	n := s.Count()
+	if r.tree != nil {
+		l, err := merkle.NewLayout(s.Header.Size, s.Header.PieceSize)
+		if err != nil {
+			return nil // no tree is of such pieces
+		}
+		found, err := t.dataPieces(l)
+		if err != nil {
+			return diskError("look at partial file", err)
+		}
+		n = max(n, len(found))
+	}
+	if n == 0 {
 		return nil
 	}
 	return errorf(KindRangeUnsupported, "resume", "the server does not send parts of the file any more, and %d of %d pieces are on disk",
-		s.Count(), s.Header.Pieces()).withHint("restart to discard them and fetch the whole file")
+		n, s.Header.Pieces()).withHint("restart to discard them and fetch the whole file")
 }
 
 // markResumable says in err whether the same call would go on from here.
@@ -239,12 +257,10 @@ func markResumable(err error, t *target) error {
 	if !ok {
 		return err
 	}
-	s := t.state()
 	switch e.Kind {
 	case KindRemoteChanged, KindRangeUnsupported, KindUsage:
 	default:
-		// A journal without a strong tag does not bind the data to anything.
-		e.Resumable = s != nil && s.Header.ETag != ""
+		e.Resumable = t.resumable
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -197,16 +198,37 @@ func TestRangeIgnoredLater(t *testing.T) {
 		if e := r.fails(KindHTTPStatus); !e.Resumable {
 			t.Errorf("%+v", e)
 		}
-		// On a resumption a part is needed, and what is there is not thrown away.
-		f.mu.Lock()
-		f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
-			w.Write(f.data)
-			return true
+	})
+}
+
+// TestRangeIgnoredOnResume: then a part is needed, and what is on disk is not
+// thrown away without being asked.
+func TestRangeIgnoredOnResume(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		for i, recorded := range [][]int{{0, 1, 2}, {0, 1, 2}, nil, nil} {
+			f := &file{data: randomData(6*mib, 15), etag: `"a"`, tree: true}
+			var changed atomic.Bool
+			f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
+				if changed.Load() {
+					w.Header().Set("Etag", `"b"`)
+				}
+				if i%2 == 0 {
+					w.Header().Set("Content-Length", fmt.Sprint(len(f.data)))
+				}
+				w.Write(f.data)
+				return true
+			}
+			r := newRig(t, tr, f, "/x")
+			r.dir = leftBehind(t, f.data, r.opts.URL.String(), recorded, nil)
+			r.fails(KindRangeUnsupported)
+			changed.Store(true)
+			r.fails(KindRemoteChanged)
+			changed.Store(false)
+			r.opts.Restart = true
+			if res := r.must("x", f.data); res.BytesResumed != 0 {
+				t.Errorf("%+v", res)
+			}
 		}
-		f.mu.Unlock()
-		r.fails(KindRangeUnsupported)
-		r.opts.Restart = true
-		r.must("x", f.data)
 	})
 }
 
@@ -343,8 +365,8 @@ func TestTreeTroubles(t *testing.T) {
 				})
 				r := newRig(t, tr, h, "/x")
 				if tt.kind < 0 {
-					if res := r.must("x", data); !res.Verified {
-						t.Error("not verified")
+					if res := r.must("x", data); !res.Verified || res.PiecesBad != 0 {
+						t.Errorf("%+v", res)
 					}
 					return
 				}

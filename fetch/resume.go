@@ -69,9 +69,7 @@ func (t *target) reconcile(r *remote, l merkle.Layout, url string, restart bool)
 		fresh = true
 	case s.Header.Size != want.Size || s.Header.ETag != want.ETag:
 		if !restart {
-			return nil, errorf(KindRemoteChanged, "resume", "the remote file has changed: partial data is of %s, the file is %s",
-				version(s.Header.Size, s.Header.ETag), version(want.Size, want.ETag)).
-				withHint("restart to discard the partial data")
+			return nil, remoteChanged(s.Header.Size, s.Header.ETag, r)
 		}
 		k.note("the remote file has changed; starting over")
 		fresh = true
@@ -131,6 +129,7 @@ func (t *target) reconcile(r *remote, l merkle.Layout, url string, restart bool)
 			return nil, diskError("write journal", err)
 		}
 	}
+	t.resumable = r.ranges && (r.etag != "" || r.tree != nil)
 	if fresh && size > 0 {
 		if err := t.part.Truncate(0); err != nil {
 			return nil, diskError("discard partial file", err)
@@ -168,9 +167,19 @@ func (k *kept) note(format string, args ...any) {
 	k.notes = append(k.notes, fmt.Sprintf(format, args...))
 }
 
+// remoteChanged says that partial data of one version does not belong to r.
+func remoteChanged(size int64, etag string, r *remote) error {
+	return errorf(KindRemoteChanged, "resume", "the remote file has changed: partial data is of %s, the file is %s",
+		version(size, etag), version(r.size, r.etag)).withHint("restart to discard the partial data")
+}
+
 func version(size int64, etag string) string {
-	if etag == "" {
-		return fmt.Sprintf("%d bytes without an ETag", size)
+	length, tag := "unknown size", "without a strong ETag"
+	if size >= 0 {
+		length = fmt.Sprintf("%d bytes", size)
 	}
-	return fmt.Sprintf("%d bytes with ETag %q", size, etag)
+	if etag != "" {
+		tag = fmt.Sprintf("with ETag %q", etag)
+	}
+	return length + " " + tag
 }

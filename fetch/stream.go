@@ -15,13 +15,8 @@ import (
 // stream. Its end is the end of the body; a failure begins at the first byte
 // again. Nothing of it can be resumed or checked piece by piece.
 func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *probed, res *Result) error {
-	if s := t.state(); s != nil && s.Count() > 0 && !o.Restart {
-		p.close()
-		return errorf(KindRangeUnsupported, "resume", "the server no longer tells the size of the file").
-			withHint("restart to discard the partial data")
-	}
 	s := &stream{opts: o, policy: o.Retry.resolved(), target: t, result: res}
-	s.emit(Event{Kind: EventNote, Reason: "the server does not tell the size of the file; fetching it in one stream, which cannot be resumed"})
+	s.emit(Event{Kind: EventNote, Reason: "the server does not tell the size of the file; fetching it in one stream, which cannot be resumed, nor checked piece by piece"})
 	s.emit(Event{Kind: EventStart, URL: withoutUser(o.URL), Path: t.path, Active: 1})
 	res.Connections = 1
 	most, failures := int64(0), 0

@@ -30,6 +30,10 @@ type target struct {
 	journal *journal.Writer
 	damage  error // why the journal on disk could not be read, nil if it could
 	hadPart bool  // there was a partial file with data
+
+	// resumable is true when the journal, or a tree that the server offers,
+	// lets another run use what is in the partial file.
+	resumable bool
 }
 
 // place resolves Options.Dir and Options.Output to a directory and a name. The
@@ -103,6 +107,7 @@ func (t *target) open() error {
 		return errors.Join(diskError("open partial file", err), t.close())
 	}
 	t.hadPart = size > 0
+	t.resumable = t.state() != nil && t.state().Header.ETag != ""
 	return nil
 }
 

@@ -121,11 +121,15 @@ func (d *download) setRoot(root merkle.Hash) {
 		for i := range d.pieces {
 			if p := &d.pieces[i]; p.resumed && p.state == pieceVerified {
 				d.unverify(i)
-				d.queue(i)
 			}
 		}
 	}
 	d.root, d.rootDone = root, true
+	for i := range d.pieces {
+		if d.pieces[i].state == pieceOnFile {
+			d.queue(i)
+		}
+	}
 	d.oldRoot, d.batch.Root = nil, &r
 }
 

@@ -139,6 +139,12 @@ func (d *download) verified(now time.Time, job verifyJob, got merkle.Hash, err e
 		d.record(i, got)
 		return
 	}
+	if d.mode == checkTree && !d.rootDone {
+		// Until the root has confirmed the hashes, the hash may be what is
+		// wrong. setRoot comes back to it.
+		p.state = pieceOnFile
+		return
+	}
 	p.state = pieceMissing
 	d.plan.Invalidate(r)
 	if p.resumed {

@@ -1,0 +1,22 @@
+package fetch
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"runtime"
+	"testing"
+)
+
+// TestMain fails when a goroutine of a download outlives it: Get waits for all
+// of them, so none may be there without any delay.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	buf := make([]byte, 4<<20)
+	buf = buf[:runtime.Stack(buf, true)]
+	if i := bytes.Index(buf, []byte("fetch.(*download)")); i >= 0 && code == 0 {
+		fmt.Fprintf(os.Stderr, "goroutines of a download are left:\n%s\n", buf)
+		code = 1
+	}
+	os.Exit(code)
+}
