@@ -69,7 +69,7 @@ func (d *download) treeOnce() (n int, err error) {
 		return 0, treeError(ctx, err)
 	}
 	if l := dec.Layout(); l != d.layout {
-		return 0, errorf(KindIntegrity, "read hash tree", "it is of %d bytes in pieces of %d, wanted %d in pieces of %d",
+		return 0, errorf(KindIntegrity, "check", "it is of %d bytes in pieces of %d, wanted %d in pieces of %d",
 			l.Size, l.PieceSize, d.layout.Size, d.layout.PieceSize)
 	}
 	for ; ; n++ {
@@ -96,7 +96,7 @@ func (d *download) checkTreeAnswer(resp *response) error {
 		return statusError(resp.Response, errors.New("the server sent a part of the hash tree"))
 	}
 	if !sameOrigin(resp.Request.URL, d.remote.tree) {
-		return errorf(KindIntegrity, "fetch hash tree", "it was redirected to another server")
+		return errorf(KindIntegrity, "check answer", "it was redirected to another server")
 	}
 	if t, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";"); strings.TrimSpace(t) != merkle.MediaType {
 		return statusError(resp.Response, fmt.Errorf("the hash tree has the type %q", t))
@@ -105,7 +105,7 @@ func (d *download) checkTreeAnswer(resp *response) error {
 		return err
 	}
 	if d.remote.etag != "" && resp.Header.Get("Etag") != d.remote.etag {
-		return errorf(KindRemoteChanged, "fetch hash tree", "the remote file has changed: ETag was %q, the tree's is %q",
+		return errorf(KindRemoteChanged, "check answer", "the remote file has changed: ETag was %q, the tree's is %q",
 			d.remote.etag, resp.Header.Get("Etag"))
 	}
 	return nil
@@ -137,9 +137,9 @@ func (d *download) setRoot(root merkle.Hash) {
 func treeError(ctx context.Context, err error) error {
 	if errors.Is(err, merkle.ErrFormat) || errors.Is(err, merkle.ErrRoot) {
 		// Another try may bring it undamaged.
-		return &Error{Kind: KindOther, Op: "read hash tree", Err: err}
+		return &Error{Kind: KindOther, Op: "read", Err: err}
 	}
-	return networkError("read hash tree", withCause(ctx, err))
+	return networkError("read", withCause(ctx, err))
 }
 
 // sleep waits and reports whether the context is still good.
