@@ -176,7 +176,9 @@ func (c *Conn) onACK(now time.Duration, no ackNo, payload []byte) {
 	to := base + int64(a.seq.sub(seqAt(c.isn, base)))
 	var latest time.Duration
 	if to > base && to <= sent {
-		if m := c.snd.markLocked(to - 1); m.count == 1 {
+		// What stood behind a hole was acknowledged when that was filled, not
+		// when it arrived.
+		if m := c.snd.markLocked(to - 1); m.count == 1 && c.snd.markLocked(base).count == 1 {
 			latest = now - m.at
 		}
 	}
