@@ -151,16 +151,15 @@ func (c *Conn) loop() {
 	for {
 		now := c.ep.now()
 		c.receive(now)
-		next := c.onTimers(now)
-		if c.state == stateDead {
-			return
-		}
-		if s := c.maybeSend(now); s < next {
-			next = s
-		}
+		c.onTimers(now)
+		sendAt := c.maybeSend(now)
 		if c.state == stateDraining {
 			c.checkDrained(now)
 		}
+		if c.state == stateDead {
+			return
+		}
+		next := min(sendAt, c.nextTimeout())
 		if next <= now {
 			select {
 			case f := <-c.calls:

@@ -228,8 +228,8 @@ func (c *Conn) ackPoint() (next int64, window int) {
 	next = c.rcv.next
 	window = capacity - int(next-c.rcv.read)
 	c.rcv.reopen = window < reopenRoom(capacity)
-	if window < minAdvertised && next-1 > c.acked {
-		next--
+	if window < minAdvertised {
+		next = max(c.acked, next-1)
 	}
 	return next, max(minAdvertised, window)
 }

@@ -79,8 +79,10 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 	if c.rtoAt == 0 {
 		c.armRTO(now)
 	}
-	c.pokes = 0
-	c.pokeAt = now + c.rtt.srtt + ackDelayAllowance
+	if c.burst.New > 0 {
+		c.pokes = 0
+		c.pokeAt = now + c.rtt.srtt + ackDelayAllowance
+	}
 	if drained || n < budget {
 		return never // nothing is left, or the window is closed
 	}
@@ -226,7 +228,7 @@ func (c *Conn) onACK(now time.Duration, no ackNo, payload []byte) {
 // onProgress follows an ACK that acknowledged something.
 func (c *Conn) onProgress(now time.Duration, all bool) {
 	c.progressAt = now
-	c.backoff = 0
+	c.backoff, c.pokes = 0, 0
 	if all {
 		c.rtoAt, c.pokeAt = 0, 0
 		c.count.busy += now - c.count.busySince
@@ -234,6 +236,7 @@ func (c *Conn) onProgress(now time.Duration, all bool) {
 		return
 	}
 	c.armRTO(now)
+	c.pokeAt = now + c.rtt.srtt + ackDelayAllowance
 }
 
 // armRTO sets the time at which the next progress is overdue.

@@ -2,80 +2,68 @@ package udt
 
 import "time"
 
-// onTimers does everything that is due and returns when to look again.
-func (c *Conn) onTimers(now time.Duration) (next time.Duration) {
+// onTimers does everything that is due.
+func (c *Conn) onTimers(now time.Duration) {
 	c.checkClosed(now)
-	next = never
-	due := func(at time.Duration) bool {
-		if at == 0 {
-			return false
-		}
-		if at > now {
-			next = min(next, at)
-			return false
-		}
-		return true
-	}
-	again := func(at time.Duration) {
-		if at != 0 {
-			next = min(next, at)
-		}
-	}
-
 	if c.refusals.Load() > 0 {
 		for range c.refusals.Swap(0) {
 			c.onRefused(now)
 		}
 	}
-
+	due := func(at time.Duration) bool { return at != 0 && at <= now }
 	switch c.state {
 	case stateConnecting:
 		if due(c.hs.resendAt) {
 			c.sendHandshakeRequest(now)
-			again(c.hs.resendAt)
 		}
-		return next
+		return
 	case stateClosing:
 		c.repeatShutdown(now)
-		again(c.shutdownAt)
-		return next
+		return
 	case stateDead:
-		return never
+		return
 	}
-
 	if now-c.lastHeard >= c.ep.cfg.timeout() {
 		c.breakOff(now)
-		return never
+		return
 	}
-	again(c.lastHeard + c.ep.cfg.timeout())
-	if c.state == stateDraining {
-		again(c.progressAt + c.ep.cfg.linger())
-	}
-
 	c.onRecvTimers(now)
-	again(c.ackAt)
-	again(c.ackRepeatAt)
-	again(c.gaps.nextDue)
-
 	if due(c.rtoAt) {
 		c.onRTO(now)
-		again(c.rtoAt)
-	}
-	if due(c.suspect.probeAt) {
-		c.probeSuspect(now)
-		if c.state == stateDead {
-			return never
-		}
-		again(c.suspect.probeAt)
 	}
 	if due(c.pokeAt) {
 		c.onPoke(now)
-		again(c.pokeAt)
 	}
-	if keep := c.lastSent + c.ep.cfg.keepAlive(); now >= keep {
+	if due(c.suspect.probeAt) {
+		c.probeSuspect(now)
+	}
+	if now-c.lastSent >= c.ep.cfg.keepAlive() && c.state != stateDead {
 		c.sendControl(now, ctrlKeepalive, 0)
 	}
-	again(c.lastSent + c.ep.cfg.keepAlive())
+}
+
+// nextTimeout returns when onTimers will have something to do.
+func (c *Conn) nextTimeout() (next time.Duration) {
+	next = never
+	at := func(times ...time.Duration) {
+		for _, t := range times {
+			if t != 0 {
+				next = min(next, t)
+			}
+		}
+	}
+	switch c.state {
+	case stateConnecting:
+		at(c.hs.resendAt)
+	case stateClosing:
+		at(c.shutdownAt)
+	case stateDraining:
+		at(c.progressAt + c.ep.cfg.linger())
+		fallthrough
+	case stateEstablished:
+		at(c.ackAt, c.ackRepeatAt, c.gaps.nextDue, c.rtoAt, c.pokeAt, c.suspect.probeAt,
+			c.lastSent+c.ep.cfg.keepAlive(), c.lastHeard+c.ep.cfg.timeout())
+	}
 	return next
 }
 
