@@ -28,7 +28,7 @@
 //     A bad piece is fetched again, once the root has confirmed the hashes and
 //     over another connection; the third time is an error. Without a tree the SHA-256 of each piece is recorded.
 //
-//  6. About once a second: sync the partial file, append what was verified to
+//  6. About once a second, or every 8 MiB: sync the partial file, append what was verified to
 //     the journal, sync that.
 //
 //  7. At the end: check the SHA-256 of the whole file if one was given, or if

@@ -16,7 +16,7 @@ const (
 	// commitEvery and commitBytes say when what was verified is made durable:
 	// whichever comes first.
 	commitEvery = time.Second
-	commitBytes = 32 << 20
+	commitBytes = 8 << 20
 
 	// minGain is the least time left of a segment worth stealing half of:
 	// another request, and later another connection for the victim, cost some
