@@ -145,10 +145,10 @@ func TestSendBufferWakesWriter(t *testing.T) {
 	const limit = 16
 	b := newSendBuffer(10)
 	b.write(make([]byte, 1000), limit)
-	for range limit {
+	for range limit - 1 {
 		b.seal()
 	}
-	for n := int64(1); n <= limit; n++ {
+	for n := int64(1); n < limit; n++ {
 		b.ack(n)
 		woken := false
 		select {
@@ -165,10 +165,21 @@ func TestSendBufferWakesWriter(t *testing.T) {
 func TestSendBufferErrors(t *testing.T) {
 	first, second, once := errors.New("first"), errors.New("second"), errors.New("once")
 	b := newSendBuffer(10)
+	woken := func() bool {
+		select {
+		case <-b.space:
+			return true
+		default:
+			return false
+		}
+	}
 	b.write(make([]byte, 25), 100)
 	b.seal()
 
 	b.failOnce(once)
+	if !woken() {
+		t.Error("a waiting writer does not hear of the error")
+	}
 	if n, _, err := b.write([]byte("x"), 100); n != 0 || err != once {
 		t.Errorf("write: %d, %v, want the one error", n, err)
 	}
@@ -177,6 +188,9 @@ func TestSendBufferErrors(t *testing.T) {
 	}
 
 	b.close(first, false)
+	if !woken() {
+		t.Error("a waiting writer does not hear of the end")
+	}
 	if p, _, ok := b.seal(); !ok || len(p) != headerSize+10 {
 		t.Error("what was written before the close is not sent")
 	}
