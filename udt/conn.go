@@ -63,7 +63,8 @@ type Conn struct {
 	hs      handshakeState
 	peerID  socketID
 	peerISN seqNo // sequence number of the peer's packet 0
-	// peerChecks: every packet of the peer carries a check value.
+	// peerChecks: every packet of the peer carries a check value. Such a peer is
+	// not the C++ library and needs none of the help that that one needs.
 	peerChecks bool
 	lastHeard  time.Duration
 	lastSent   time.Duration

@@ -66,6 +66,9 @@ func (c *Conn) onRun(now time.Duration, r inbound) {
 			c.rcv.mu.Unlock()
 		}
 	}()
+	if c.state == stateConnecting && r.local.IsValid() {
+		c.route = c.ep.sock.route(c.remote, r.local)
+	}
 	for b := r.data; len(b) > 0; {
 		n := min(r.segment, len(b))
 		p := b[:n:n]
@@ -157,7 +160,7 @@ func (c *Conn) onDataLocked(now, at time.Duration, seq seqNo, data []byte) {
 	if i >= top {
 		c.tailIrregular = irregular
 	}
-	if irregular || c.fullACKSent == 0 {
+	if irregular {
 		c.ackBy(now)
 	} else {
 		c.ackBy(max(now, c.fullACKSent+ackInterval))

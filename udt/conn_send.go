@@ -62,7 +62,7 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 	if n == 0 {
 		return never
 	}
-	if drained && c.burst.New > 0 {
+	if drained && c.burst.New > 0 && !c.peerChecks {
 		// The end of a burst: this makes a C++ receiver look at its timers, and
 		// acknowledge the packet before, which is not full.
 		c.ctl = appendControl(c.ctl[:0], ctrlKeepalive, 0, c.peerID)
@@ -311,7 +311,7 @@ func (c *Conn) onRTO(now time.Duration) {
 // 100 ms.
 func (c *Conn) onPoke(now time.Duration) {
 	c.pokeAt = 0
-	if unacked, _ := c.snd.waiting(); unacked == 0 || c.pokes >= maxPokes {
+	if unacked, _ := c.snd.waiting(); unacked == 0 || c.pokes >= maxPokes || c.peerChecks {
 		return
 	}
 	c.sendControl(now, ctrlKeepalive, 0)
@@ -360,7 +360,7 @@ func (c *Conn) onNAK(now time.Duration, payload []byte) {
 // lost never repeats them. If the peer's data stopped with a full packet, which
 // is how a lost tail looks, one pause lets that timer run out.
 func (c *Conn) pauseForPeer(now time.Duration) {
-	if c.paused || c.tailIrregular || c.lastDataAt == 0 || !c.gaps.empty() ||
+	if c.peerChecks || c.paused || c.tailIrregular || c.lastDataAt == 0 || !c.gaps.empty() ||
 		now-c.lastDataAt < peerQuiet || now-c.lastSent >= cppRetransmit || now-c.sendingSince < peerQuiet {
 		return
 	}

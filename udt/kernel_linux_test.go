@@ -2,6 +2,7 @@ package udt_test
 
 import (
 	"errors"
+	"net/netip"
 	"syscall"
 	"testing"
 
@@ -34,5 +35,35 @@ func TestPeerProcessGone(t *testing.T) {
 	}
 	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("read: %v, want ECONNREFUSED", err)
+	}
+}
+
+// A connection knows its own address although its socket is bound to all.
+func TestLocalAddrOfWildcard(t *testing.T) {
+	l, err := udt.Listen("udt", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	port := l.Addr().(*udt.Addr).AddrPort().Port()
+	for _, host := range []string{"127.0.0.1", "127.0.0.2", "::1"} {
+		remote := netip.AddrPortFrom(netip.MustParseAddr(host), port)
+		c, err := udt.Dial("udt", remote.String())
+		if err != nil {
+			t.Errorf("dial %v: %v", remote, err)
+			continue
+		}
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.LocalAddr().(*udt.Addr).AddrPort(); got != remote {
+			t.Errorf("dialled %v, the server is at %v", remote, got)
+		}
+		if a, b := c.LocalAddr().String(), s.RemoteAddr().String(); a != b {
+			t.Errorf("the client is at %v, its server sees %v", a, b)
+		}
+		c.Close()
+		s.Close()
 	}
 }
