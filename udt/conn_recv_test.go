@@ -371,12 +371,13 @@ func TestIgnoredPackets(t *testing.T) {
 // not its own.
 func TestCheckedPeer(t *testing.T) {
 	script(t, nil, func(t *testing.T, p *scripted) {
-		p.raw(appendControl(nil, ctrlKeepalive, 0, p.dst))
+		p.checks = true
+		p.control(ctrlKeepalive, 0)
+		p.checks = false
 		p.control(ctrlShutdown, 0)
 		p.data(0, []byte("forged"))
-		b := append(make([]byte, headerSize), "real"...)
-		putDataHeader(b, scriptISN, 1, p.dst)
-		p.raw(b)
+		p.checks = true
+		p.data(0, []byte("real"))
 		got := make([]byte, 10)
 		if n, err := p.c.Read(got); err != nil || string(got[:n]) != "real" {
 			t.Errorf("read %q, %v", got[:n], err)

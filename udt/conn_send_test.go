@@ -279,6 +279,25 @@ func TestPokesAreBounded(t *testing.T) {
 	})
 }
 
+// A peer of our own kind has timers of its own and is not helped to look at
+// them.
+func TestOwnPeerIsNotPoked(t *testing.T) {
+	script(t, nil, func(t *testing.T, p *scripted) {
+		p.checks = true
+		p.control(ctrlKeepalive, 0)
+		n := p.measure(40 * ms)
+		p.write(3)
+		p.run(time.Second)
+		l := p.take()
+		if got := of(l, ctrlKeepalive); got != nil {
+			t.Errorf("keepalives at %v", times(got))
+		}
+		if got := dataIn(l); len(got) < 6 || got[4] != n {
+			t.Errorf("sent %v, want four packets and repetitions by the timer", got)
+		}
+	})
+}
+
 // The first data of a server waits for 10 ms, or until the client shows that
 // it knows of the connection. A repeated request shows the contrary.
 func TestFirstDataHold(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 )
 
 // scripted is a connection of ours whose peer is the test. The peer is a client
-// that sends packets as the C++ library does. The network has no delay, so the
+// that sends packets as the C++ library does, unless told otherwise. The network has no delay, so the
 // times of packets are when they were sent; all times are virtual.
 type scripted struct {
 	t      *testing.T
@@ -26,6 +26,7 @@ type scripted struct {
 	dst    socketID // ours
 	ackNo  uint32
 	cookie uint32
+	checks bool // the peer is of our own kind: its packets carry check values
 
 	mu  sync.Mutex
 	log []logged // guarded by mu; what our side sent since the latest take
@@ -139,6 +140,15 @@ func (x logged) acked() int { return seqNo(binary.BigEndian.Uint32(x.payload)).s
 
 func (x logged) word(i int) int { return int(binary.BigEndian.Uint32(x.payload[4*i:])) }
 
+// sendPacket sends what one of our own functions made, as the peer would.
+func (p *scripted) sendPacket(b []byte) {
+	p.t.Helper()
+	if !p.checks {
+		b = zeroTime(b)
+	}
+	p.raw(b)
+}
+
 // raw sends a datagram as it is and lets our side deal with it.
 func (p *scripted) raw(b []byte) {
 	p.t.Helper()
@@ -150,7 +160,7 @@ func (p *scripted) raw(b []byte) {
 
 func (p *scripted) control(typ ctrlType, info uint32, words ...uint32) {
 	p.t.Helper()
-	p.raw(zeroTime(appendControl(nil, typ, info, p.dst, words...)))
+	p.sendPacket(appendControl(nil, typ, info, p.dst, words...))
 }
 
 // data sends packet i.
@@ -158,7 +168,7 @@ func (p *scripted) data(i int, payload []byte) {
 	p.t.Helper()
 	b := append(make([]byte, headerSize), payload...)
 	putDataHeader(b, scriptISN.add(i), 1, p.dst)
-	p.raw(zeroTime(b))
+	p.sendPacket(b)
 }
 
 func (p *scripted) full(packets ...int) {
@@ -191,7 +201,7 @@ func (p *scripted) request(reqType int32) {
 		version: udtVersion, sockType: sockStream, isn: scriptISN, mss: 1500, window: 8192,
 		reqType: reqType, id: scriptID, cookie: p.cookie, addr: serverHost,
 	}
-	p.raw(zeroTime(h.append(nil, 0)))
+	p.sendPacket(h.append(nil, 0))
 }
 
 // connect makes the connection; no time passes.
