@@ -1,4 +1,4 @@
-//go:build libudt
+//go:build libudt && linux
 
 package e2e
 
