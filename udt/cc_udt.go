@@ -41,7 +41,7 @@ type daimd struct {
 	capacity float64 // packets/s, 0 = never heard
 
 	lossSinceTick bool
-	lastDecSent   int64   // packets sent at the latest decrease: loss before it belongs to the same flight
+	nextFlight    int64   // first packet sent after the latest decrease: loss before it belongs to the same flight
 	lastDecPeriod float64 // µs
 
 	// Several reports within one flight decrease at most nativeMaxDecreases
@@ -61,7 +61,6 @@ func (d *daimd) Init(now time.Duration, p CongestionParams) {
 		slowStart:     true,
 		lastTick:      now,
 		rtt:           initialRTT,
-		lastDecSent:   -1,
 		lastDecPeriod: 1,
 		decRandom:     1,
 		rand:          rand.New(rand.NewPCG(uint64(p.MSS), uint64(p.MaxWindow))),
@@ -125,11 +124,11 @@ func (d *daimd) OnLoss(_ time.Duration, e LossEvent) {
 			return // too early to know any rate
 		}
 		d.leaveSlowStart()
-		d.lastDecSent = e.Sent
+		d.nextFlight = e.Sent
 		return
 	}
 	d.lossSinceTick = true
-	if e.First > d.lastDecSent {
+	if e.First >= d.nextFlight {
 		d.lastDecPeriod = d.period
 		d.avgReports = math.Ceil(0.875*d.avgReports + 0.125*float64(d.reports))
 		d.reports, d.decCount = 1, 1
@@ -148,7 +147,7 @@ func (d *daimd) OnLoss(_ time.Duration, e LossEvent) {
 
 func (d *daimd) decrease(sent int64) {
 	d.period *= nativeDecrease
-	d.lastDecSent = sent
+	d.nextFlight = sent
 }
 
 func (d *daimd) OnTimeout(time.Duration) {
