@@ -141,3 +141,46 @@ func TestRepeatedAnswer(t *testing.T) {
 		}
 	})
 }
+
+// If the last handshake of a rendezvous is lost, data shows that the peer is
+// connected.
+func TestRendezvousEndedByData(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		send func(p *scripted)
+		want bool
+	}{
+		{"data", func(p *scripted) { p.data(0, []byte("x")) }, true},
+		{"keepalive", func(p *scripted) { p.control(ctrlKeepalive, 0) }, true},
+		{"ACK", func(p *scripted) { p.ack(0) }, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			scriptUnconnected(t, nil, func(t *testing.T, p *scripted) {
+				ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+				defer cancel()
+				met := make(chan error, 1)
+				go func() {
+					var err error
+					p.c, err = p.ep.Rendezvous(ctx, p.sock.AddrPort())
+					met <- err
+				}()
+				p.run(0)
+				p.dst = p.handshakes()[0].id
+				tt.send(p) // means nothing before the peer is known
+				p.request(reqRendezvous)
+				if h := p.handshakes()[0]; h.reqType != reqConclusion {
+					t.Errorf("answer %+v", h)
+				}
+				select {
+				case err := <-met:
+					t.Fatalf("connected after the first step: %v", err)
+				default:
+				}
+				tt.send(p)
+				if err := <-met; (err == nil) != tt.want {
+					t.Errorf("connected: %v", err)
+				}
+			})
+		})
+	}
+}
