@@ -189,14 +189,14 @@ func TestNativeDecrease(t *testing.T) {
 		decreases   int
 	}{
 		{"sent before slow start ended", 99, 150, 1},
-		{"new flight", 151, 200, 1},
+		{"new flight", 150, 200, 1},
 		{"same flight, second report", 160, 210, 1},
 		{"third", 170, 220, 1},
 		{"fourth", 180, 230, 1},
 		{"fifth", 190, 240, 1},
 		{"sixth", 195, 250, 0},
 		{"seventh", 239, 250, 0},
-		{"next flight", 241, 260, 1},
+		{"next flight", 240, 260, 1},
 	} {
 		d.OnLoss(ccStart, LossEvent{First: tt.first, Lost: 1, Sent: tt.sent})
 		period *= math.Pow(1.125, float64(tt.decreases))
