@@ -2,9 +2,11 @@ package fetch
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"syscall"
 )
@@ -39,10 +41,21 @@ func networkError(op string, err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return &Error{Kind: KindAuth, Op: op, Err: err}
+	}
 	k := KindNetwork
 	var t interface{ Timeout() bool }
-	if errors.As(err, &t) && t.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
+	if neverConnected(err) {
+		// A port where nobody listens may be silent or refuse: there is no connection.
+	} else if errors.As(err, &t) && t.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		k = KindTimeout
 	}
 	return &Error{Kind: k, Op: op, Err: err}
+}
+
+// neverConnected reports whether err comes from dialling.
+func neverConnected(err error) bool {
+	op, ok := errors.AsType[*net.OpError](err)
+	return ok && op.Op == "dial"
 }

@@ -29,8 +29,10 @@ func (p *probed) close() {
 	p.cancel(nil)
 }
 
-// probe makes the first request, as often as the policy allows. observe is
-// told of failures.
+// probe makes the first request, as often as the policy allows. That not even
+// a first connection can be made is final: more likely the address is wrong
+// than the network disturbed, and whoever has mistyped it should not have to
+// wait.
 func probe(ctx context.Context, o *Options, c *client, asked segment.Range, res *Result) (*probed, error) {
 	policy := o.Retry.resolved()
 	for try := 1; ; try++ {
@@ -41,7 +43,7 @@ func probe(ctx context.Context, o *Options, c *client, asked segment.Range, res 
 		if ctx.Err() != nil {
 			return nil, &Error{Kind: KindInterrupted, Op: "first request", Err: context.Cause(ctx)}
 		}
-		if isFinal(err) || try >= policy.Tries {
+		if isFinal(err) || neverConnected(err) || try >= policy.Tries {
 			return nil, err
 		}
 		wait := policy.wait(try, err)

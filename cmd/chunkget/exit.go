@@ -2,10 +2,8 @@ package main
 
 import (
 	"errors"
-	"net"
 
 	"github.com/chunkget/chunkget/fetch"
-	"github.com/chunkget/chunkget/udtpool"
 )
 
 // Exit codes. Scripts rely on them; they never change their meaning.
@@ -93,19 +91,5 @@ func kindOf(err error) fetch.Kind {
 	if !ok {
 		return fetch.KindOther
 	}
-	// A port where nobody listens is silent over UDP and refuses over TCP. Both
-	// mean that there is no connection.
-	if fe.Kind == fetch.KindTimeout && neverConnected(fe) {
-		return fetch.KindNetwork
-	}
 	return fe.Kind
-}
-
-// neverConnected reports whether err comes from dialling.
-func neverConnected(err error) bool {
-	if _, ok := errors.AsType[*udtpool.DialError](err); ok {
-		return true
-	}
-	op, ok := errors.AsType[*net.OpError](err)
-	return ok && op.Op == "dial"
 }

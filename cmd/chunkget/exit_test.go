@@ -1,16 +1,12 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/chunkget/chunkget/fetch"
-	"github.com/chunkget/chunkget/udtpool"
 )
 
 func TestExitCodes(t *testing.T) {
@@ -30,9 +26,6 @@ func TestExitCodes(t *testing.T) {
 		{kind(fetch.KindUsage, cause), 2},
 		{kind(fetch.KindNetwork, cause), 3},
 		{kind(fetch.KindTimeout, cause), 4},
-		{kind(fetch.KindTimeout, &udtpool.DialError{Network: "udt", Address: "h:1", Err: context.DeadlineExceeded}), 3},
-		{kind(fetch.KindTimeout, &net.OpError{Op: "dial", Err: syscall.ETIMEDOUT}), 3},
-		{kind(fetch.KindTimeout, &net.OpError{Op: "read", Err: syscall.ETIMEDOUT}), 4},
 		{kind(fetch.KindHTTPStatus, cause), 5},
 		{kind(fetch.KindAuth, cause), 6},
 		{kind(fetch.KindDisk, cause), 7},

@@ -75,15 +75,9 @@ func download(ctx context.Context, u *ui, fo fetch.Options, rt *transports) (*fe
 	if fo.URL.Scheme == "udt" {
 		rt.udt.Warm(ctx, fo.URL, fo.Connections)
 	}
-	contactCtx, giveUp := context.WithCancelCause(ctx)
-	defer giveUp(nil)
-	first := &contact{RoundTripper: fo.Transport, giveUp: giveUp}
-	fo.Transport = first
-	res, err := fetch.Get(contactCtx, fo)
+	res, err := fetch.Get(ctx, fo)
 	if err != nil && ctx.Err() != nil {
 		err = interrupted(err)
-	} else {
-		err = first.explain(err)
 	}
 	show.end(err)
 	return res, err
