@@ -22,6 +22,7 @@ type rule struct {
 	siblings []string          // packages of this module
 	external []string          // modules outside the standard library; nil means none
 	not      map[string]string // packages of the standard library, with the reason against them
+	noClock  bool              // time.Duration is a unit, but nothing may ask for the time or wait
 }
 
 const (
@@ -31,7 +32,7 @@ const (
 )
 
 var pureNot = map[string]string{
-	"os": pure, "time": pure, "syscall": pure, "net": pure, "net/http": pure, "math/rand": pure, "math/rand/v2": pure,
+	"os": pure, "syscall": pure, "net": pure, "net/http": pure, "math/rand": pure, "math/rand/v2": pure,
 }
 
 // rules has an entry for every package of the module. Imports point down only:
@@ -62,8 +63,8 @@ var rules = map[string]rule{
 		external: []string{"golang.org/x/sys", "golang.org/x/net"},
 		not:      map[string]string{"net/http": noHTTP},
 	},
-	"segment": {not: pureNot},
-	"merkle":  {not: pureNot},
+	"segment": {not: pureNot, noClock: true},
+	"merkle":  {not: pureNot, noClock: true},
 	"journal": {
 		external: []string{"golang.org/x/sys"},
 		not:      map[string]string{"net": noSocket, "net/http": noSocket},
@@ -77,7 +78,11 @@ var rules = map[string]rule{
 		external: []string{"golang.org/x/sys"},
 		not:      map[string]string{"net/http": noHTTP},
 	},
-	"internal/simnet": {not: map[string]string{"net/http": noHTTP}},
+	"internal/linkmodel": {not: map[string]string{"os": pure, "syscall": pure, "net": pure, "net/http": pure}},
+	"internal/simnet": {
+		siblings: []string{"internal/linkmodel"},
+		not:      map[string]string{"net/http": noHTTP},
+	},
 }
 
 // emptyNames are package names that say where things were put, not what they do.
@@ -89,8 +94,12 @@ type pkg struct {
 	name        string              // from the package clauses outside of external tests
 	imports     map[string][]string // outside of tests: path → files
 	testImports map[string][]string
+	clock       []string // files that read the clock or wait, outside of tests
 	doc         bool
 }
+
+// clockFuncs are the functions of package time that depend on the time.
+var clockFuncs = []string{"Now", "Since", "Until", "Sleep", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
 
 func TestImportsPointDown(t *testing.T) {
 	for _, p := range load(t) {
@@ -148,6 +157,9 @@ func violations(p pkg, rules map[string]rule) []string {
 			complain(imported, files, "%s", r.not[imported])
 		}
 	}
+	if r.noClock && len(p.clock) > 0 {
+		out = append(out, fmt.Sprintf("%s (%s) asks for the time: %s", p.dir, strings.Join(p.clock, ", "), pure))
+	}
 	for _, imported := range sortedKeys(p.testImports) {
 		if strings.HasPrefix(imported, module+"/cmd/") {
 			complain(imported, p.testImports[imported], "nothing imports a command")
@@ -158,7 +170,7 @@ func violations(p pkg, rules map[string]rule) []string {
 
 func TestViolationsAreFound(t *testing.T) {
 	table := map[string]rule{
-		"low":  {not: map[string]string{"os": pure}},
+		"low":  {not: map[string]string{"os": pure}, noClock: true},
 		"high": {siblings: []string{"low"}, external: []string{"example.com/good"}},
 	}
 	for _, tt := range []struct {
@@ -187,7 +199,27 @@ func TestViolationsAreFound(t *testing.T) {
 	}
 }
 
-// load reads the package clauses and imports of the whole module.
+func TestClockIsFound(t *testing.T) {
+	for source, want := range map[string]int{
+		"package p\nimport \"time\"\nvar d time.Duration = time.Second": 0,
+		"package p\nimport \"time\"\nvar t = time.Now()":                1,
+		"package p\nimport \"time\"\nvar f = time.After":                1,
+	} {
+		f, err := parser.ParseFile(token.NewFileSet(), "a.go", source, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := pkg{dir: "low", imports: map[string][]string{}}
+		if err := p.add("a.go", f); err != nil {
+			t.Fatal(err)
+		}
+		if got := violations(p, map[string]rule{"low": {noClock: true}}); len(got) != want {
+			t.Errorf("%q: complaints %q, want %d", source, got, want)
+		}
+	}
+}
+
+// load reads the package clauses, imports and uses of the clock of the whole module.
 func load(t *testing.T) []pkg {
 	t.Helper()
 	root := moduleRoot(t)
@@ -206,7 +238,7 @@ func load(t *testing.T) []pkg {
 		if !strings.HasSuffix(name, ".go") {
 			return nil
 		}
-		f, err := parser.ParseFile(fset, name, nil, parser.ImportsOnly|parser.ParseComments)
+		f, err := parser.ParseFile(fset, name, nil, parser.ParseComments|parser.SkipObjectResolution)
 		if err != nil {
 			return err
 		}
@@ -243,6 +275,14 @@ func (p *pkg) add(file string, f *ast.File) error {
 	} else {
 		p.name = f.Name.Name
 		p.doc = p.doc || f.Doc != nil
+		ast.Inspect(f, func(n ast.Node) bool {
+			if sel, ok := n.(*ast.SelectorExpr); ok && slices.Contains(clockFuncs, sel.Sel.Name) {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "time" {
+					p.clock = append(p.clock, file)
+				}
+			}
+			return true
+		})
 	}
 	for _, s := range f.Imports {
 		imported, err := strconv.Unquote(s.Path.Value)
