@@ -38,10 +38,10 @@ func lossReport(p []byte) iter.Seq[seqRange] {
 				}
 				last := binary.BigEndian.Uint32(p)
 				p = p[4:]
-				if last&controlBit != 0 || seqNo(last).less(r.start) {
+				r.end = seqNo(last & seqMask).add(1)
+				if last&controlBit != 0 || r.len() <= 0 {
 					return
 				}
-				r.end = seqNo(last).add(1)
 			}
 			if !yield(r) {
 				return
