@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/sha256"
 	"fmt"
 	"io"
@@ -76,7 +77,7 @@ func TestToLibudtClient(t *testing.T) {
 	start := func(*testing.T) string { return s.addr }
 	underLoss(t, start, func(t *testing.T, relay string) {
 		client := &http.Client{Transport: &http.Transport{
-			Dial: func(_, address string) (net.Conn, error) { return libudt.Dial(address, nil) },
+			DialContext: func(_ context.Context, _, address string) (net.Conn, error) { return libudt.Dial(address, nil) },
 		}}
 		defer client.CloseIdleConnections()
 		began := time.Now()
