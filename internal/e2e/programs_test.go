@@ -49,6 +49,9 @@ func skipShort(t *testing.T) {
 	if testing.Short() {
 		t.Skip("moves hundreds of megabytes")
 	}
+	if raceEnabled {
+		t.Skip("the programs are built without the race detector: it would see nothing")
+	}
 }
 
 // randomFile writes size random bytes to a new file of the given name.
