@@ -16,10 +16,10 @@ const maxRefetch = 16 << 20
 // kills is how often each program dies in the middle of a download.
 const kills = 20
 
-// randomMoment waits for at most a tenth of a second: twenty such moments fit
-// into the download of a gibibyte.
+// randomMoment waits for at most 60 ms: twenty such moments fit into the
+// download of a gibibyte at several gigabytes a second.
 func randomMoment(rng *rand.Rand) {
-	<-time.After(time.Duration(rng.Int64N(int64(100 * time.Millisecond))))
+	<-time.After(time.Duration(rng.Int64N(int64(60 * time.Millisecond))))
 }
 
 // chunkget dies at random moments; each restart goes on where it was.
