@@ -30,6 +30,7 @@ func TestLossReport(t *testing.T) {
 		{"last number", lossWords(seqMask), []seqRange{{seqMask, 0}}},
 		{"up to the last number", lossWords((seqMask-1)|open, seqMask), []seqRange{{seqMask - 1, 0}}},
 		{"ends before it starts", lossWords(1, 5|open, 4, 9), []seqRange{{1, 2}}},
+		{"longer than numbers can be compared", lossWords(5|open, 5+1<<30-1), nil},
 		{"dangling", lossWords(1, 5|open), []seqRange{{1, 2}}},
 		{"ended by a start", lossWords(5|open, 6|open, 7), nil},
 		{"odd bytes", append(lossWords(5), 1, 2, 3), []seqRange{{5, 6}}},
