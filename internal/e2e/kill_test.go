@@ -17,7 +17,7 @@ const maxRefetch = 16 << 20
 const kills = 20
 
 // randomMoment waits for at most 60 ms: twenty such moments fit into the
-// download of a gibibyte at several gigabytes a second.
+// download of a gibibyte at a gigabyte a second.
 func randomMoment(rng *rand.Rand) {
 	<-time.After(time.Duration(rng.Int64N(int64(60 * time.Millisecond))))
 }
