@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"github.com/chunkget/chunkget/internal/linkmodel"
 )
 
 // Conn is a simulated UDP socket. It has the methods of *net.UDPConn that need
@@ -19,7 +21,7 @@ type Conn struct {
 
 	readable      sync.Cond // a datagram, an error or a new deadline
 	closed        bool
-	inbox         fifo[*packet]
+	inbox         linkmodel.FIFO[*packet]
 	inboxBytes    int // payload
 	receiveBuffer int
 	readDeadline  time.Time
@@ -59,7 +61,7 @@ func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 			return 0, netip.AddrPort{}, c.opError("read", nil, net.ErrClosed)
 		case expired(c.readDeadline):
 			return 0, netip.AddrPort{}, c.opError("read", nil, os.ErrDeadlineExceeded)
-		case c.inbox.len() > 0:
+		case c.inbox.Len() > 0:
 			p := c.popLocked()
 			n, from := copy(b, p.data), p.from
 			c.n.recycleLocked(p)
@@ -118,7 +120,7 @@ func (c *Conn) Close() error {
 
 func (c *Conn) closeLocked() {
 	c.closed = true
-	for c.inbox.len() > 0 {
+	for c.inbox.Len() > 0 {
 		c.n.recycleLocked(c.popLocked())
 	}
 	delete(c.n.conns, c.local)
@@ -192,14 +194,14 @@ func (c *Conn) putLocked(p *packet) bool {
 	if c.inboxBytes > 0 && c.inboxBytes+len(p.data) > c.receiveBuffer {
 		return false
 	}
-	c.inbox.push(p)
+	c.inbox.Push(p)
 	c.inboxBytes += len(p.data)
 	c.readable.Signal()
 	return true
 }
 
 func (c *Conn) popLocked() *packet {
-	p := c.inbox.pop()
+	p := c.inbox.Pop()
 	c.inboxBytes -= len(p.data)
 	return p
 }

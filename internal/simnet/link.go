@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"time"
+
+	"github.com/chunkget/chunkget/internal/linkmodel"
 )
 
 // LinkConfig describes one direction between two hosts. The zero value is
@@ -52,19 +54,11 @@ type LinkConfig struct {
 	Filter func(Packet) Verdict
 }
 
-// Burst is a two-state Gilbert model: the link enters the bad state with
-// probability Enter and leaves it with probability Leave, evaluated at each
-// packet, and loses packets in the bad state with probability Loss (0 means 1).
-// With Loss 1 the share of packets lost is Enter/(Enter+Leave) and the mean
-// length of a burst 1/Leave packets.
-type Burst struct{ Enter, Leave, Loss float64 }
-
-// Reorder holds a packet back by ExtraDelay with the given Probability, during
-// which later packets may overtake it.
-type Reorder struct {
-	Probability float64
-	ExtraDelay  time.Duration
-}
+// Burst and Reorder are those of the link model.
+type (
+	Burst   = linkmodel.Burst
+	Reorder = linkmodel.Reorder
+)
 
 // Corrupt flips Bits random bits (0 means 1) of a packet with the given
 // Probability.
@@ -119,13 +113,24 @@ type Counters struct {
 }
 
 func (c LinkConfig) validate() {
-	for _, p := range []float64{c.Loss, c.Burst.Enter, c.Burst.Leave, c.Burst.Loss, c.Reorder.Probability, c.Duplicate, c.Corrupt.Probability} {
+	if err := c.model().Validate(); err != nil {
+		panic("simnet: " + err.Error())
+	}
+	for _, p := range []float64{c.Duplicate, c.Corrupt.Probability} {
 		if !(p >= 0 && p <= 1) {
 			panic(fmt.Sprintf("simnet: probability %v is not in 0..1", p))
 		}
 	}
-	if c.Delay < 0 || c.Jitter < 0 || c.Reorder.ExtraDelay < 0 || c.Rate < 0 || c.Queue < 0 || c.MTU < 0 || c.Corrupt.Bits < 0 {
+	if c.MTU < 0 || c.Corrupt.Bits < 0 {
 		panic(fmt.Sprintf("simnet: negative value in link configuration %+v", c))
+	}
+}
+
+// model returns the part of c that the link model knows.
+func (c LinkConfig) model() linkmodel.Config {
+	return linkmodel.Config{
+		Delay: c.Delay, Jitter: c.Jitter, Rate: c.Rate, Queue: c.Queue,
+		Loss: c.Loss, Burst: c.Burst, Reorder: c.Reorder,
 	}
 }
 
@@ -133,19 +138,8 @@ func (c LinkConfig) validate() {
 type link struct {
 	cfg      LinkConfig
 	rng      *rand.Rand
+	model    *linkmodel.Link // draws from rng
 	counters Counters
-
-	bad         bool         // state of the Gilbert model
-	busyUntil   time.Time    // when the bottleneck has sent all that is queued
-	queue       fifo[queued] // packets before or in the bottleneck
-	queuedBytes int
-	lastArrival time.Time // latest arrival of a packet that was not reordered
-}
-
-// queued is a packet as the queue remembers it.
-type queued struct {
-	departure time.Time
-	size      int
 }
 
 func newLink(seed uint64, d direction, cfg LinkConfig) *link {
@@ -153,7 +147,13 @@ func newLink(seed uint64, d direction, cfg LinkConfig) *link {
 	from, to := d.from.As16(), d.to.As16()
 	h.Write(from[:])
 	h.Write(to[:])
-	return &link{cfg: cfg, rng: rand.New(rand.NewPCG(seed, h.Sum64()))}
+	rng := rand.New(rand.NewPCG(seed, h.Sum64()))
+	return &link{cfg: cfg, rng: rng, model: linkmodel.New(cfg.model(), rng)}
+}
+
+func (l *link) setConfig(cfg LinkConfig) {
+	l.cfg = cfg
+	l.model.SetConfig(cfg.model())
 }
 
 // fate is what becomes of a packet.
@@ -180,12 +180,12 @@ func (l *link) admit(p *packet, now time.Time) fate {
 		l.counters.TooBig.add(size)
 		return fate{}
 	}
-	departure, ok := l.serialise(size, now)
+	departure, ok := l.model.Serialise(size, now)
 	if !ok {
 		l.counters.Overflow.add(size)
 		return fate{}
 	}
-	if l.lose() {
+	if l.model.Lose() {
 		l.counters.Lost.add(size)
 		return fate{}
 	}
@@ -199,43 +199,11 @@ func (l *link) admit(p *packet, now time.Time) fate {
 	for range copies {
 		l.counters.Duplicated.add(size)
 	}
-	return fate{deliver: true, arrival: l.propagate(departure, verdict.Delay, size), copies: copies}
-}
-
-// serialise returns when the last bit of the packet leaves the bottleneck; not
-// ok means that the queue has no room.
-func (l *link) serialise(size int, now time.Time) (departure time.Time, ok bool) {
-	for l.queue.len() > 0 && !l.queue.front().departure.After(now) {
-		l.queuedBytes -= l.queue.pop().size
+	arrival, reordered := l.model.Propagate(departure, verdict.Delay)
+	if reordered {
+		l.counters.Reordered.add(size)
 	}
-	if l.cfg.Rate == 0 {
-		return now, true
-	}
-	if l.cfg.Queue > 0 && l.queuedBytes > 0 && l.queuedBytes+size > l.cfg.Queue {
-		return time.Time{}, false
-	}
-	if l.busyUntil.Before(now) {
-		l.busyUntil = now
-	}
-	l.busyUntil = l.busyUntil.Add(time.Duration(float64(size) * 8 / float64(l.cfg.Rate) * float64(time.Second)))
-	l.queue.push(queued{l.busyUntil, size})
-	l.queuedBytes += size
-	return l.busyUntil, true
-}
-
-func (l *link) lose() bool {
-	lost := l.chance(l.cfg.Loss)
-	if b := l.cfg.Burst; b.Enter > 0 {
-		if l.bad {
-			l.bad = !l.chance(b.Leave)
-		} else {
-			l.bad = l.chance(b.Enter)
-		}
-		if l.bad && (b.Loss == 0 || l.chance(b.Loss)) {
-			lost = true
-		}
-	}
-	return lost
+	return fate{deliver: true, arrival: arrival, copies: copies}
 }
 
 func (l *link) corrupt(data []byte) bool {
@@ -257,26 +225,6 @@ func (l *link) corrupt(data []byte) bool {
 		}
 	}
 	return true
-}
-
-// propagate returns when a packet that left the bottleneck arrives.
-func (l *link) propagate(departure time.Time, extra time.Duration, size int) time.Time {
-	arrival := departure.Add(l.cfg.Delay)
-	if l.cfg.Jitter > 0 {
-		arrival = arrival.Add(time.Duration(l.rng.Int64N(int64(l.cfg.Jitter))))
-	}
-	if arrival.Before(l.lastArrival) {
-		arrival = l.lastArrival
-	}
-	if l.chance(l.cfg.Reorder.Probability) {
-		extra += l.cfg.Reorder.ExtraDelay
-	}
-	if extra > 0 {
-		l.counters.Reordered.add(size)
-		return arrival.Add(extra)
-	}
-	l.lastArrival = arrival
-	return arrival
 }
 
 func (l *link) chance(p float64) bool { return p > 0 && l.rng.Float64() < p }

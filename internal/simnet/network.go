@@ -120,7 +120,7 @@ func (n *Network) SetLink(from, to netip.Addr, cfg LinkConfig) {
 	cfg.validate()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.linkLocked(direction{from.Unmap(), to.Unmap()}).cfg = cfg
+	n.linkLocked(direction{from.Unmap(), to.Unmap()}).setConfig(cfg)
 }
 
 // SetLinks configures both directions between two hosts alike.
