@@ -29,7 +29,8 @@ type wirePacket struct {
 	seq     uint32 // data
 	info    uint32
 	dst     uint32
-	payload []byte // inside the datagram, so that a fault may change it
+	// payload and header are inside the datagram, so that a fault may change it.
+	header, payload []byte
 }
 
 func decodeWire(b []byte) (p wirePacket, ok bool) {
@@ -37,7 +38,7 @@ func decodeWire(b []byte) (p wirePacket, ok bool) {
 		return p, false
 	}
 	w := binary.BigEndian.Uint32
-	p = wirePacket{info: w(b[4:]), dst: w(b[12:]), payload: b[16:]}
+	p = wirePacket{info: w(b[4:]), dst: w(b[12:]), header: b[:16], payload: b[16:]}
 	if p.control = w(b)>>31 == 1; p.control {
 		p.typ = int(w(b) >> 16 & 0x7FFF)
 	} else {
@@ -48,6 +49,9 @@ func decodeWire(b []byte) (p wirePacket, ok bool) {
 
 // is reports whether p is a control packet of the type.
 func (p wirePacket) is(typ int) bool { return p.control && p.typ == typ }
+
+// setSeq changes the sequence number of a data packet.
+func (p wirePacket) setSeq(seq uint32) { binary.BigEndian.PutUint32(p.header, seq&(1<<31-1)) }
 
 func (p wirePacket) words() int          { return len(p.payload) / 4 }
 func (p wirePacket) word(i int) uint32   { return binary.BigEndian.Uint32(p.payload[4*i:]) }
@@ -100,7 +104,6 @@ func isControl(typ int) func(wirePacket) bool {
 func isRequest(request int32) func(wirePacket) bool {
 	return func(p wirePacket) bool { return p.request() == request }
 }
-func isData(p wirePacket) bool { return !p.control }
 
 // all applies several faults to one direction.
 func all(faults ...fault) fault {
@@ -138,6 +141,8 @@ type half struct {
 // holds every packet of ours to what a C++ peer can bear.
 type tap struct {
 	t testing.TB
+	// before changes what comes from the C++ side before anything else sees it.
+	before fault
 
 	mu    sync.Mutex
 	halfs map[uint32]*half
@@ -168,6 +173,10 @@ func (w *tap) filter(fromGo bool, f fault) func(simnet.Packet) simnet.Verdict {
 				w.t.Errorf("sent a datagram of %d bytes", len(packet.Data))
 			}
 			return simnet.Verdict{}
+		}
+		if w.before != nil && !fromGo {
+			w.before(p)
+			p, _ = decodeWire(packet.Data)
 		}
 		w.mu.Lock()
 		w.observe(p, fromGo)
@@ -270,6 +279,9 @@ func (w *tap) observe(p wirePacket, fromGo bool) {
 		wrong("a control packet of type %d", p.typ)
 	}
 }
+
+// distinct is the number of data packets without the repeated ones.
+func (h *half) distinct() int { return int(seqDiff(h.isn, h.highest)) + 1 }
 
 // hasSentUpTo reports whether data packet seq has been sent.
 func (h *half) hasSentUpTo(seq uint32) bool {

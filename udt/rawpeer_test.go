@@ -137,7 +137,10 @@ func (p *rawPeer) want(typ int) []byte {
 			return b
 		}
 	}
-	p.t.Fatalf("no packet of type %d came, statistics %+v", typ, p.conn.Stats())
+	if p.conn != nil {
+		p.t.Logf("statistics %+v", p.conn.Stats())
+	}
+	p.t.Fatalf("no packet of type %d came", typ)
 	return nil
 }
 
