@@ -1,0 +1,255 @@
+package wan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+)
+
+// The hosts have addresses of the range for benchmarks (RFC 2544), which no
+// real network routes.
+var (
+	clientAddr = netip.MustParsePrefix("198.18.0.1/24")
+	serverAddr = netip.MustParsePrefix("198.18.0.2/24")
+)
+
+// cleanupTimeout bounds the removal of a namespace and its programs.
+const cleanupTimeout = 10 * time.Second
+
+// Lab is an emulated link with its two hosts.
+type Lab struct {
+	link           Link
+	log            *slog.Logger
+	client, server Host
+	toServer       *direction
+	toClient       *direction
+
+	stopContext func() bool // of the context given to Open
+	closeOnce   sync.Once
+	closeErr    error // valid after closeOnce
+	wg          sync.WaitGroup
+}
+
+// Open removes what crashed processes have left behind, makes two namespaces
+// and starts to emulate the link between them, until Close is called or ctx
+// ends. A nil log discards what it is told.
+func Open(ctx context.Context, link Link, log *slog.Logger) (*Lab, error) {
+	link = link.withDefaults()
+	if err := link.Validate(); err != nil {
+		return nil, fmt.Errorf("emulated link: %w", err)
+	}
+	if os.Geteuid() != 0 {
+		return nil, errors.New("emulated links need root, to make network namespaces")
+	}
+	for _, program := range []string{"ip", "nsenter"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return nil, fmt.Errorf("emulated links need iproute2 and util-linux: %w", err)
+		}
+	}
+	for link.Seed == 0 {
+		link.Seed = rand.Uint64()
+	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	if err := Cleanup(ctx); err != nil {
+		log.Warn("left-overs of an earlier run remain", "err", err)
+	}
+	l := &Lab{link: link, log: log}
+	if err := l.open(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("emulated link: %w", err), l.Close())
+	}
+	log.Info("emulating a link", "link", link, "seed", link.Seed, "client", l.client.namespace.name, "server", l.server.namespace.name)
+	return l, nil
+}
+
+func (l *Lab) open(ctx context.Context) error {
+	number := labNumber.Add(1)
+	for _, h := range []struct {
+		host *Host
+		end  string
+		addr netip.Prefix
+	}{{&l.client, "client", clientAddr}, {&l.server, "server", serverAddr}} {
+		h.host.Addr = h.addr.Addr()
+		h.host.prefix = h.addr
+		var err error
+		if h.host.namespace, err = newNamespace(ctx, number, h.end); err != nil {
+			return err
+		}
+		if err := tune(h.host.namespace); err != nil {
+			return err
+		}
+		if h.host.device, err = openDevice(ctx, h.host.namespace, h.addr, l.link.MTU); err != nil {
+			return err
+		}
+	}
+	var err error
+	if l.toServer, err = newDirection(l.link, 1, l.client.device, l.server.device, l.log); err != nil {
+		return err
+	}
+	if l.toClient, err = newDirection(l.link, 2, l.server.device, l.client.device, l.log); err != nil {
+		return err
+	}
+	for _, d := range []*direction{l.toServer, l.toClient} {
+		l.wg.Go(func() {
+			if err := d.run(); err != nil {
+				l.log.Error("the emulated link is down", "err", err)
+			}
+		})
+	}
+	l.stopContext = context.AfterFunc(ctx, func() {
+		if err := l.Close(); err != nil {
+			l.log.Error("remove an emulated link", "err", err)
+		}
+	})
+	return nil
+}
+
+// Link returns the link that is emulated, with defaults and seed filled in.
+func (l *Lab) Link() Link { return l.link }
+
+// Client returns the host at the one end.
+func (l *Lab) Client() Host { return l.client }
+
+// Server returns the host at the other end.
+func (l *Lab) Server() Host { return l.server }
+
+// Counters returns what has happened so far.
+func (l *Lab) Counters() Counters {
+	c := Counters{Link: l.link}
+	var late lateness
+	c.ToServer = l.toServer.snapshot(&late)
+	c.ToClient = l.toClient.snapshot(&late)
+	c.Lateness = late.summary(l.link.lateAfter())
+	return c
+}
+
+// ResetCounters starts counting anew. What is in flight will count as delivered
+// but not as sent.
+func (l *Lab) ResetCounters() {
+	l.toServer.reset()
+	l.toClient.reset()
+}
+
+// Close kills what still runs in the namespaces, removes them and waits until
+// all is gone. It may be called more than once, and returns the same each time.
+func (l *Lab) Close() error {
+	l.closeOnce.Do(func() {
+		if l.stopContext != nil {
+			l.stopContext()
+		}
+		l.closeErr = l.close()
+	})
+	return l.closeErr
+}
+
+func (l *Lab) close() error {
+	// Not the context given to Open: it may have ended, and what it has made
+	// must still go.
+	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+	defer cancel()
+	for _, d := range []*direction{l.toServer, l.toClient} {
+		if d != nil {
+			d.stop()
+		}
+	}
+	l.wg.Wait()
+	var errs []error
+	for _, d := range []*direction{l.toServer, l.toClient} {
+		if d != nil {
+			errs = append(errs, d.close())
+		}
+	}
+	for _, h := range []*Host{&l.client, &l.server} {
+		if h.device != nil {
+			errs = append(errs, h.device.close())
+		}
+		if h.namespace.name != "" {
+			errs = append(errs, h.namespace.remove(ctx))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Host is one end of an emulated link.
+type Host struct {
+	Addr netip.Addr // of the host on the link
+
+	prefix    netip.Prefix
+	namespace namespace
+	device    *device
+}
+
+// Namespace returns the name of the host's network namespace, as known to ip
+// netns.
+func (h Host) Namespace() string { return h.namespace.name }
+
+// Command returns a command that runs the program in the host's namespace. Like
+// one of exec.CommandContext it is killed when ctx ends; it is also killed when
+// this process dies or the lab is closed. Only the namespace of the network is
+// the host's own: files, processes and users are those of the machine.
+func (h Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	return h.namespace.command(ctx, name, args...)
+}
+
+// Do calls f on a thread that is in the host's namespace. Sockets that f opens
+// stay there, wherever they are used; goroutines that it starts do not.
+func (h Host) Do(f func() error) error { return h.namespace.do(f) }
+
+// CongestionControls returns the congestion control algorithms for TCP that the
+// kernel has loaded.
+func (h Host) CongestionControls() ([]string, error) {
+	var names []string
+	err := h.namespace.do(func() error {
+		b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
+		names = strings.Fields(string(b))
+		return err
+	})
+	return names, err
+}
+
+// SetCongestionControl makes an algorithm such as cubic or bbr that of all TCP
+// connections over the link that this host begins or accepts from now on.
+//
+// It is an attribute of the route, because the sysctl of a namespace takes only
+// those algorithms that the machine's tcp_allowed_congestion_control lists. The
+// kernel loads the module of an algorithm if it can.
+func (h Host) SetCongestionControl(ctx context.Context, name string) error {
+	err := ip(ctx, "-n", h.namespace.name, "route", "replace", h.prefix.Masked().String(),
+		"dev", deviceName, "proto", "kernel", "scope", "link", "src", h.Addr.String(), "congctl", name)
+	if err != nil {
+		return fmt.Errorf("set TCP congestion control %s: %w", name, err)
+	}
+	return nil
+}
+
+// tune sets the namespace up for long fat links. The package comment lists the
+// same.
+func tune(n namespace) error {
+	return n.do(func() error {
+		for _, s := range []struct{ name, value string }{
+			{"net/ipv4/tcp_rmem", "4096 131072 67108864"},
+			{"net/ipv4/tcp_wmem", "4096 65536 67108864"},
+			{"net/ipv4/tcp_no_metrics_save", "1"},
+			{"net/ipv6/conf/all/disable_ipv6", "1"},
+		} {
+			err := os.WriteFile("/proc/sys/"+s.name, []byte(s.value), 0)
+			if errors.Is(err, fs.ErrNotExist) && strings.HasPrefix(s.name, "net/ipv6/") {
+				continue // a kernel without IPv6
+			}
+			if err != nil {
+				return fmt.Errorf("set up network namespace %s: %w", n.name, err)
+			}
+		}
+		return nil
+	})
+}

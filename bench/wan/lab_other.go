@@ -1,0 +1,65 @@
+//go:build !linux
+
+package wan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os/exec"
+)
+
+// Lab is an emulated link with its two hosts; it exists on Linux only.
+type Lab struct{}
+
+// Open fails: network namespaces are a feature of Linux.
+func Open(ctx context.Context, link Link, log *slog.Logger) (*Lab, error) {
+	return nil, fmt.Errorf("emulated links need Linux: %w", errors.ErrUnsupported)
+}
+
+// Cleanup has nothing to remove.
+func Cleanup(ctx context.Context) error { return nil }
+
+// Link returns the zero Link.
+func (l *Lab) Link() Link { return Link{} }
+
+// Client returns the zero Host.
+func (l *Lab) Client() Host { return Host{} }
+
+// Server returns the zero Host.
+func (l *Lab) Server() Host { return Host{} }
+
+// Counters returns zero.
+func (l *Lab) Counters() Counters { return Counters{} }
+
+// ResetCounters does nothing.
+func (l *Lab) ResetCounters() {}
+
+// Close does nothing.
+func (l *Lab) Close() error { return nil }
+
+// Host is one end of an emulated link.
+type Host struct{ Addr netip.Addr }
+
+// Command returns a command that fails to start.
+func (h Host) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Err = errors.ErrUnsupported
+	return cmd
+}
+
+// Namespace returns "".
+func (h Host) Namespace() string { return "" }
+
+// Do fails.
+func (h Host) Do(f func() error) error { return errors.ErrUnsupported }
+
+// SetCongestionControl fails.
+func (h Host) SetCongestionControl(ctx context.Context, name string) error {
+	return errors.ErrUnsupported
+}
+
+// CongestionControls fails.
+func (h Host) CongestionControls() ([]string, error) { return nil, errors.ErrUnsupported }
