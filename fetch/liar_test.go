@@ -241,7 +241,7 @@ func TestBadPiece(t *testing.T) {
 			bad := bytes.Clone(f.data)
 			bad[5*mib+17] ^= 1
 			var mu sync.Mutex
-			spoilt := map[string]bool{} // client addresses that got the bad byte
+			spoilt := map[any]bool{} // connections that got the bad byte
 			f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
 				var a, b int64
 				fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &a, &b)
@@ -253,13 +253,14 @@ func TestBadPiece(t *testing.T) {
 				}
 				mu.Lock()
 				defer mu.Unlock()
-				if spoilt[r.RemoteAddr] {
+				conn := r.Context().Value(connKey{})
+				if spoilt[conn] {
 					t.Error("the piece was asked for again over the same connection")
 				}
 				if len(spoilt) == 2 {
 					return false
 				}
-				spoilt[r.RemoteAddr] = true
+				spoilt[conn] = true
 				http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(bad))
 				return true
 			}

@@ -62,6 +62,10 @@ func TestResumeAfterKill(t *testing.T) {
 			if !errors.Is(err, faultfile.ErrCrashed) || kindOf(err) != KindDisk {
 				t.Fatalf("kill %d: %v", kill, err)
 			}
+			if r.dir.Bytes("x") != nil {
+				r.wantFile("x", f.data)
+				return // it was complete and only the journal was left
+			}
 			if now := goodPieces(r.dir.Bytes("x.part"), f.data); now < had {
 				t.Fatalf("kill %d: %d bytes on disk, had %d", kill, now, had)
 			}

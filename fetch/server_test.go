@@ -21,6 +21,8 @@ import (
 	"github.com/chunkget/chunkget/internal/faultfile"
 	"github.com/chunkget/chunkget/journal"
 	"github.com/chunkget/chunkget/merkle"
+	"github.com/chunkget/chunkget/udt"
+	"github.com/chunkget/chunkget/udtpool"
 )
 
 const mib = 1 << 20
@@ -34,7 +36,7 @@ type transport struct {
 }
 
 // transports are all ways over which the tests of this package run.
-var transports = []transport{{"tcp", serveTCP}}
+var transports = []transport{{"tcp", serveTCP}, {"udt", serveUDT}}
 
 // run runs f over every transport.
 func run(t *testing.T, f func(t *testing.T, tr transport)) {
@@ -44,10 +46,18 @@ func run(t *testing.T, f func(t *testing.T, tr transport)) {
 	}
 }
 
+// connKey is the context key of a request's connection. Connections over UDT
+// share an address, so that does not tell them apart.
+type connKey struct{}
+
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
 func serveTCP(t *testing.T, h http.Handler) (string, http.RoundTripper) {
 	t.Helper()
 	s := httptest.NewUnstartedServer(h)
-	s.Config.ErrorLog = quiet
+	s.Config.ErrorLog, s.Config.ConnContext = quiet, withConn
 	s.Start()
 	rt := &http.Transport{MaxIdleConnsPerHost: 32}
 	t.Cleanup(func() {
@@ -56,6 +66,24 @@ func serveTCP(t *testing.T, h http.Handler) (string, http.RoundTripper) {
 		s.Close()
 	})
 	return s.URL, rt
+}
+
+func serveUDT(t *testing.T, h http.Handler) (string, http.RoundTripper) {
+	t.Helper()
+	l, err := udt.Listen("udt4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &http.Server{Handler: h, ErrorLog: quiet, ConnContext: withConn}
+	var serving sync.WaitGroup
+	serving.Go(func() { s.Serve(l) })
+	pool := udtpool.New(udtpool.Config{Connections: 32})
+	t.Cleanup(func() {
+		pool.Close()
+		s.Close()
+		serving.Wait()
+	})
+	return "udt://" + l.Addr().String(), pool
 }
 
 // file is a server of one file, at every path. Fields are set before it serves;
