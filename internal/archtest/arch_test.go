@@ -26,9 +26,10 @@ type rule struct {
 }
 
 const (
-	pure     = "it is pure: same calls, same answers, on any machine at any time"
-	noHTTP   = "it must work for anything that moves bytes, not only for HTTP"
-	noSocket = "it meets the network only through an interface, so that every transport and every test double fits"
+	pure       = "it is pure: same calls, same answers, on any machine at any time"
+	noHTTP     = "it must work for anything that moves bytes, not only for HTTP"
+	noProtocol = "it moves IP packets and must not know what is in them"
+	noSocket   = "it meets the network only through an interface, so that every transport and every test double fits"
 )
 
 var pureNot = map[string]string{
@@ -69,6 +70,15 @@ var rules = map[string]rule{
 		external: []string{"golang.org/x/sys"},
 		not:      map[string]string{"net": noSocket, "net/http": noSocket},
 	},
+	"bench/wan": {
+		siblings: []string{"internal/linkmodel"},
+		external: []string{"golang.org/x/sys"},
+		not:      map[string]string{"net": noProtocol, "net/http": noProtocol},
+	},
+	"bench": {
+		siblings: []string{"bench/wan", "internal/libudt"}, // what it measures, it starts as processes
+		external: []string{"github.com/quic-go/quic-go", "golang.org/x/sync", "gonum.org/v1/plot"},
+	},
 	"internal/archtest":  {},
 	"internal/e2e":       {},
 	"internal/faultfile": {siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
@@ -78,7 +88,10 @@ var rules = map[string]rule{
 		external: []string{"golang.org/x/sys"},
 		not:      map[string]string{"net/http": noHTTP},
 	},
-	"internal/linkmodel": {not: map[string]string{"os": pure, "syscall": pure, "net": pure, "net/http": pure}},
+	"internal/linkmodel": {
+		not:     map[string]string{"os": pure, "syscall": pure, "net": pure, "net/http": pure},
+		noClock: true,
+	},
 	"internal/simnet": {
 		siblings: []string{"internal/linkmodel"},
 		not:      map[string]string{"net/http": noHTTP},
@@ -142,7 +155,7 @@ func violations(p pkg, rules map[string]rule) []string {
 		sibling, isSibling := strings.CutPrefix(imported, module+"/")
 		first, _, _ := strings.Cut(imported, "/")
 		switch {
-		case isSibling && strings.HasPrefix(sibling, "cmd/"):
+		case isSibling && (strings.HasPrefix(sibling, "cmd/") || sibling == "bench"):
 			complain(imported, files, "nothing imports a command")
 		case isSibling && !slices.Contains(r.siblings, sibling) && strings.HasPrefix(sibling, "internal/"):
 			complain(imported, files, "internal packages are for tests")
