@@ -1,6 +1,7 @@
 package udt
 
 import (
+	"math"
 	"testing"
 	"time"
 )
@@ -27,6 +28,8 @@ func TestConfigDefaults(t *testing.T) {
 }
 
 func TestConfigLimits(t *testing.T) {
+	// On 32-bit platforms the largest buffer has fewer packets than maxWindow.
+	const mostPackets = min(maxWindow, math.MaxInt/(maxMSS-mssOverhead))
 	for _, tt := range []struct {
 		cfg            Config
 		mss            int
@@ -34,7 +37,7 @@ func TestConfigLimits(t *testing.T) {
 		keepAlive      time.Duration
 	}{
 		{Config{MSS: 1, RecvBuffer: 1, SendBuffer: 1, KeepAlive: 1}, 76, 32, 32, time.Second},
-		{Config{MSS: 1 << 20, RecvBuffer: 1 << 60, SendBuffer: 1 << 60, KeepAlive: time.Hour}, 65535, maxWindow, maxWindow, time.Hour},
+		{Config{MSS: 1 << 20, RecvBuffer: math.MaxInt, SendBuffer: math.MaxInt, KeepAlive: time.Hour}, maxMSS, mostPackets, mostPackets, time.Hour},
 		{Config{MSS: 1044, RecvBuffer: 100_000, SendBuffer: 200_000}, 1044, 100, 200, 3 * time.Second},
 	} {
 		mss := tt.cfg.mss(false)

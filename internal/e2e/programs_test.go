@@ -287,7 +287,7 @@ func (c *client) kill() {
 
 // peakMemory is the largest resident size that the ended program had, in MiB.
 func (c *client) peakMemory() int64 {
-	return c.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss >> 10
+	return int64(c.cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss) >> 10
 }
 
 // mustNotExist fails the test if there is such a file.
