@@ -1,0 +1,29 @@
+// Bench measures downloads, by chunkget and by others, over emulated wide area
+// links and over loopback, and turns what it measured into a report.
+//
+//	go run ./bench wan -profiles transatlantic -n 1,8 -quick
+//	go run ./bench loopback -size 2GiB
+//	go run ./bench report DIR
+//
+// # What is measured
+//
+// One transfer is a server and a client, each a process of its own, started for
+// this transfer alone. Its time runs from the start of the client to its exit,
+// so it includes the start of the process, handshakes, and writing the file
+// (into memory, if the machine has /dev/shm). The result is compared with the
+// original byte by byte through its SHA-256; a transfer with a wrong result is
+// a failed one, however fast it was.
+//
+// The contenders take turns: every contender once, then every contender again.
+// So a machine that slows down for a while slows all of them down.
+//
+// A contender that cannot run here is a row with the reason, not a missing row.
+// So is a transfer that took too long, and one whose link could not keep its
+// schedule because this machine was too busy to emulate it.
+//
+// # Files
+//
+// Each run appends to one file DIR/rows-TIME.jsonl, one [Row] per line, as it
+// goes. The report is made from all rows files of the folder: report.html, which
+// needs no other file, and report.md with plots beside it.
+package main

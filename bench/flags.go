@@ -1,0 +1,219 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A usageError is a mistake in the command line.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+// options is what the command line of wan and loopback says.
+type options struct {
+	profiles    []string
+	connections []int
+	contenders  []string
+	size        int64 // bytes
+	reps        int
+	bound       time.Duration // for one transfer
+	budget      time.Duration // no transfer begins after it; 0 = none
+	out         string
+	files       string // folder for content and results
+	quick       bool
+	link        freeLink
+
+	args []string // as given, for the rows
+}
+
+// freeLink is a link of the user's own. rate 0 means that there is none.
+type freeLink struct {
+	rate         float64 // bit/s
+	rtt, jitter  time.Duration
+	loss         float64 // share
+	burst, queue float64 // packets, and products of rate and RTT
+	reorder      float64 // share
+}
+
+// parseWAN reads the flags of the subcommand wan.
+func parseWAN(args []string, stderr io.Writer) (*options, error) {
+	o := &options{args: append([]string{"wan"}, args...)}
+	f := o.flagSet("wan", stderr)
+	f.Func("profiles", "measure these `links`, as lan,satellite; without it, all of them", listInto(&o.profiles))
+	f.Func("rate", "measure a link of this `rate`, such as 100M, in bit/s, instead of profiles", func(s string) (err error) {
+		o.link.rate, err = parseRate(s)
+		return err
+	})
+	f.DurationVar(&o.link.rtt, "rtt", 50*time.Millisecond, "round trip `time` of the link of -rate")
+	f.DurationVar(&o.link.jitter, "jitter", 0, "jitter of the link of -rate, a `time`; keeps the order")
+	f.Func("loss", "`share` of packets that the link of -rate loses each way, as 0.01 or 1%", func(s string) (err error) {
+		o.link.loss, err = parseShare(s)
+		return err
+	})
+	f.Float64Var(&o.link.burst, "burst", 0, "mean length of a run of losses, in `packets`; 0 makes losses independent")
+	f.Func("reorder", "`share` of packets that the link of -rate overtakes", func(s string) (err error) {
+		o.link.reorder, err = parseShare(s)
+		return err
+	})
+	f.Float64Var(&o.link.queue, "queue", 1, "queue of the link of -rate, in `products` of rate and round trip time")
+	if err := parseFlags(f, args); err != nil {
+		return nil, err
+	}
+	if o.link.rate > 0 && len(o.profiles) > 0 {
+		return nil, &usageError{"-rate and -profiles exclude each other"}
+	}
+	if o.link.rate == 0 {
+		var stray []string
+		f.Visit(func(g *flag.Flag) {
+			switch g.Name {
+			case "rtt", "jitter", "loss", "burst", "reorder", "queue":
+				stray = append(stray, "-"+g.Name)
+			}
+		})
+		if len(stray) > 0 {
+			return nil, &usageError{strings.Join(stray, ", ") + " describe a link of your own, which needs -rate"}
+		}
+	}
+	return o, o.validate()
+}
+
+// parseLoopback reads the flags of the subcommand loopback.
+func parseLoopback(args []string, stderr io.Writer) (*options, error) {
+	o := &options{args: append([]string{"loopback"}, args...)}
+	f := o.flagSet("loopback", stderr)
+	if err := parseFlags(f, args); err != nil {
+		return nil, err
+	}
+	return o, o.validate()
+}
+
+func (o *options) flagSet(command string, stderr io.Writer) *flag.FlagSet {
+	f := flag.NewFlagSet("bench "+command, flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.Func("n", "`numbers` of connections, as 1,8; for contenders that have none of their own (default 1,2,4,8,16,32)", func(s string) error {
+		o.connections = nil
+		for part := range strings.SplitSeq(s, ",") {
+			n, err := strconv.Atoi(part)
+			if err != nil || n < 1 || n > 256 {
+				return fmt.Errorf("%q is no number of connections between 1 and 256", part)
+			}
+			o.connections = append(o.connections, n)
+		}
+		return nil
+	})
+	f.Func("contenders", "measure these `names` only, as chunkget-udt,http3", listInto(&o.contenders))
+	f.Func("size", "`size` of the file, as 64MiB (default 64MiB; 16MiB with -quick)", func(s string) (err error) {
+		o.size, err = parseSize(s)
+		return err
+	})
+	f.IntVar(&o.reps, "reps", 3, "measure everything this many `times`, in turn")
+	f.DurationVar(&o.bound, "bound", 0, "stop a transfer after this `time` (default 40s; 10s with -quick)")
+	f.DurationVar(&o.budget, "budget", 0, "begin no transfer after this `time` (default none; 2m20s with -quick)")
+	f.StringVar(&o.out, "out", "bench-out", "put rows and report into this `folder`")
+	f.StringVar(&o.files, "files", "", "keep the files to transfer in this `folder` (default /dev/shm, or the one for temporary files)")
+	f.BoolVar(&o.quick, "quick", false, "a small file and the contenders that matter most, within 3 minutes")
+	return f
+}
+
+// parseFlags parses args. flag has printed what is wrong and the usage by the
+// time an error returns.
+func parseFlags(f *flag.FlagSet, args []string) error {
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return &usageError{err.Error()}
+	}
+	if f.NArg() > 0 {
+		return &usageError{fmt.Sprintf("unexpected argument %q", f.Arg(0))}
+	}
+	return nil
+}
+
+// validate checks, and fills in what depends on -quick.
+func (o *options) validate() error {
+	if o.size == 0 {
+		o.size = either[int64](o.quick, 16<<20, 64<<20)
+	}
+	if o.bound == 0 {
+		o.bound = either(o.quick, 10*time.Second, 40*time.Second)
+	}
+	if o.budget == 0 {
+		o.budget = either(o.quick, 140*time.Second, 0)
+	}
+	if o.connections == nil {
+		o.connections = either(o.quick, []int{1, 8}, []int{1, 2, 4, 8, 16, 32})
+	}
+	if o.contenders == nil && o.quick {
+		o.contenders = quickContenders
+	}
+	switch {
+	case o.reps < 1:
+		return &usageError{fmt.Sprintf("-reps %d is less than 1", o.reps)}
+	case o.size < 64<<10:
+		return &usageError{fmt.Sprintf("-size %d is less than 64 KiB", o.size)}
+	case o.bound < 0 || o.budget < 0:
+		return &usageError{"-bound and -budget must be positive"}
+	case o.link.rtt < 0 || o.link.jitter < 0 || o.link.burst < 0 || o.link.queue < 0:
+		return &usageError{"a link has no negative quantities"}
+	}
+	_, err := choose(o.contenders)
+	return err
+}
+
+func either[T any](condition bool, a, b T) T {
+	if condition {
+		return a
+	}
+	return b
+}
+
+func listInto(list *[]string) func(string) error {
+	return func(s string) error {
+		*list = strings.Split(s, ",")
+		return nil
+	}
+}
+
+// parseSize reads bytes with an optional binary unit, such as 64MiB.
+func parseSize(s string) (int64, error) {
+	digits := strings.TrimRight(s, "KMGTiB")
+	factors := map[string]int64{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+	factor, ok := factors[s[len(digits):]]
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || !ok || n < 0 || n > (1<<50)/factor {
+		return 0, fmt.Errorf("%q is no size such as 1000, 64KiB, 64MiB or 2GiB", s)
+	}
+	return n * factor, nil
+}
+
+// parseRate reads bit/s with an optional decimal unit, such as 100M.
+func parseRate(s string) (float64, error) {
+	digits := strings.TrimRight(s, "kMG")
+	factors := map[string]float64{"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
+	factor, ok := factors[s[len(digits):]]
+	n, err := strconv.ParseFloat(digits, 64)
+	if rate := n * factor; err == nil && ok && rate >= 1e3 && rate <= 1e12 {
+		return rate, nil
+	}
+	return 0, fmt.Errorf("%q is no rate such as 500k, 100M or 1G bit/s", s)
+}
+
+// parseShare reads a share below 1, also in percent.
+func parseShare(s string) (float64, error) {
+	number, percent := strings.CutSuffix(s, "%")
+	x, err := strconv.ParseFloat(number, 64)
+	if percent {
+		x /= 100
+	}
+	if err == nil && x >= 0 && x < 1 {
+		return x, nil
+	}
+	return 0, fmt.Errorf("%q is no share such as 0.01 or 1%%", s)
+}

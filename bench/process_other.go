@@ -1,0 +1,14 @@
+//go:build !unix
+
+package main
+
+import (
+	"io/fs"
+	"os"
+)
+
+// peakMemory is not known here.
+func peakMemory(*os.ProcessState) int64 { return 0 }
+
+// hasData is not known here: a file may be sized before it has data.
+func hasData(fs.FileInfo) bool { return false }

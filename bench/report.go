@@ -1,0 +1,241 @@
+package main
+
+import (
+	"cmp"
+	_ "embed"
+	"errors"
+	"flag"
+	"fmt"
+	"html/template"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	texttemplate "text/template"
+)
+
+//go:embed report.html.tmpl
+var htmlSource string
+
+//go:embed report.md.tmpl
+var markdownSource string
+
+// A Report is what both forms of the report are made from.
+type Report struct {
+	Runs     []Run
+	Sections []*SectionReport
+	Across   []Plot // over several links
+	PlotDir  string // folder of the plots, relative to the Markdown
+}
+
+// A Run is one run of the bench, as far as the report tells.
+type Run struct {
+	Time    string
+	Command string
+	Machine Machine
+}
+
+// SectionReport is a section with its plots.
+type SectionReport struct {
+	*Section
+	Plots []Plot
+}
+
+// reportOptions is what the command line of report says.
+type reportOptions struct {
+	dir      string
+	markdown string // file to write, "" for report.md in dir
+}
+
+func parseReport(args []string, stderr io.Writer) (*reportOptions, error) {
+	o := new(reportOptions)
+	f := flag.NewFlagSet("bench report", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.StringVar(&o.markdown, "markdown", "", "write the Markdown to this `file` (default report.md in the folder)")
+	if err := f.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return nil, err
+		}
+		return nil, &usageError{err.Error()}
+	}
+	if f.NArg() != 1 {
+		return nil, &usageError{"report takes one folder with rows"}
+	}
+	o.dir = f.Arg(0)
+	return o, nil
+}
+
+// writeReport makes the report of all rows in a folder.
+func writeReport(o *reportOptions, log io.Writer) error {
+	rows, err := readDir(o.dir)
+	if err != nil {
+		return err
+	}
+	r, err := newReport(rows)
+	if err != nil {
+		return err
+	}
+	markdown := cmp.Or(o.markdown, filepath.Join(o.dir, "report.md"))
+	plots := filepath.Join(o.dir, "plots")
+	if r.PlotDir, err = relative(filepath.Dir(markdown), plots); err != nil {
+		return fmt.Errorf("find the plots from the Markdown: %w", err)
+	}
+	if err := os.MkdirAll(plots, 0o777); err != nil {
+		return err
+	}
+	for _, p := range r.allPlots() {
+		if err := os.WriteFile(filepath.Join(plots, p.File), p.SVG, 0o666); err != nil {
+			return fmt.Errorf("write plot: %w", err)
+		}
+	}
+	page := filepath.Join(o.dir, "report.html")
+	if err := errors.Join(writeTo(page, r.html), writeTo(markdown, r.markdown)); err != nil {
+		return err
+	}
+	fmt.Fprintf(log, "bench: report: %s and %s\n", page, markdown)
+	return nil
+}
+
+// relative returns the way from one folder to another, with slashes.
+func relative(from, to string) (string, error) {
+	from, err1 := filepath.Abs(from)
+	to, err2 := filepath.Abs(to)
+	if err := errors.Join(err1, err2); err != nil {
+		return "", err
+	}
+	rel, err := filepath.Rel(from, to)
+	return filepath.ToSlash(rel), err
+}
+
+func writeTo(name string, write func(io.Writer) error) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(write(f), f.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	return nil
+}
+
+// newReport sorts the rows and draws the plots.
+func newReport(rows []Row) (*Report, error) {
+	r := new(Report)
+	seen := make(map[string]bool)
+	for _, row := range rows {
+		if !seen[row.Run] {
+			seen[row.Run] = true
+			r.Runs = append(r.Runs, Run{row.Run, "go run ./bench " + strings.Join(row.Flags, " "), row.Machine})
+		}
+	}
+	sections := summarize(rows)
+	names := make(map[string]int)
+	for _, s := range sections {
+		prefix := s.Profile
+		if names[s.Profile]++; names[s.Profile] > 1 {
+			prefix = fmt.Sprintf("%s-%d", s.Profile, names[s.Profile])
+		}
+		plots, err := s.plots(prefix)
+		if err != nil {
+			return nil, err
+		}
+		r.Sections = append(r.Sections, &SectionReport{s, plots})
+	}
+	var err error
+	r.Across, err = acrossLinks(sections)
+	return r, err
+}
+
+func (r *Report) allPlots() []Plot {
+	all := slices.Clone(r.Across)
+	for _, s := range r.Sections {
+		all = append(all, s.Plots...)
+	}
+	return all
+}
+
+// Unsteady lists the cells whose median is not to be relied on.
+func (r *Report) Unsteady() []string {
+	var out []string
+	for _, s := range r.Sections {
+		for _, c := range s.Cells {
+			if c.Unsteady != "" {
+				out = append(out, fmt.Sprintf("%s, %s: %s", s.Profile, c.Name(), c.Unsteady))
+			}
+		}
+	}
+	return out
+}
+
+// Troubles lists transfers that failed or were refused.
+func (r *Report) Troubles() []string {
+	var out []string
+	for _, s := range r.Sections {
+		for _, c := range s.Cells {
+			if n := c.Bad + c.Refused; n > 0 {
+				out = append(out, fmt.Sprintf("%s, %s: %d of %d transfers: %s", s.Profile, c.Name(), n, n+c.OK+c.Timeouts, strings.Join(c.Reasons, "; ")))
+			}
+		}
+	}
+	return out
+}
+
+// Repeated reports whether any two runs measured the same cell.
+func (r *Report) Repeated() bool {
+	for _, s := range r.Sections {
+		for _, c := range s.Cells {
+			if len(c.byRun) > 1 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+var functions = map[string]any{
+	"rate":    formatRate,
+	"seconds": func(s float64) string { return fmt.Sprintf("%.2f s", s) },
+	"short":   func(s string) string { return s[:min(12, len(s))] },
+	"span": func(v Spread, unit float64, digits int) string {
+		if v.N == 0 {
+			return "–"
+		}
+		return fmt.Sprintf("%.*f (%.*f–%.*f)", digits, v.Median/unit, digits, v.Min/unit, digits, v.Max/unit)
+	},
+	"median": func(v Spread, unit float64, digits int) string {
+		if v.N == 0 {
+			return "–"
+		}
+		return fmt.Sprintf("%.*f", digits, v.Median/unit)
+	},
+	"svg": func(b []byte) template.HTML { return template.HTML(withoutProlog(string(b))) },
+	"setup": func() int {
+		return setupRoundTrips
+	},
+}
+
+// withoutProlog removes what stands before the root element, which HTML does not
+// take, and lets the page decide on the size.
+func withoutProlog(svg string) string {
+	if i := strings.Index(svg, "<svg"); i > 0 {
+		svg = svg[i:]
+	}
+	return svg
+}
+
+func (r *Report) html(w io.Writer) error {
+	t, err := template.New("report").Funcs(functions).Parse(htmlSource)
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, r)
+}
+
+func (r *Report) markdown(w io.Writer) error {
+	t, err := texttemplate.New("report").Funcs(functions).Parse(markdownSource)
+	if err != nil {
+		return err
+	}
+	return t.Execute(w, r)
+}

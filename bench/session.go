@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// A session is one run of the bench: its options, what it needs to make
+// transfers, and where its rows go. Its owner calls Close.
+type session struct {
+	o      *options
+	common Row // what all its rows have in common
+	rows   *rowWriter
+	runner *runner
+	log    io.Writer // one line per transfer
+	start  time.Time
+	temp   string // folder with everything that is removed at the end
+	late   int    // transfers that were left out because the budget was spent
+}
+
+// newSession builds the programs and makes the file to transfer.
+func newSession(ctx context.Context, o *options, log io.Writer) (_ *session, err error) {
+	s := &session{o: o, log: log, start: time.Now()}
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if s.temp, err = os.MkdirTemp(filesFolder(o.files), "chunkget-bench-"); err != nil {
+		return nil, fmt.Errorf("make a folder for the files to transfer: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.Close())
+		}
+	}()
+	fmt.Fprintln(log, "bench: building chunkget and chunkserve")
+	t, err := buildTools(ctx, root, s.temp)
+	if err != nil {
+		return nil, err
+	}
+	if s.runner, err = newRunner(s.temp, t, o.size, o.bound); err != nil {
+		return nil, err
+	}
+	if err := s.runner.warm(ctx); err != nil {
+		return nil, err
+	}
+	s.common = Row{Version: rowVersion, Run: s.start.UTC().Format(time.RFC3339), Machine: thisMachine(ctx, root), Flags: o.args}
+	s.rows, err = createRows(o.out, s.common.Run)
+	return s, err
+}
+
+// Close removes the files. The rows stay.
+func (s *session) Close() error {
+	err := os.RemoveAll(s.temp)
+	if s.rows != nil {
+		err = errors.Join(err, s.rows.Close())
+	}
+	return err
+}
+
+// filesFolder returns the folder for files to transfer: the user's, or one in
+// memory where there is one.
+func filesFolder(asked string) string {
+	const memory = "/dev/shm"
+	if info, err := os.Stat(memory); asked == "" && err == nil && info.IsDir() {
+		return memory
+	}
+	return asked
+}
+
+// warm lets chunkserve hash the file, once for all transfers: a file that is
+// worth eight connections is fetched more than once, and hashing is not what is
+// measured.
+func (r *runner) warm(ctx context.Context) (err error) {
+	srv, err := startServer(ctx, serveChunkserve, loopbackSite().server, r.tools, r.content, r.state)
+	if err != nil {
+		return err
+	}
+	defer srv.stop()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+srv.address+"/"+contentName+"?digest=tree", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("let the server hash the file: %w", err)
+	}
+	_, err = io.Copy(io.Discard, resp.Body)
+	if err := errors.Join(err, resp.Body.Close()); err != nil {
+		return fmt.Errorf("let the server hash the file: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("let the server hash the file: it answered %s", resp.Status)
+	}
+	return nil
+}
+
+// An entry is a contender with a number of connections.
+type entry struct {
+	contender *contender
+	n         int
+}
+
+// matrix measures all contenders at a site, in turn.
+func (s *session) matrix(ctx context.Context, at *site) error {
+	chosen, err := choose(s.o.contenders)
+	if err != nil {
+		return err
+	}
+	var entries []entry
+	for i := range chosen {
+		c := &chosen[i]
+		numbers := c.connections
+		if numbers == nil {
+			numbers = s.o.connections
+		}
+		reason := c.unavailable(at.setTCP != nil)
+		for _, n := range numbers {
+			if reason == "" {
+				entries = append(entries, entry{c, n})
+				continue
+			}
+			row := Row{Contender: c.name, Connections: n, Size: s.o.size}
+			row.fail(statusSkipped, reason)
+			if err := s.record(at, &row); err != nil {
+				return err
+			}
+		}
+	}
+	for rep := 1; rep <= s.o.reps; rep++ {
+		for _, e := range entries {
+			if s.spent() {
+				s.late++
+				continue
+			}
+			if err := s.measure(ctx, at, e, rep); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// measureTries is how often a transfer is made whose link did not keep its
+// schedule, in all. Whether it did does not depend on how the transfer went, so
+// trying again does not choose among results.
+const measureTries = 3
+
+// measure makes one transfer and records it, with those that were refused before
+// it.
+func (s *session) measure(ctx context.Context, at *site, e entry, repetition int) error {
+	for try := 1; ; try++ {
+		row, err := s.runner.transfer(ctx, at, e.contender, e.n)
+		if err != nil {
+			return err
+		}
+		row.Repetition = repetition
+		if err := s.record(at, &row); err != nil {
+			return err
+		}
+		if row.Status != statusRefused || try == measureTries || s.spent() {
+			return nil
+		}
+	}
+}
+
+// spent reports whether no transfer is to begin any more.
+func (s *session) spent() bool { return s.o.budget > 0 && time.Since(s.start) > s.o.budget }
+
+// record completes a row, writes it and prints it.
+func (s *session) record(at *site, row *Row) error {
+	row.Version, row.Run, row.Machine, row.Flags = s.common.Version, s.common.Run, s.common.Machine, s.common.Flags
+	row.Scenario, row.Profile, row.Link = at.scenario, at.profile, at.link
+	if err := s.rows.write(row); err != nil {
+		return err
+	}
+	what := fmt.Sprintf("%-14s %-18s n=%-2d", row.Profile, row.Contender, row.Connections)
+	switch {
+	case !row.ok():
+		fmt.Fprintf(s.log, "bench: %s %s: %s\n", what, row.Status, row.Reason)
+	case row.Limit > 0:
+		fmt.Fprintf(s.log, "bench: %s %s %.2f of the limit, %.2f s\n", what, formatRate(row.rate()), row.share(), row.Seconds)
+	default:
+		fmt.Fprintf(s.log, "bench: %s %s, %.2f s\n", what, formatRate(row.rate()), row.Seconds)
+	}
+	return nil
+}
+
+// finish says what the budget cost and writes the report.
+func (s *session) finish() error {
+	if s.late > 0 {
+		fmt.Fprintf(s.log, "bench: %d transfers left out: the budget of %v was spent\n", s.late, s.o.budget)
+	}
+	return writeReport(&reportOptions{dir: s.o.out}, s.log)
+}
+
+// benchLoopback measures on this machine alone.
+func benchLoopback(ctx context.Context, o *options, log io.Writer) (err error) {
+	s, err := newSession(ctx, o, log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	if err := s.matrix(ctx, loopbackSite()); err != nil {
+		return err
+	}
+	return s.finish()
+}

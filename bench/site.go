@@ -1,0 +1,44 @@
+package main
+
+import (
+	"context"
+	"os/exec"
+)
+
+// A site is where servers and clients run: two ends and what is known of the
+// way between them.
+type site struct {
+	scenario string
+	profile  string
+	link     Link
+	client   end
+	server   end
+
+	// setTCP chooses the congestion control of new TCP connections at both ends.
+	// nil where the ends share the kernel settings and counters of the machine.
+	setTCP func(ctx context.Context, name string) error
+
+	// reset begins a new count on the emulated link, count returns it. Both are
+	// nil where there is no emulator.
+	reset func()
+	count func() linkCount
+}
+
+// linkCount is what an emulated link says about a transfer.
+type linkCount struct {
+	toClient, toServer Direction
+	lateP99            float64 // seconds
+	late               string  // why the figures of the transfer mean nothing, "" if the link kept its schedule
+}
+
+// An end is one side of a site.
+type end struct {
+	addr    string // IP address that the other end reaches it at
+	command func(ctx context.Context, name string, args ...string) *exec.Cmd
+}
+
+// loopbackSite has both ends on this machine, with no privileges.
+func loopbackSite() *site {
+	here := end{"127.0.0.1", exec.CommandContext}
+	return &site{scenario: scenarioLoopback, profile: "loopback", client: here, server: here}
+}
