@@ -6,6 +6,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"runtime"
 	"testing"
 
 	"github.com/chunkget/chunkget/udt"
@@ -99,3 +100,96 @@ func BenchmarkLoopback(b *testing.B) {
 }
 
 var _ net.Conn = (*udt.Conn)(nil)
+
+// Buffers of 48 MB cost nothing until they are used: an idle connection, with
+// its goroutine, takes less than 32 KiB.
+func TestIdleConnectionMemory(t *testing.T) {
+	const n = 200
+	l, err := udt.Listen("udt4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	e, err := udt.ListenEndpoint("udt4", "127.0.0.1:0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	inUse := func() uint64 {
+		runtime.GC()
+		runtime.GC() // the second empties the pools
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapInuse + m.StackInuse
+	}
+	var conns []net.Conn
+	open := func() {
+		c, err := e.DialContext(t.Context(), "udt4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, pair := range [][2]net.Conn{{c, s}, {s, c}} {
+			if _, err := pair[0].Write(make([]byte, 10_000)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadFull(pair[1], make([]byte, 10_000)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		conns = append(conns, c, s)
+	}
+	open()
+	before := inUse()
+	for range n {
+		open()
+	}
+	each := (inUse() - before) / (2 * n)
+	t.Logf("%d bytes each", each)
+	if each > 32<<10 {
+		t.Errorf("an idle connection takes %d bytes", each)
+	}
+	for _, c := range conns[len(conns)-2*n:] {
+		go c.Close()
+	}
+}
+
+// Two sides that dial each other meet, with the network names of old.
+func TestDialRendezvous(t *testing.T) {
+	free := func() *net.UDPAddr {
+		pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer pc.Close()
+		return pc.LocalAddr().(*net.UDPAddr)
+	}
+	a, b := free(), free()
+	type result struct {
+		c   net.Conn
+		err error
+	}
+	dialled := make(chan result)
+	for _, side := range [][2]*net.UDPAddr{{a, b}, {b, a}} {
+		go func() {
+			c, err := (&udt.Dialer{LocalAddr: side[0]}).Dial("udt4z", side[1].String())
+			dialled <- result{c, err}
+		}()
+	}
+	first, second := <-dialled, <-dialled
+	if first.err != nil || second.err != nil {
+		t.Fatal(first.err, second.err)
+	}
+	defer first.c.Close()
+	defer second.c.Close()
+	if _, err := first.c.Write([]byte("met")); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, 3)
+	if _, err := io.ReadFull(second.c, got); err != nil || string(got) != "met" {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
