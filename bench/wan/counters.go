@@ -20,6 +20,10 @@ type Counters struct {
 	Link               Link // that was emulated
 	ToServer, ToClient Direction
 	Lateness           Lateness // of both directions
+
+	// Failure says why the emulator could not be asked, "" if it could. The
+	// other fields are then older.
+	Failure string
 }
 
 // Direction counts the packets of one direction. Every packet sent ends in
@@ -68,6 +72,9 @@ const (
 // not, why says so; measurements over the link then show this machine, not the
 // protocol.
 func (c Counters) KeptSchedule() (ok bool, why string) {
+	if c.Failure != "" {
+		return false, "the emulator has failed: " + c.Failure
+	}
 	missed, sent := c.ToServer.Missed+c.ToClient.Missed, c.ToServer.Sent.Packets+c.ToClient.Sent.Packets
 	if float64(missed) > maxMissedShare*float64(sent+missed) {
 		return false, fmt.Sprintf("the emulator did not take %d of %d packets in time", missed, sent+missed)

@@ -24,13 +24,14 @@ const (
 // device is a TUN device that carries IP packets and nothing else, one per read
 // or write.
 type device struct {
-	fd       int
-	counters *os.File // /proc/net/dev of the device's namespace
+	file          *os.File
+	counters      *os.File // /proc/net/dev of the device's namespace
+	droppedBefore int64    // packets before counting began
 }
 
 // openDevice makes the device of a host, and brings up its loopback device.
 func openDevice(ctx context.Context, n namespace, addr netip.Prefix, mtu int) (*device, error) {
-	d := &device{fd: -1}
+	d := new(device)
 	if err := n.do(d.open); err != nil {
 		return nil, errors.Join(fmt.Errorf("open a TUN device in %s: %w", n.name, err), d.close())
 	}
@@ -48,11 +49,13 @@ func openDevice(ctx context.Context, n namespace, addr netip.Prefix, mtu int) (*
 
 // open runs in the device's namespace.
 func (d *device) open() error {
-	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	// Not with os.OpenFile: it would hand the device to the netpoller before it
+	// is one.
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("/dev/net/tun: %w", err)
 	}
-	d.fd = fd
+	d.file = os.NewFile(uintptr(fd), "/dev/net/tun")
 	request, err := unix.NewIfreq(deviceName)
 	if err != nil {
 		return err
@@ -66,8 +69,20 @@ func (d *device) open() error {
 	return err
 }
 
-// dropped returns how many packets the kernel has dropped because nobody took
-// them from the device.
+// missed returns how many packets the kernel has dropped since counting began
+// because nobody took them from the device.
+func (d *device) missed() (int64, error) {
+	n, err := d.dropped()
+	return n - d.droppedBefore, err
+}
+
+// reset begins counting anew.
+func (d *device) reset() (err error) {
+	d.droppedBefore, err = d.dropped()
+	return err
+}
+
+// dropped returns how many packets the kernel has dropped in all.
 func (d *device) dropped() (int64, error) {
 	var buf [4096]byte
 	n, err := d.counters.ReadAt(buf[:], 0)
@@ -92,12 +107,10 @@ func (d *device) dropped() (int64, error) {
 // close removes the device.
 func (d *device) close() error {
 	var errs []error
-	if d.fd >= 0 {
-		errs = append(errs, unix.Close(d.fd))
-		d.fd = -1
-	}
-	if d.counters != nil {
-		errs = append(errs, d.counters.Close())
+	for _, f := range []*os.File{d.file, d.counters} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -30,13 +30,14 @@ type Lab struct {
 	link           Link
 	log            *slog.Logger
 	client, server Host
-	toServer       *direction
-	toClient       *direction
+	emulator       *emulator
 
 	stopContext func() bool // of the context given to Open
 	closeOnce   sync.Once
 	closeErr    error // valid after closeOnce
-	wg          sync.WaitGroup
+
+	mu   sync.Mutex // guards last and the counters of the devices
+	last Counters   // that the emulator told
 }
 
 // Open removes what crashed processes have left behind, makes two namespaces
@@ -93,19 +94,10 @@ func (l *Lab) open(ctx context.Context) error {
 		}
 	}
 	var err error
-	if l.toServer, err = newDirection(l.link, 1, l.client.device, l.server.device, l.log); err != nil {
+	if l.emulator, err = startEmulator(l.link, l.client.device, l.server.device, l.log); err != nil {
 		return err
 	}
-	if l.toClient, err = newDirection(l.link, 2, l.server.device, l.client.device, l.log); err != nil {
-		return err
-	}
-	for _, d := range []*direction{l.toServer, l.toClient} {
-		l.wg.Go(func() {
-			if err := d.run(); err != nil {
-				l.log.Error("the emulated link is down", "err", err)
-			}
-		})
-	}
+	l.last.Link = l.link
 	l.stopContext = context.AfterFunc(ctx, func() {
 		if err := l.Close(); err != nil {
 			l.log.Error("remove an emulated link", "err", err)
@@ -123,21 +115,35 @@ func (l *Lab) Client() Host { return l.client }
 // Server returns the host at the other end.
 func (l *Lab) Server() Host { return l.server }
 
-// Counters returns what has happened so far.
-func (l *Lab) Counters() Counters {
-	c := Counters{Link: l.link}
-	var late lateness
-	c.ToServer = l.toServer.snapshot(&late)
-	c.ToClient = l.toClient.snapshot(&late)
-	c.Lateness = late.summary(l.link.lateAfter())
-	return c
-}
+// Counters returns what has happened so far, and after Close what had happened
+// when it was last called before.
+func (l *Lab) Counters() Counters { return l.ask(requestCounters) }
 
 // ResetCounters starts counting anew. What is in flight will count as delivered
 // but not as sent.
-func (l *Lab) ResetCounters() {
-	l.toServer.reset()
-	l.toClient.reset()
+func (l *Lab) ResetCounters() { l.ask(requestReset) }
+
+func (l *Lab) ask(request byte) Counters {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, err := l.emulator.ask(request)
+	for _, h := range []struct {
+		device *device
+		missed *int64
+	}{{l.client.device, &c.ToServer.Missed}, {l.server.device, &c.ToClient.Missed}} {
+		if err == nil && request == requestReset {
+			err = h.device.reset()
+		}
+		if err == nil {
+			*h.missed, err = h.device.missed()
+		}
+	}
+	if err != nil {
+		l.last.Failure = err.Error()
+		return l.last
+	}
+	l.last = c
+	return c
 }
 
 // Close kills what still runs in the namespaces, removes them and waits until
@@ -157,17 +163,9 @@ func (l *Lab) close() error {
 	// must still go.
 	ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 	defer cancel()
-	for _, d := range []*direction{l.toServer, l.toClient} {
-		if d != nil {
-			d.stop()
-		}
-	}
-	l.wg.Wait()
 	var errs []error
-	for _, d := range []*direction{l.toServer, l.toClient} {
-		if d != nil {
-			errs = append(errs, d.close())
-		}
+	if l.emulator != nil {
+		errs = append(errs, l.emulator.close())
 	}
 	for _, h := range []*Host{&l.client, &l.server} {
 		if h.device != nil {
