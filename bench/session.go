@@ -149,8 +149,8 @@ func (s *session) matrix(ctx context.Context, at *site) error {
 }
 
 // measureTries is how often a transfer is made whose link did not keep its
-// schedule, in all. Whether it did does not depend on how the transfer went, so
-// trying again does not choose among results.
+// schedule, in all: what keeps the machine busy may pass. A contender that needs
+// more than the machine has left is refused each time.
 const measureTries = 3
 
 // measure makes one transfer and records it, with those that were refused before

@@ -192,7 +192,9 @@ func (c *Cell) finish() {
 		c.Unsteady = fmt.Sprintf("%d of %d transfers ran out of time", c.Timeouts, c.Timeouts+c.OK)
 	case len(c.byRun) > 1 && high > low*(1+steadiness):
 		c.Unsteady = fmt.Sprintf("the medians of %d runs differ by %.0f %%", len(c.byRun), 100*(high/low-1))
-	case len(c.byRun) == 1 && c.Rate.N > 1 && c.Rate.Max-c.Rate.Min > repetitionBand*c.Rate.Median:
+	case c.Rate.N == 1:
+		c.Unsteady = "a single transfer"
+	case len(c.byRun) == 1 && c.Rate.Max-c.Rate.Min > repetitionBand*c.Rate.Median:
 		c.Unsteady = fmt.Sprintf("the repetitions lie %.0f %% of the median apart", 100*(c.Rate.Max-c.Rate.Min)/c.Rate.Median)
 	}
 }

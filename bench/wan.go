@@ -114,10 +114,10 @@ func wanSite(lab *wan.Lab, p wan.Profile) *site {
 func rowLink(l wan.Link) Link {
 	out := Link{
 		Rate: float64(l.Rate), RTT: l.RTT.Seconds(), Jitter: l.Jitter.Seconds(),
-		Loss: l.LossShare(), Reorder: l.Reorder.Probability, Queue: l.Queue,
+		Loss: l.Loss, Reorder: l.Reorder.Probability, Queue: l.Queue,
 	}
 	if l.Burst.LossShare() > 0 {
-		out.Burst = 1 / l.Burst.Leave
+		out.Burst, out.Loss = 1/l.Burst.Leave, l.LossShare()
 	}
 	if out.Queue == 0 {
 		out.Queue = 1

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// TestMain lets the test binary be the peers that the bench starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == peerCommand {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+// smoke runs the bench and returns its rows.
+func smoke(t *testing.T, args ...string) []Row {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("the go command is not in the path, and the bench builds what it measures")
+	}
+	dir := t.TempDir()
+	files := t.TempDir()
+	var log bytes.Buffer
+	if code := run(t.Context(), append(args, "-files", files, "-out", dir), &log, &log); code != 0 {
+		t.Fatalf("exit code %d: %s", code, log.String())
+	}
+	rows, err := readDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"report.html", "report.md"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() < 500 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	if left, err := os.ReadDir(files); err != nil || len(left) > 0 {
+		t.Errorf("files left behind: %v, %v", left, err)
+	}
+	return rows
+}
+
+// checkSmoke checks rows of transfers of 1 MiB.
+func checkSmoke(t *testing.T, rows []Row, want int) {
+	t.Helper()
+	ran := 0
+	for _, r := range rows {
+		name := r.Contender
+		if r.Status == statusSkipped || r.Status == statusRefused {
+			t.Logf("%s: %s: %s", name, r.Status, r.Reason)
+			ran++
+			continue
+		}
+		if !r.ok() {
+			t.Errorf("%s: %s: %s", name, r.Status, r.Reason)
+			continue
+		}
+		ran++
+		if r.Bytes != 1<<20 || r.Seconds <= 0 || r.Client.CPU <= 0 || r.Server.CPU <= 0 || r.Machine.Go == "" || r.Run == "" || len(r.Flags) == 0 {
+			t.Errorf("%s: incomplete row %+v", name, r)
+		}
+		if runtime.GOOS == "linux" && (r.Client.Memory < 1<<19 || r.Server.Memory < 1<<19) {
+			t.Errorf("%s: peak memory %d and %d bytes", name, r.Client.Memory, r.Server.Memory)
+		}
+	}
+	if ran < want {
+		t.Errorf("%d transfers, want %d", ran, want)
+	}
+}
+
+func TestLoopback(t *testing.T) {
+	rows := smoke(t, strings.Fields("loopback -size 1MiB -n 2 -reps 1 -contenders chunkget-udt,http3,libudt")...)
+	checkSmoke(t, rows, 5)
+}
+
+func TestWAN(t *testing.T) {
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		t.Skip("emulated links need Linux and root")
+	}
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		t.Skipf("emulated links need TUN devices: %v", err)
+	}
+	for _, program := range []string{"ip", "nsenter"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("emulated links need %s", program)
+		}
+	}
+	rows := smoke(t, strings.Fields("wan -rate 50M -rtt 20ms -size 1MiB -n 2 -reps 1 -contenders chunkget-udt,chunkget-tcp-cubic,curl-cubic")...)
+	checkSmoke(t, rows, 3)
+	for _, r := range rows {
+		if !r.ok() {
+			continue
+		}
+		// 1 MiB are 721 packets at least.
+		if r.ToClient == nil || r.ToClient.Packets < 721 || r.ToServer == nil || r.ToServer.Packets < 10 || r.share() <= 0 || r.share() > 1 {
+			t.Errorf("%s: the link counted %+v and %+v, share %v", r.Contender, r.ToClient, r.ToServer, r.share())
+		}
+		if tcp := strings.Contains(r.Contender, "cubic"); tcp != (r.Retransmitted != nil) {
+			t.Errorf("%s: retransmitted %v", r.Contender, r.Retransmitted)
+		}
+	}
+}
+
+// A client whose file is wrong must not have a figure, whatever it says of
+// itself.
+func TestWrongResultFails(t *testing.T) {
+	if _, err := exec.LookPath("sh"); err != nil {
+		t.Skip("no shell to be a bad client")
+	}
+	r, err := newRunner(t.TempDir(), &tools{self: os.Args[0]}, 1<<16, 1<<40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(filepath.Join(r.content, contentName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ name, script, want string }{
+		{"right", `cp "$1" "$2"`, ""},
+		{"short", `head -c 65535 "$1" > "$2"`, "65535 bytes instead of 65536"},
+		{"other content", `head -c 65536 /dev/zero > "$2"`, "differs"},
+		{"nothing", `true`, "left no file"},
+		{"complaint", `cp "$1" "$2"; echo "out of coffee" >&2; exit 3`, "exit status 3: out of coffee"},
+	} {
+		c := contender{name: "test", server: serveHTTP3, client: func(to *target) (string, []string) {
+			return "sh", []string{"-c", tt.script, "sh", filepath.Join(r.content, contentName), to.out}
+		}}
+		row, err := r.transfer(t.Context(), loopbackSite(), &c, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.want == "" && !row.ok() || tt.want != "" && (row.Status != statusFailed || !strings.Contains(row.Reason, tt.want)) {
+			t.Errorf("%s: %s: %q, want a reason with %q", tt.name, row.Status, row.Reason, tt.want)
+		}
+	}
+	if len(content) != 1<<16 {
+		t.Errorf("%d bytes of content", len(content))
+	}
+}
