@@ -1,0 +1,474 @@
+package wan
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// crashVariable makes the test binary open a lab and wait to be killed.
+const crashVariable = "CHUNKGET_WAN_TEST_CRASH"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(crashVariable) != "" {
+		if err := waitToBeKilled(); err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+	}
+	os.Exit(m.Run())
+}
+
+// waitToBeKilled opens a lab, starts a program in it that would outlive it, and
+// tells the names of the namespaces.
+func waitToBeKilled() error {
+	l, err := Open(context.Background(), Link{Rate: 10e6, RTT: time.Millisecond}, nil)
+	if err != nil {
+		return err
+	}
+	// The shell dies with this process, its child does not.
+	if err := l.Client().Command(context.Background(), "sh", "-c", "sleep 1000 & wait").Start(); err != nil {
+		return err
+	}
+	fmt.Println(l.Client().Namespace(), l.Server().Namespace())
+	select {}
+}
+
+// openLab opens a lab for a test, and skips the test where there cannot be one.
+func openLab(t *testing.T, ctx context.Context, link Link) *Lab {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("network namespaces need root")
+	}
+	if err := tunUsable(); err != nil {
+		t.Skip("no TUN devices here: ", err)
+	}
+	for _, program := range []string{"ip", "nsenter"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip("emulated links need iproute2 and util-linux: ", err)
+		}
+	}
+	l, err := Open(ctx, link, nil)
+	if errors.Is(err, unix.EPERM) || err != nil && strings.Contains(err.Error(), "Operation not permitted") {
+		t.Skip("this root may not make network namespaces: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		wantGone(t, l.Client().Namespace(), l.Server().Namespace())
+	})
+	return l
+}
+
+func tunUsable() error {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+func wantGone(t *testing.T, namespaces ...string) {
+	t.Helper()
+	for _, n := range namespaces {
+		if _, err := os.Lstat(filepath.Join(namespaceDir, n)); err == nil {
+			t.Errorf("the namespace %s is still there", n)
+		}
+	}
+}
+
+// listen opens a UDP socket on a host, with a buffer that holds what comes
+// while the test does not run.
+func listen(t *testing.T, h Host) *net.UDPConn {
+	t.Helper()
+	var c *net.UDPConn
+	err := h.Do(func() (err error) {
+		c, err = net.ListenUDP("udp4", &net.UDPAddr{IP: h.Addr.AsSlice()})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 64<<20)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// figure is a property of a link, as asked for and as measured.
+type figure struct {
+	name      string
+	want, got float64
+}
+
+func (f figure) off() float64 { return math.Abs(f.got-f.want) / f.want }
+
+// tolerance is how far a measured link may be off.
+const tolerance = 0.03
+
+// measure repeats a measurement until it is within the tolerance on a link that
+// kept its schedule, a few times at most: other programs disturb it.
+func measure(t *testing.T, l *Lab, probe func(t *testing.T, l *Lab) figure) {
+	t.Helper()
+	var disturbed string
+	for range 5 {
+		l.ResetCounters()
+		f := probe(t, l)
+		c := l.Counters()
+		if f.off() <= tolerance {
+			t.Logf("%s %.5g, asked for %.5g; late %.2f %%, 99 %% within %v", f.name, f.got, f.want, 100*c.Lateness.LateShare(), c.Lateness.P99)
+			return
+		}
+		if ok, why := c.KeptSchedule(); !ok {
+			disturbed = why
+			continue
+		}
+		t.Logf("again: %s %.5g, asked for %.5g: %+v", f.name, f.got, f.want, c)
+	}
+	if disturbed != "" {
+		t.Skip("this machine is too busy: ", disturbed)
+	}
+	t.Errorf("the link is more than %v %% off", 100*tolerance)
+}
+
+func TestMeasuredRTT(t *testing.T) {
+	l := openLab(t, t.Context(), Link{Rate: 100e6, RTT: 40 * time.Millisecond})
+	echo := listen(t, l.Server())
+	go func() {
+		var b [64]byte
+		for {
+			n, from, err := echo.ReadFromUDPAddrPort(b[:])
+			if err != nil {
+				return
+			}
+			echo.WriteToUDPAddrPort(b[:n], from)
+		}
+	}()
+	probe := listen(t, l.Client())
+	to := echo.LocalAddr().(*net.UDPAddr).AddrPort()
+	measure(t, l, func(t *testing.T, l *Lab) figure {
+		var times []float64
+		for range 25 {
+			var b [64]byte
+			sent := time.Now()
+			probe.SetReadDeadline(sent.Add(5 * time.Second))
+			if _, err := probe.WriteToUDPAddrPort(b[:], to); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := probe.Read(b[:]); err != nil {
+				t.Fatal(err)
+			}
+			times = append(times, time.Since(sent).Seconds())
+		}
+		slices.Sort(times)
+		return figure{"RTT", 0.04, times[len(times)/2]}
+	})
+}
+
+// blast sends count datagrams of a size, some every few milliseconds so that
+// they take their share of rate in bit/s, and returns when they came and how
+// many. The last datagrams may be lost.
+func blast(t *testing.T, from, to *net.UDPConn, count, size int, rate float64) (first, last time.Time, received int) {
+	t.Helper()
+	addr := to.LocalAddr().(*net.UDPAddr).AddrPort()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, 2048)
+		for {
+			n, err := to.Read(b)
+			if err != nil {
+				return
+			}
+			if n != size {
+				continue // the end of an earlier try
+			}
+			last = time.Now()
+			if received == 0 {
+				first = last
+			}
+			received++
+			if binary.BigEndian.Uint32(b) == uint32(count-1) {
+				return
+			}
+		}
+	}()
+	b := make([]byte, size)
+	begin := time.Now()
+	to.SetReadDeadline(begin.Add(time.Minute))
+	for i := 0; i < count; {
+		due := min(count, 1+int(time.Since(begin).Seconds()*rate/8/float64(size+28)))
+		for ; i < due; i++ {
+			binary.BigEndian.PutUint32(b, uint32(i))
+			if _, err := from.WriteToUDPAddrPort(b, addr); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+	to.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	<-done
+	return first, last, received
+}
+
+func TestMeasuredRate(t *testing.T) {
+	l := openLab(t, t.Context(), Link{Rate: 100e6, RTT: 20 * time.Millisecond})
+	measure(t, l, func(t *testing.T, l *Lab) figure {
+		const size = 1472
+		first, last, received := blast(t, listen(t, l.Client()), listen(t, l.Server()), 12_000, size, 120e6)
+		if c := l.Counters().ToServer; c.Overflow.Packets == 0 || c.Delivered.Packets != int64(received) {
+			t.Logf("received %d packets, but the link counts %+v", received, c)
+		}
+		return figure{"rate", 100e6, float64(received-1) * (size + 28) * 8 / last.Sub(first).Seconds()}
+	})
+}
+
+func TestMeasuredLoss(t *testing.T) {
+	l := openLab(t, t.Context(), Link{Rate: 100e6, RTT: 20 * time.Millisecond, Loss: 0.1, Seed: 1})
+	measure(t, l, func(t *testing.T, l *Lab) figure {
+		const count = 30_000
+		_, _, received := blast(t, listen(t, l.Server()), listen(t, l.Client()), count, 64, 30e6)
+		if c := l.Counters().ToClient; c.Overflow.Packets == 0 && c.Sent.Packets == count && c.Lost.Packets != int64(count-received) {
+			t.Errorf("%d packets did not arrive, but the link counts %+v", count-received, c)
+		}
+		return figure{"loss", 0.1, 1 - float64(received)/count}
+	})
+}
+
+func TestCommandRunsOnItsHost(t *testing.T) {
+	l := openLab(t, t.Context(), Link{Rate: 100e6, RTT: time.Millisecond, MTU: 1400})
+	for _, h := range []Host{l.Client(), l.Server()} {
+		out, err := h.Command(t.Context(), "ip", "-o", "address").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), h.Addr.String()+"/24") || strings.Contains(string(out), "inet6") {
+			t.Errorf("addresses of %s: %v\n%s", h.Addr, err, out)
+		}
+		out, err = h.Command(t.Context(), "ip", "-o", "link").CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "mtu 1400") || strings.Count(string(out), "\n") != 2 || strings.Count(string(out), ",UP") != 2 {
+			t.Errorf("links of %s: %v\n%s", h.Addr, err, out)
+		}
+		err = h.Do(func() error {
+			for name, want := range map[string]string{
+				"tcp_rmem": "4096\t131072\t67108864", "tcp_wmem": "4096\t65536\t67108864", "tcp_no_metrics_save": "1",
+			} {
+				if b, err := os.ReadFile("/proc/sys/net/ipv4/" + name); err != nil || strings.TrimSpace(string(b)) != want {
+					t.Errorf("%s of %s is %q (%v), want %q", name, h.Addr, b, err, want)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestCongestionControl(t *testing.T) {
+	l := openLab(t, t.Context(), Link{Rate: 100e6, RTT: time.Millisecond})
+	names, err := l.Server().CongestionControls()
+	if err != nil || !slices.Contains(names, "cubic") {
+		t.Fatalf("algorithms %v (%v), want cubic among them", names, err)
+	}
+	used := func(c net.Conn) string {
+		raw, err := c.(*net.TCPConn).SyscallConn()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var name string
+		raw.Control(func(fd uintptr) { name, err = unix.GetsockoptString(int(fd), unix.IPPROTO_TCP, unix.TCP_CONGESTION) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	var listener *net.TCPListener
+	err = l.Server().Do(func() (err error) {
+		listener, err = net.ListenTCP("tcp4", &net.TCPAddr{IP: l.Server().Addr.AsSlice()})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for i, name := range names {
+		other := names[(i+1)%len(names)]
+		if err := l.Client().SetCongestionControl(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Server().SetCongestionControl(t.Context(), other); err != nil {
+			t.Fatal(err)
+		}
+		var c *net.TCPConn
+		err := l.Client().Do(func() (err error) {
+			c, err = net.DialTCP("tcp4", nil, listener.Addr().(*net.TCPAddr))
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c, s := used(c), used(s); c != name || s != other {
+			t.Errorf("the client uses %s and the server %s, want %s and %s", c, s, name, other)
+		}
+		c.Close()
+		s.Close()
+	}
+	if err := l.Client().SetCongestionControl(t.Context(), "no-such"); err == nil {
+		t.Error("an unknown algorithm is accepted")
+	}
+}
+
+func TestCloseKillsWhatRuns(t *testing.T) {
+	l := openLab(t, t.Context(), Link{Rate: 10e6, RTT: time.Millisecond})
+	cmd := l.Server().Command(t.Context(), "sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	cmd.Wait()
+	if s := cmd.ProcessState.Sys().(syscall.WaitStatus); s.Signal() != syscall.SIGKILL {
+		t.Errorf("the program in the namespace ended with %v, want SIGKILL", cmd.ProcessState)
+	}
+	wantGone(t, l.Client().Namespace(), l.Server().Namespace())
+	if ok, why := l.Counters().KeptSchedule(); ok || why == "" {
+		t.Error("a closed link says that it keeps its schedule")
+	}
+	if err := l.Close(); err != nil {
+		t.Errorf("closed again: %v", err)
+	}
+}
+
+func TestCancelledContextCloses(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	l := openLab(t, ctx, Link{Rate: 10e6, RTT: time.Millisecond})
+	cancel()
+	<-l.emulator.exited
+	if err := l.Close(); err != nil { // waits for the one that the context began
+		t.Error(err)
+	}
+	wantGone(t, l.Client().Namespace(), l.Server().Namespace())
+
+	if l, err := Open(ctx, Link{Rate: 10e6}, nil); err == nil {
+		t.Errorf("opened with a context that has ended: %v", l)
+	}
+	left, err := filepath.Glob(filepath.Join(namespaceDir, fmt.Sprintf("%s%d-*", namespacePrefix, os.Getpid())))
+	if err != nil || len(left) > 0 {
+		t.Errorf("namespaces left: %v %v", left, err)
+	}
+}
+
+func TestCrashIsCleanedUp(t *testing.T) {
+	living := openLab(t, t.Context(), Link{Rate: 10e6, RTT: time.Millisecond})
+	child := exec.CommandContext(t.Context(), os.Args[0])
+	child.Env = append(os.Environ(), crashVariable+"=1")
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	names := strings.Fields(line)
+	if err != nil || len(names) != 2 {
+		t.Fatalf("the child says %q (%v)", line, err)
+	}
+	for _, n := range names {
+		if _, err := os.Lstat(filepath.Join(namespaceDir, n)); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := Cleanup(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(filepath.Join(namespaceDir, names[0])); err != nil {
+		t.Errorf("Cleanup takes the namespace of a process that lives: %v", err)
+	}
+	child.Process.Kill()
+	child.Wait()
+	if err := Cleanup(t.Context()); err != nil {
+		t.Error(err)
+	}
+	wantGone(t, names...)
+	if ok, why := living.Counters().KeptSchedule(); !ok {
+		t.Errorf("Cleanup harms a lab that is open: %s", why)
+	}
+}
+
+func TestParseNamespace(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		pid   int
+		start uint64
+		ok    bool
+	}{
+		{"chunkget-wan-12-345-1-client", 12, 345, true},
+		{"chunkget-wan-12-345-1-server", 12, 345, true},
+		{"chunkget-wan-12-345-client", 0, 0, false},
+		{"chunkget-wan--1-345-1-client", 0, 0, false},
+		{"chunkget-wan-0-345-1-client", 0, 0, false},
+		{"chunkget-wan-12-x-1-client", 12, 0, false},
+		{"chunkget-wan-", 0, 0, false},
+		{"other-12-345-1-client", 0, 0, false},
+		{"", 0, 0, false},
+	} {
+		if pid, start, ok := parseNamespace(tt.name); ok != tt.ok || ok && (pid != tt.pid || start != tt.start) {
+			t.Errorf("%q: %d, %d, %v", tt.name, pid, start, ok)
+		}
+	}
+}
+
+func TestRunning(t *testing.T) {
+	start, err := processStart(os.Getpid())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !running(os.Getpid(), start) || running(os.Getpid(), start+1) {
+		t.Error("this process is not told from another of its number")
+	}
+	child := exec.Command("true")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer child.Wait()
+	// Until waited for, it is a zombie once it has ended.
+	for {
+		_, err := processStart(child.Process.Pid)
+		if errors.Is(err, errZombie) {
+			return
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
