@@ -27,6 +27,7 @@ type options struct {
 	out         string
 	files       string // folder for content and results
 	quick       bool
+	fairness    time.Duration // that two flows share each link; 0 = not at all
 	link        freeLink
 
 	args []string // as given, for the rows
@@ -62,6 +63,7 @@ func parseWAN(args []string, stderr io.Writer) (*options, error) {
 		return err
 	})
 	f.Float64Var(&o.link.queue, "queue", 1, "queue of the link of -rate, in `products` of rate and round trip time")
+	f.DurationVar(&o.fairness, "fairness", 0, "also let two flows share each link for this `time`, such as 20s")
 	if err := parseFlags(f, args); err != nil {
 		return nil, err
 	}
@@ -158,8 +160,8 @@ func (o *options) validate() error {
 		return &usageError{fmt.Sprintf("-reps %d is less than 1", o.reps)}
 	case o.size < 64<<10:
 		return &usageError{fmt.Sprintf("-size %d is less than 64 KiB", o.size)}
-	case o.bound < 0 || o.budget < 0:
-		return &usageError{"-bound and -budget must be positive"}
+	case o.bound < 0 || o.budget < 0 || o.fairness < 0:
+		return &usageError{"times must not be negative"}
 	case o.link.rtt < 0 || o.link.jitter < 0 || o.link.burst < 0 || o.link.queue < 0:
 		return &usageError{"a link has no negative quantities"}
 	}

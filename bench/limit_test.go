@@ -71,3 +71,21 @@ func TestSpread(t *testing.T) {
 		}
 	}
 }
+
+func TestJain(t *testing.T) {
+	for _, tt := range []struct {
+		in   []float64
+		want float64
+	}{
+		{nil, 0},
+		{[]float64{0, 0}, 0},
+		{[]float64{5, 5}, 1},
+		{[]float64{7, 0}, 0.5},
+		{[]float64{1, 3}, 0.8},
+		{[]float64{1, 0, 0, 0}, 0.25},
+	} {
+		if got := jain(tt.in); !near(got, tt.want) {
+			t.Errorf("index of %v: %v, want %v", tt.in, got, tt.want)
+		}
+	}
+}

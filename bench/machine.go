@@ -26,7 +26,7 @@ func moduleRoot(ctx context.Context) (string, error) {
 
 // thisMachine describes where the bench runs, and the sources in root.
 func thisMachine(ctx context.Context, root string) Machine {
-	m := Machine{CPU: cpuModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS, Arch: runtime.GOARCH, Kernel: kernelRelease(), Go: runtime.Version()}
+	m := Machine{CPU: cpuModel(), Cores: runtime.NumCPU(), OS: runtime.GOOS, Arch: runtime.GOARCH, Kernel: kernelRelease(), Go: runtime.Version(), Tags: buildTags}
 	git := func(args ...string) (string, bool) {
 		// The folder may belong to another user, which git refuses to describe.
 		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", root, "-c", "safe.directory=" + root}, args...)...).Output()

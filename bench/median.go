@@ -18,3 +18,17 @@ func spread(values []float64) Spread {
 	n := len(v)
 	return Spread{Median: (v[(n-1)/2] + v[n/2]) / 2, Min: v[0], Max: v[n-1], N: n}
 }
+
+// jain returns the fairness index of R. Jain: (Σx)² / (n · Σx²), from 1/n when
+// one has everything to 1 when all have the same.
+func jain(values []float64) float64 {
+	var sum, squares float64
+	for _, x := range values {
+		sum += x
+		squares += x * x
+	}
+	if squares == 0 {
+		return 0
+	}
+	return sum * sum / (float64(len(values)) * squares)
+}

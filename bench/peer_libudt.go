@@ -14,6 +14,8 @@ import (
 	"github.com/chunkget/chunkget/internal/libudt"
 )
 
+const buildTags = "libudt"
+
 func libudtMissing() string { return "" }
 
 // libudtConfig gives the library buffers that no link here fills, as the

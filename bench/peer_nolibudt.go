@@ -7,6 +7,8 @@ import (
 	"errors"
 )
 
+const buildTags = ""
+
 var errNoLibudt = errors.New(libudtMissing())
 
 func libudtMissing() string { return "the bench is built without -tags libudt" }

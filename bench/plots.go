@@ -376,7 +376,7 @@ func (s *Section) plots(prefix string) ([]Plot, error) {
 		add("first-byte", "Time from the start of the client until the first byte was in the file.", svg, e)
 	}
 	for i, r := range s.Flows {
-		if len(r.Shares) == 0 {
+		if !r.ok() || len(r.Shares) == 0 {
 			continue
 		}
 		svg, e := flowChart(s.Profile, r)

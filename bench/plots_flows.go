@@ -31,6 +31,6 @@ func flowChart(profile string, r *Row) ([]byte, error) {
 		p.Legend.Add(fmt.Sprintf("%s (%d)", s.Contender, i+1), l)
 	}
 	p.X.Tick.Marker = plot.DefaultTicks{}
-	p.Y.Min = 0
+	p.X.Min, p.Y.Min = 0, 0
 	return renderWithLegend(p, 8*vg.Centimeter)
 }

@@ -21,9 +21,12 @@ func peakMemory(p *os.ProcessState) int64 {
 	return int64(u.Maxrss) << 10
 }
 
-// hasData reports whether a file has blocks, which one that is only sized does
-// not.
-func hasData(info fs.FileInfo) bool {
+// allocated returns the bytes that a regular file occupies, which do not grow
+// when it is only sized.
+func allocated(info fs.FileInfo) int64 {
 	st, ok := info.Sys().(*syscall.Stat_t)
-	return ok && info.Mode().IsRegular() && st.Blocks > 0
+	if !ok || !info.Mode().IsRegular() {
+		return 0
+	}
+	return int64(st.Blocks) * 512
 }

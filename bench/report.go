@@ -126,7 +126,12 @@ func newReport(rows []Row) (*Report, error) {
 	for _, row := range rows {
 		if !seen[row.Run] {
 			seen[row.Run] = true
-			r.Runs = append(r.Runs, Run{row.Run, "go run ./bench " + strings.Join(row.Flags, " "), row.Machine})
+			command := "go run "
+			if tags := row.Machine.Tags; tags != "" {
+				command += "-tags " + tags + " "
+			}
+			command += "./bench " + strings.Join(row.Flags, " ")
+			r.Runs = append(r.Runs, Run{row.Run, command, row.Machine})
 		}
 	}
 	sections := summarize(rows)

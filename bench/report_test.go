@@ -139,6 +139,10 @@ func TestSummarize(t *testing.T) {
 	if len(s.Skipped) != 1 || !strings.Contains(s.Skipped[0], "libudt: the bench is built without") {
 		t.Errorf("skipped: %q", s.Skipped)
 	}
+	// 50 and 150 Mbit/s in the second half of the time.
+	if f := s.Sharings(); len(f) != 2 || !near(f[0].Jain, 0.8) || !near(f[0].Shares[0], 0.25) || f[1].Status != statusSkipped {
+		t.Errorf("sharings: %+v", f)
+	}
 	for i, c := range s.Cells[1:] {
 		if c.order < s.Cells[i].order {
 			t.Errorf("%s stands behind %s", c.Name(), s.Cells[i].Name())

@@ -83,6 +83,7 @@ type Machine struct {
 	Arch     string `json:"arch"`
 	Kernel   string `json:"kernel"`
 	Go       string `json:"go"`
+	Tags     string `json:"tags,omitempty"` // that the bench was built with
 }
 
 // Link is an emulated link, as asked for. Both directions are alike.

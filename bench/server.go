@@ -45,9 +45,11 @@ type server struct {
 // startServer starts a server of this kind for the folder content, and returns
 // when it is ready. State is a folder that servers of one run share.
 func startServer(ctx context.Context, kind serverKind, at end, t *tools, content, state string) (*server, error) {
-	port, err := freePort(at.addr)
-	if err != nil {
-		return nil, err
+	port, err := at.port, error(nil)
+	if port == "" {
+		if port, err = freePort(at.addr); err != nil {
+			return nil, err
+		}
 	}
 	address := net.JoinHostPort(at.addr, port)
 	var name, ready string
@@ -164,15 +166,10 @@ func environment() []string {
 	return env
 }
 
-// freePort returns a port that is free for TCP and UDP. An address that this
-// process does not have belongs to a namespace with nobody else in it.
+// freePort returns a port of this host that is free for TCP and UDP.
 func freePort(addr string) (string, error) {
-	const usual = "9000"
 	for range 20 {
 		l, err := net.Listen("tcp", net.JoinHostPort(addr, "0"))
-		if errors.Is(err, syscall.EADDRNOTAVAIL) {
-			return usual, nil
-		}
 		if err != nil {
 			return "", fmt.Errorf("look for a free port: %w", err)
 		}

@@ -185,6 +185,8 @@ func (s *session) record(at *site, row *Row) error {
 	switch {
 	case !row.ok():
 		fmt.Fprintf(s.log, "bench: %s %s: %s\n", what, row.Status, row.Reason)
+	case len(row.Shares) > 0:
+		fmt.Fprintf(s.log, "bench: %s shared the link for %.0f s\n", what, row.Seconds)
 	case row.Limit > 0:
 		fmt.Fprintf(s.log, "bench: %s %s %.2f of the limit, %.2f s\n", what, formatRate(row.rate()), row.share(), row.Seconds)
 	default:

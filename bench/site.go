@@ -34,11 +34,12 @@ type linkCount struct {
 // An end is one side of a site.
 type end struct {
 	addr    string // IP address that the other end reaches it at
+	port    string // that servers listen on, "" for any that is free
 	command func(ctx context.Context, name string, args ...string) *exec.Cmd
 }
 
 // loopbackSite has both ends on this machine, with no privileges.
 func loopbackSite() *site {
-	here := end{"127.0.0.1", exec.CommandContext}
+	here := end{addr: "127.0.0.1", command: exec.CommandContext}
 	return &site{scenario: scenarioLoopback, profile: "loopback", client: here, server: here}
 }

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -91,7 +92,20 @@ func TestWAN(t *testing.T) {
 			t.Skipf("emulated links need %s", program)
 		}
 	}
-	rows := smoke(t, strings.Fields("wan -rate 50M -rtt 20ms -size 1MiB -n 2 -reps 1 -contenders chunkget-udt,chunkget-tcp-cubic,curl-cubic")...)
+	rows := smoke(t, strings.Fields("wan -rate 50M -rtt 20ms -size 1MiB -n 2 -reps 1 -contenders chunkget-udt,chunkget-tcp-cubic,curl-cubic -fairness 1s")...)
+	flows := 0
+	rows = slices.DeleteFunc(rows, func(r Row) bool {
+		if r.Scenario != scenarioFairness {
+			return false
+		}
+		if flows++; r.Status == statusFailed || r.ok() && (len(r.Shares) != 2 || len(r.Shares[0].Rates) < 2) {
+			t.Errorf("%s: %s: %s, %+v", r.Contender, r.Status, r.Reason, r.Shares)
+		}
+		return true
+	})
+	if flows != len(sharing) {
+		t.Errorf("%d pairs shared the link, want %d", flows, len(sharing))
+	}
 	checkSmoke(t, rows, 3)
 	for _, r := range rows {
 		if !r.ok() {

@@ -89,6 +89,14 @@ func summarize(rows []Row) []*Section {
 			scenario = scenarioWAN // the same link, so the same section
 		}
 		key := sectionKey{scenario, r.Profile, r.Link, r.Size}
+		if r.Scenario == scenarioFairness {
+			// Flows of any size belong to the section of their link.
+			for k := range sections {
+				if k.scenario == scenario && k.profile == r.Profile && k.link == r.Link && (sections[key] == nil || k.size < key.size) {
+					key = k
+				}
+			}
+		}
 		s := sections[key]
 		if s == nil {
 			s = &Section{Scenario: scenario, Profile: r.Profile, Link: r.Link, Size: r.Size}
@@ -210,7 +218,7 @@ func (s *Section) Title() string {
 // Best is the physical limit of the section's file: its time and its rate.
 func (s *Section) Best() string {
 	limit := limitSeconds(s.Link, s.Size)
-	if limit == 0 {
+	if limit == 0 || len(s.Cells) == 0 {
 		return ""
 	}
 	return fmt.Sprintf("%s in %.2f s, which is %s", formatSize(s.Size), limit, formatRate(float64(s.Size)*8/limit))

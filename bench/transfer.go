@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -165,7 +164,7 @@ func watch(ctx context.Context, dir string, pid int) (seen sighting) {
 	tick := time.NewTicker(lookForData)
 	defer tick.Stop()
 	for {
-		if seen.firstByte.IsZero() && dataIn(dir) {
+		if seen.firstByte.IsZero() && allocatedIn(dir) > 0 {
 			seen.firstByte = time.Now()
 			tick.Reset(lookForMemory)
 		}
@@ -179,16 +178,18 @@ func watch(ctx context.Context, dir string, pid int) (seen sighting) {
 	}
 }
 
-// dataIn reports whether any file of the folder has data.
-func dataIn(dir string) bool {
+// allocatedIn returns the bytes that the files of a folder occupy.
+func allocatedIn(dir string) (sum int64) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return false
+		return 0
 	}
-	return slices.ContainsFunc(entries, func(e os.DirEntry) bool {
-		info, err := e.Info()
-		return err == nil && hasData(info)
-	})
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			sum += allocated(info)
+		}
+	}
+	return sum
 }
 
 // verify compares the result with the content.

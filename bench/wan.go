@@ -38,7 +38,11 @@ func (s *session) overLink(ctx context.Context, p wan.Profile) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lab.Close()) }()
-	return s.matrix(ctx, wanSite(lab, p))
+	at := wanSite(lab, p)
+	if err := s.matrix(ctx, at); err != nil || s.o.fairness == 0 {
+		return err
+	}
+	return s.fairness(ctx, at)
 }
 
 // links returns the links that the user asked for.
@@ -93,8 +97,8 @@ func wanSite(lab *wan.Lab, p wan.Profile) *site {
 		scenario: scenarioWAN,
 		profile:  p.Name,
 		link:     rowLink(p.Link),
-		client:   end{client.Addr.String(), client.Command},
-		server:   end{server.Addr.String(), server.Command},
+		client:   end{addr: client.Addr.String(), command: client.Command},
+		server:   end{addr: server.Addr.String(), port: "9000", command: server.Command},
 		setTCP: func(ctx context.Context, name string) error {
 			return errors.Join(server.SetCongestionControl(ctx, name), client.SetCongestionControl(ctx, name))
 		},
