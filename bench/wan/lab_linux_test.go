@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 }
 
 // waitToBeKilled opens a lab, starts a program in it that would outlive it, and
-// tells the names of the namespaces.
+// tells the names of the namespaces and the number of the emulator.
 func waitToBeKilled() error {
 	l, err := Open(context.Background(), Link{Rate: 10e6, RTT: time.Millisecond}, nil)
 	if err != nil {
@@ -44,7 +44,7 @@ func waitToBeKilled() error {
 	if err := l.Client().Command(context.Background(), "sh", "-c", "sleep 1000 & wait").Start(); err != nil {
 		return err
 	}
-	fmt.Println(l.Client().Namespace(), l.Server().Namespace())
+	fmt.Println(l.Client().Namespace(), l.Server().Namespace(), l.emulator.cmd.Process.Pid)
 	select {}
 }
 
@@ -399,9 +399,14 @@ func TestCrashIsCleanedUp(t *testing.T) {
 		t.Fatal(err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
-	names := strings.Fields(line)
-	if err != nil || len(names) != 2 {
-		t.Fatalf("the child says %q (%v)", line, err)
+	var client, server string
+	var pid int
+	if n, scanErr := fmt.Sscan(line, &client, &server, &pid); n != 3 {
+		t.Fatalf("the child says %q (%v, %v)", line, err, scanErr)
+	}
+	names := []string{client, server}
+	if _, err := processStart(pid); err != nil {
+		t.Errorf("the emulator does not run: %v", err)
 	}
 	for _, n := range names {
 		if _, err := os.Lstat(filepath.Join(namespaceDir, n)); err != nil {
@@ -420,6 +425,14 @@ func TestCrashIsCleanedUp(t *testing.T) {
 		t.Error(err)
 	}
 	wantGone(t, names...)
+	for begin := time.Now(); ; time.Sleep(time.Millisecond) {
+		if _, err := processStart(pid); err != nil {
+			break
+		}
+		if time.Since(begin) > 10*time.Second {
+			t.Fatal("the emulator outlives the process that it works for")
+		}
+	}
 	if ok, why := living.Counters().KeptSchedule(); !ok {
 		t.Errorf("Cleanup harms a lab that is open: %s", why)
 	}

@@ -18,8 +18,10 @@ type Profile struct {
 // profile never changes under its name.
 func Profiles() []Profile {
 	return []Profile{
-		{"lan", "Two machines in one building: hardly any delay, no loss.",
-			Link{Rate: 300e6, RTT: time.Millisecond}},
+		// One bandwidth-delay product is 25 packets here, less than the bursts
+		// that hosts send; a switch has room for a few hundred.
+		{"lan", "Two machines in one building: hardly any delay, no loss, the queue of a switch.",
+			Link{Rate: 300e6, RTT: time.Millisecond, Queue: 8}},
 		{"continental", "A clean path across a continent.",
 			Link{Rate: 300e6, RTT: 40 * time.Millisecond}},
 		{"transatlantic", "A good path across the Atlantic, with the occasional loss.",
