@@ -34,6 +34,7 @@ type Run struct {
 	Time    string
 	Command string
 	Machine Machine
+	Quick   bool
 }
 
 // SectionReport is a section with its plots.
@@ -131,7 +132,7 @@ func newReport(rows []Row) (*Report, error) {
 				command += "-tags " + tags + " "
 			}
 			command += "./bench " + strings.Join(row.Flags, " ")
-			r.Runs = append(r.Runs, Run{row.Run, command, row.Machine})
+			r.Runs = append(r.Runs, Run{row.Run, command, row.Machine, isQuick(row.Flags)})
 		}
 	}
 	sections := summarize(rows)
@@ -150,6 +151,14 @@ func newReport(rows []Row) (*Report, error) {
 	var err error
 	r.Across, err = acrossLinks(sections)
 	return r, err
+}
+
+// isQuick reports whether the flags of a run have the one for a quick run.
+func isQuick(flags []string) bool {
+	return slices.ContainsFunc(flags, func(f string) bool {
+		f = strings.TrimPrefix(strings.TrimPrefix(f, "-"), "-")
+		return f == "quick" || f == "quick=true"
+	})
 }
 
 func (r *Report) allPlots() []Plot {
@@ -186,6 +195,11 @@ func (r *Report) Troubles() []string {
 	return out
 }
 
+// Quick reports whether any run was a quick one.
+func (r *Report) Quick() bool {
+	return slices.ContainsFunc(r.Runs, func(run Run) bool { return run.Quick })
+}
+
 // Repeated reports whether any two runs measured the same cell.
 func (r *Report) Repeated() bool {
 	for _, s := range r.Sections {
@@ -215,6 +229,10 @@ var functions = map[string]any{
 		return fmt.Sprintf("%.*f", digits, v.Median/unit)
 	},
 	"svg": func(b []byte) template.HTML { return template.HTML(withoutProlog(string(b))) },
+	"quickNote": func() string {
+		return "Runs with -quick are a quick subset, not the full matrix: a small file and some of the contenders. " +
+			"Much of such a short transfer is its start."
+	},
 	"setup": func() int {
 		return setupRoundTrips
 	},

@@ -149,3 +149,14 @@ func TestSummarize(t *testing.T) {
 		}
 	}
 }
+
+func TestIsQuick(t *testing.T) {
+	for _, tt := range []struct {
+		flags string
+		want  bool
+	}{{"wan -quick", true}, {"wan --quick -n 1", true}, {"wan -quick=true", true}, {"wan -n 1", false}, {"wan -quick=false", false}} {
+		if got := isQuick(strings.Fields(tt.flags)); got != tt.want {
+			t.Errorf("%s: %v", tt.flags, got)
+		}
+	}
+}
