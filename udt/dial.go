@@ -140,9 +140,7 @@ func (d *Dialer) dialAddr(ctx context.Context, remote netip.AddrPort, rendezvous
 	}
 	c, err := e.connect(ctx, remote, rendezvous)
 	if err != nil && d.Endpoint == nil {
-		e.mu.Lock()
-		e.retireLocked()
-		e.mu.Unlock()
+		e.retire()
 	}
 	return c, err
 }

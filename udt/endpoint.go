@@ -276,7 +276,6 @@ func (e *Endpoint) addLocked(remote netip.AddrPort, isn seqNo, setup func(c *Con
 // forget removes a connection whose loop is over.
 func (e *Endpoint) forget(c *Conn) {
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	delete(e.conns, c.id)
 	if key := (peerKey{c.remote, c.peerID, c.isn}); e.accepted[key] == c {
 		delete(e.accepted, key)
@@ -288,16 +287,22 @@ func (e *Endpoint) forget(c *Conn) {
 		e.graves.bury(c.id, c.peerID, c.remote, e.now())
 	}
 	e.count.Add(-1)
-	e.retireLocked()
+	e.mu.Unlock()
+	e.retire()
 }
 
-// retireLocked closes the socket of a private endpoint that nobody uses.
-func (e *Endpoint) retireLocked() {
-	if e.private && !e.closed && len(e.conns) == 0 && e.listener == nil {
-		e.closed = true
-		if err := e.sock.conn.Close(); err != nil {
-			e.cfg.logger().Warn("close the UDP socket", "addr", e.sock.local, "err", err)
-		}
+// retire closes the socket of a private endpoint that nobody uses. Closing
+// waits for calls that use the socket, so e.mu must not be held.
+func (e *Endpoint) retire() {
+	e.mu.Lock()
+	unused := e.private && !e.closed && len(e.conns) == 0 && e.listener == nil
+	e.closed = e.closed || unused
+	e.mu.Unlock()
+	if !unused {
+		return
+	}
+	if err := e.sock.conn.Close(); err != nil {
+		e.cfg.logger().Warn("close the UDP socket", "addr", e.sock.local, "err", err)
 	}
 }
 

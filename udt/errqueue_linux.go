@@ -26,9 +26,9 @@ func enableErrorQueue(udp *net.UDPConn) error {
 // maxQueuedErrors bounds one visit of the error queue.
 const maxQueuedErrors = 64
 
-// drainErrorQueue empties the error queue and reports the destinations whose
-// port was refused. Other errors end nothing and are dropped.
-func drainErrorQueue(udp *net.UDPConn, refused func(netip.AddrPort)) {
+// refusedPorts empties the error queue and returns the destinations whose port
+// was refused. Other errors end nothing and are dropped.
+func refusedPorts(udp *net.UDPConn) (refused []netip.AddrPort) {
 	_ = control(udp, func(fd int) error {
 		var data [1]byte
 		var oob [512]byte
@@ -42,13 +42,14 @@ func drainErrorQueue(udp *net.UDPConn, refused func(netip.AddrPort)) {
 			}
 			switch to := to.(type) {
 			case *unix.SockaddrInet4:
-				refused(netip.AddrPortFrom(netip.AddrFrom4(to.Addr), uint16(to.Port)))
+				refused = append(refused, netip.AddrPortFrom(netip.AddrFrom4(to.Addr), uint16(to.Port)))
 			case *unix.SockaddrInet6:
-				refused(netip.AddrPortFrom(netip.AddrFrom16(to.Addr).Unmap(), uint16(to.Port)))
+				refused = append(refused, netip.AddrPortFrom(netip.AddrFrom16(to.Addr).Unmap(), uint16(to.Port)))
 			}
 		}
 		return nil
 	})
+	return refused
 }
 
 // portRefused reports whether the control messages carry ECONNREFUSED, which

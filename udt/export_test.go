@@ -1,5 +1,10 @@
 package udt
 
+import "net"
+
 // Abandon closes the UDP socket of c as the death of the process would: the
 // peer is told nothing.
 func (c *Conn) Abandon() { c.ep.sock.conn.Close() }
+
+// Kill ends c at once, whatever is unacknowledged.
+func (c *Conn) Kill() { c.abort(net.ErrClosed) }

@@ -67,3 +67,27 @@ func TestLocalAddrOfWildcard(t *testing.T) {
 		s.Close()
 	}
 }
+
+// ICMP messages arrive while connections end and their sockets are closed:
+// neither may wait for the other.
+func TestCloseAmongRefusals(t *testing.T) {
+	for range 50 {
+		l, err := udt.Listen("udt4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := udt.Dial("udt4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The client's port is gone when the server sends its data and Shutdowns.
+		c.(*udt.Conn).Abandon()
+		go s.Write(make([]byte, 100_000))
+		l.Close()
+		s.(*udt.Conn).Kill()
+	}
+}

@@ -113,9 +113,7 @@ func (l *Listener) stop() (stopped bool) {
 			}
 			break
 		}
-		l.ep.mu.Lock()
-		l.ep.retireLocked()
-		l.ep.mu.Unlock()
+		l.ep.retire()
 	})
 	return stopped
 }

@@ -17,4 +17,4 @@ func packetInfo(netip.Addr, bool) []byte            { return nil }
 
 func enableErrorQueue(*net.UDPConn) error { return errors.ErrUnsupported }
 
-func drainErrorQueue(*net.UDPConn, func(netip.AddrPort)) {}
+func refusedPorts(*net.UDPConn) []netip.AddrPort { return nil }

@@ -119,8 +119,12 @@ func (s *socket) route(remote netip.AddrPort, local netip.Addr) route {
 // drainErrors calls refused for each destination whose host has answered by
 // ICMP that the port is closed.
 func (s *socket) drainErrors(refused func(remote netip.AddrPort)) {
-	if s.udp != nil {
-		drainErrorQueue(s.udp, refused)
+	if s.udp == nil {
+		return
+	}
+	// The socket is in use inside refusedPorts, and whoever closes it waits.
+	for _, remote := range refusedPorts(s.udp) {
+		refused(remote)
 	}
 }
 
