@@ -348,7 +348,7 @@ func TestCongestionControl(t *testing.T) {
 
 func TestCloseKillsWhatRuns(t *testing.T) {
 	l := openLab(t, t.Context(), Link{Rate: 10e6, RTT: time.Millisecond})
-	cmd := l.Server().Command(t.Context(), "sleep", "1000")
+	cmd := l.Server().Command(t.Context(), "sleep", "30")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -372,7 +372,11 @@ func TestCancelledContextCloses(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	l := openLab(t, ctx, Link{Rate: 10e6, RTT: time.Millisecond})
 	cancel()
-	<-l.emulator.exited
+	select {
+	case <-l.emulator.exited:
+	case <-time.After(30 * time.Second):
+		t.Fatal("the link outlives its context")
+	}
 	if err := l.Close(); err != nil { // waits for the one that the context began
 		t.Error(err)
 	}
