@@ -28,8 +28,9 @@ const (
 
 // Times that a server may take.
 const (
-	startTime = 10 * time.Second // until it is ready
-	stopTime  = 3 * time.Second  // from the signal until its exit; then it is killed
+	startTime = 10 * time.Second       // until it is ready
+	graceTime = 200 * time.Millisecond // from the signal that stops it until the second one
+	stopTime  = 3 * time.Second        // from the first signal until its exit; then it is killed
 )
 
 // A server is a running server process. Its owner calls stop, once, which waits
@@ -132,8 +133,12 @@ func (s *server) stop() (Usage, farewell) {
 	if s.cmd.Process.Signal(syscall.SIGTERM) != nil {
 		_ = s.cmd.Process.Kill()
 	}
+	// chunkserve lets downloads of clients that were killed go on after the
+	// first signal, and stops at once at the second.
+	again := time.AfterFunc(graceTime, func() { _ = s.cmd.Process.Signal(syscall.SIGTERM) })
 	kill := time.AfterFunc(stopTime, func() { _ = s.cmd.Process.Kill() })
 	<-s.exited
+	again.Stop()
 	kill.Stop()
 	var f farewell
 	_, rest, _ := bytes.Cut(s.stdout.text, []byte{'\n'})
