@@ -35,10 +35,6 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binDir = dir
-		if err := noteSources("../.."); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
 		build := exec.Command("go", "build", "-o", dir, "../../cmd/chunkget", "../../cmd/chunkserve")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
@@ -48,17 +44,27 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// noteSources looks at every source file, which makes them inputs of this test:
-// go test caches results and does not see what a subprocess builds.
-func noteSources(root string) error {
-	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+// program returns the path of a built program.
+func program(t *testing.T, name string) string {
+	t.Helper()
+	if err := noteSources(); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(binDir, name)
+}
+
+// noteSources looks at every source file, which makes them inputs of the test:
+// go test caches results and does not see what a subprocess builds. It notes
+// what tests look at, not what TestMain does.
+var noteSources = sync.OnceValue(func() error {
+	return filepath.WalkDir("../..", func(path string, e fs.DirEntry, err error) error {
 		if err != nil || filepath.Ext(path) != ".go" {
 			return err
 		}
 		_, err = os.Stat(path)
 		return err
 	})
-}
+})
 
 // skipShort leaves out what moves a lot of data.
 func skipShort(t *testing.T) {
@@ -152,7 +158,7 @@ var readyLine = regexp.MustCompile(`udt://([^/\s]+)/`)
 
 func (s *server) start(listen string) {
 	s.t.Helper()
-	s.cmd = exec.Command(filepath.Join(binDir, "chunkserve"), append([]string{"--listen", listen, s.dir}, s.args...)...)
+	s.cmd = exec.Command(program(s.t, "chunkserve"), append([]string{"--listen", listen, s.dir}, s.args...)...)
 	s.cmd.Stderr = &s.log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -233,7 +239,7 @@ func get(t *testing.T, dir string, args ...string) *client {
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	c := &client{t: t, events: make(chan event, 1024)}
-	c.cmd = exec.CommandContext(ctx, filepath.Join(binDir, "chunkget"), append([]string{"--json", "-d", dir}, args...)...)
+	c.cmd = exec.CommandContext(ctx, program(t, "chunkget"), append([]string{"--json", "-d", dir}, args...)...)
 	c.cmd.Stderr = &c.stderr
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
