@@ -42,6 +42,10 @@ type Direction struct {
 }
 
 // Lateness tells how far behind its schedule the emulator delivered packets.
+//
+// The kernel processes a packet for the receiving host while the emulator hands
+// it over, and the next one waits, as it would in the ring of a network card. Such
+// waiting, up to 250 µs for each packet, belongs to the host and is no lateness.
 type Lateness struct {
 	Packets int64         // delivered
 	Max     time.Duration // of one packet
@@ -142,3 +146,25 @@ func (l *lateness) quantile(q float64) time.Duration {
 func (l *lateness) summary(threshold time.Duration) Lateness {
 	return Lateness{Packets: l.packets, Max: l.max, P99: l.quantile(0.99), Late: l.late, Threshold: threshold}
 }
+
+// maxHostTime is the most that one packet may occupy its receiver; beyond it
+// something else must have held up the emulator. An acknowledgement that makes a
+// sender of the kernel go through all it has in flight takes 50 µs.
+const maxHostTime = 250 * time.Microsecond
+
+// hostSchedule is when a host would deal with the packets that it receives, had
+// each been handed to it as soon as it was due and the host done with the one
+// before.
+type hostSchedule struct{ free time.Time }
+
+// begin returns how late a packet due at arrival is that the host begins to
+// deal with now.
+func (s *hostSchedule) begin(arrival, now time.Time) time.Duration {
+	if s.free.Before(arrival) {
+		s.free = arrival
+	}
+	return now.Sub(s.free)
+}
+
+// end tells how long the host has taken for the packet that it began.
+func (s *hostSchedule) end(took time.Duration) { s.free = s.free.Add(min(took, maxHostTime)) }

@@ -77,3 +77,26 @@ func TestKeptSchedule(t *testing.T) {
 		}
 	}
 }
+
+func TestHostSchedule(t *testing.T) {
+	var s hostSchedule
+	us := func(n int) time.Duration { return time.Duration(n) * time.Microsecond }
+	for i, p := range []struct{ arrival, begin, took, late int }{
+		{0, 10, 50, 10},
+		{20, 60, 50, 10},         // due while the host was busy until 50, had it begun in time
+		{30, 110, 50, 10},        // and until 100
+		{1000, 1000, 50, 0},      // idle before
+		{2000, 9000, 50, 7000},   // the emulator did not run, and this one waited for it
+		{3000, 9050, 50, 6050},   // as well
+		{10000, 10000, 5000, 0},  // no host takes that long for a packet
+		{10100, 15000, 50, 4750}, // so the next one is late
+		{20000, 20000, 250, 0},   // just
+		{20000, 20250, 10, 0},
+	} {
+		late := s.begin(start.Add(us(p.arrival)), start.Add(us(p.begin)))
+		s.end(us(p.took))
+		if late != us(p.late) {
+			t.Errorf("packet %d: %v late, want %v", i, late, us(p.late))
+		}
+	}
+}

@@ -3,20 +3,26 @@ package wan
 import (
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"sync"
+	"syscall"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// batch is the number of packets taken, and delivered, before the emulator
-// turns to the other of the two.
-const batch = 64
+const (
+	// batch is the number of packets taken, and delivered, before the emulator
+	// turns to the other of the two.
+	batch = 64
+
+	// maxWait bounds one wait in the kernel, because the runtime of Go cannot
+	// stop a goroutine that is there.
+	maxWait = 10 * time.Millisecond
+)
 
 // direction emulates one direction of the link, in the process of the emulator.
-// Its goroutine, run, owns
-// everything that is not guarded by mu.
+// Its goroutine, run, owns everything that is not guarded by mu.
 type direction struct {
 	from, to  int // TUN devices
 	grain     time.Duration
@@ -24,6 +30,10 @@ type direction struct {
 
 	taken []*packet // buffers to read into
 	due   []*packet
+
+	schedule hostSchedule // of the receiving host
+
+	timeout unix.Timespec // argument of ppoll, here lest it be allocated
 
 	mu   sync.Mutex // guards what is below; never held across I/O
 	pipe *pipe
@@ -42,9 +52,12 @@ func newDirection(link Link, stream uint64, from, to int) *direction {
 	}
 }
 
-// run moves packets until a device is gone. It keeps its thread to itself.
+// run moves packets until a device is gone.
+//
+// It makes its system calls behind the back of Go's scheduler, which would take
+// the processor (P) away during one, and give it back milliseconds late on a
+// busy machine. It so occupies a P all the time.
 func (d *direction) run() error {
-	runtime.LockOSThread()
 	poll := []unix.PollFd{{Fd: int32(d.from), Events: unix.POLLIN}}
 	for {
 		// What has come since and what is due by now.
@@ -61,11 +74,11 @@ func (d *direction) run() error {
 		case taken == batch || delivered == batch:
 		case taken > 0 || delivered > 0:
 			// More is likely to follow at once: see to it together.
-			err = wait(nil, max(0, time.Until(now.Add(d.grain))))
+			err = d.wait(nil, time.Until(now.Add(d.grain)))
 		case next.IsZero():
-			err = wait(poll, -1)
+			err = d.wait(poll, maxWait)
 		default:
-			err = wait(poll, max(0, time.Until(next)))
+			err = d.wait(poll, time.Until(next))
 		}
 		if err != nil {
 			return fmt.Errorf("ppoll: %w", err)
@@ -81,11 +94,11 @@ func (d *direction) take(now time.Time) (n int, err error) {
 	}
 	d.mu.Unlock()
 	for n < batch {
-		size, e := unix.Read(d.from, d.taken[n].data)
+		size, e := rawRead(d.from, d.taken[n].data)
 		if e == unix.EINTR {
 			continue
 		}
-		if e != nil {
+		if e != 0 {
 			if e != unix.EAGAIN {
 				err = fmt.Errorf("read from a TUN device: %w", e)
 			}
@@ -123,18 +136,20 @@ func (d *direction) deliver(now time.Time) (n int, next time.Time, err error) {
 	var delays [batch]time.Duration
 	var refused [batch]bool
 	for i, b := range d.due {
-		delays[i] = time.Since(b.arrival)
+		begin := time.Now()
+		delays[i] = d.schedule.begin(b.arrival, begin)
 		for {
-			_, e := unix.Write(d.to, b.data)
+			e := rawWrite(d.to, b.data)
 			if e == unix.EINTR {
 				continue
 			}
 			if e == unix.EBADF || e == unix.EBADFD {
 				return 0, time.Time{}, fmt.Errorf("write to a TUN device: %w", e)
 			}
-			refused[i] = e != nil
+			refused[i] = e != 0
 			break
 		}
+		d.schedule.end(time.Since(begin))
 	}
 
 	d.mu.Lock()
@@ -167,16 +182,26 @@ func (d *direction) reset() {
 	d.late = lateness{}
 }
 
-// wait waits until one of the files is ready or the time is over; negative means
-// for ever. A signal, such as the runtime's own, ends it early.
-func wait(files []unix.PollFd, timeout time.Duration) error {
-	var ts *unix.Timespec
-	if timeout >= 0 {
-		t := unix.NsecToTimespec(int64(timeout))
-		ts = &t
-	}
-	if _, err := unix.Ppoll(files, ts, nil); err != nil && err != unix.EINTR {
-		return err
+// wait waits until one of the files is ready or the time is over, at most
+// maxWait. A signal ends it early.
+func (d *direction) wait(files []unix.PollFd, timeout time.Duration) error {
+	d.timeout = unix.NsecToTimespec(int64(min(max(timeout, 0), maxWait)))
+	_, _, e := syscall.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(files))), uintptr(len(files)),
+		uintptr(unsafe.Pointer(&d.timeout)), 0, 0, 0)
+	if e != 0 && e != unix.EINTR {
+		return e
 	}
 	return nil
+}
+
+// rawRead and rawWrite are unix.Read and unix.Write as run needs them, for
+// buffers that are not empty. The error is 0 if there is none.
+func rawRead(fd int, b []byte) (n int, err syscall.Errno) {
+	r, _, err := syscall.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	return int(r), err
+}
+
+func rawWrite(fd int, b []byte) syscall.Errno {
+	_, _, err := syscall.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	return err
 }

@@ -22,12 +22,14 @@
 //
 // # The emulator
 //
-// One goroutine per direction, locked to a thread of its own, reads packets from
-// one device, keeps them, and writes each to the other device when it is due. It
-// waits in ppoll, whose timeout has nanoseconds; a round trip through the
-// scheduler of Go would add tens of microseconds to every packet. The threads
-// ask the kernel for real-time priority, without which the programs that are
-// measured would keep the link waiting.
+// It is a process of its own, the program that imports this package started once
+// more: a program that imports it must not mind that its init functions run in
+// that process, too. The kernel gives it real-time priority, without which the
+// programs that are measured would keep the link waiting.
+//
+// One goroutine per direction reads packets from one device, keeps them, and
+// writes each to the other device when it is due. It waits in ppoll, whose
+// timeout has nanoseconds, and not through the scheduler of Go.
 //
 // Like the interrupt moderation of a network card, the emulator wakes up at most
 // once per [Link.Grain], which is 1/400 of the RTT and at most 100 µs.
@@ -36,7 +38,7 @@
 // emulate the link shows there and in the packets that the kernel had to drop
 // because nobody read them in time; see [Counters.KeptSchedule]. Processing of
 // received packets by the kernel happens on the emulator's threads and counts as
-// their CPU time, not as that of the program that is measured.
+// their CPU time, not as that of the program that is measured. See [Lateness].
 //
 // # What is set in the namespaces
 //
@@ -53,7 +55,8 @@
 //
 // # Ownership
 //
-// A direction's goroutine owns its queue and its devices' ends; its counters are
-// guarded by a mutex that it takes once per wake-up. Lab.Close is the only one
-// that takes things down, and waits for both goroutines.
+// In the emulator, a direction's goroutine owns its queue and its devices' ends;
+// its counters are guarded by a mutex that it takes twice per wake-up and never
+// across I/O. In the program, Lab.Close is the only one that takes things down,
+// and waits until the emulator is gone.
 package wan

@@ -63,9 +63,8 @@ func emulate(link string, requests io.Reader, answers io.Writer) error {
 	}
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(emulatorMemory)
-	// One for each direction, so that neither ever waits for the other, and one
-	// for the rest.
-	runtime.GOMAXPROCS(3)
+	// One for each direction, which occupies it, and the others for the rest.
+	runtime.GOMAXPROCS(4)
 	for _, fd := range []int{clientDevice, serverDevice} {
 		if err := unix.SetNonblock(fd, true); err != nil {
 			return fmt.Errorf("TUN device: %w", err)
