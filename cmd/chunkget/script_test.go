@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -31,8 +32,9 @@ func TestMain(m *testing.M) {
 //	same FILE FILE              compare bytes
 //	server VAR KIND DIR [ARG]   start a server (see servers), set $VAR to its URL
 //	exits CODE COMMAND...       run and check the exit code
-//	signal SIGNAL               send SIGNAL to the command in the background as soon as
-//	                            the last server holds data back
+//	signal SIGNAL [PART]        send SIGNAL to the command in the background as soon as
+//	                            the last server holds data back, and PART has most
+//	                            of what it has sent
 //	code CODE                   check the exit code of that command, after wait
 //	opengate                    let the last server send everything
 //	event NAME FIELD[OP VALUE]  check a --json event on stdout: = != > >=
@@ -136,7 +138,7 @@ var signals = map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTER
 const heldTimeout = time.Minute
 
 func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 1, "signal SIGNAL")
+	need(ts, neg, args, 1, "signal SIGNAL [PART]")
 	sc := ts.Value(scriptKey{}).(*script)
 	signal, ok := signals[args[0]]
 	background := ts.BackgroundCmds()
@@ -144,12 +146,36 @@ func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("signal needs a known signal, a server and one command in the background")
 	}
 	sc.signalled = background[0]
+	timeout := time.After(heldTimeout)
 	select {
 	case <-sc.server.held:
-	case <-time.After(heldTimeout):
+	case <-timeout:
 		ts.Fatalf("the server has not sent enough to hold anything back")
 	}
+	for len(args) > 1 && written(ts, ts.MkAbs(args[1])) < sc.server.hold*3/4 {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-timeout:
+			ts.Fatalf("what the server has sent does not come to %s", args[1])
+		}
+	}
 	ts.Check(sc.signalled.Process.Signal(signal))
+}
+
+// written returns how many bytes of a partial file of random data are there, in
+// whole blocks of 4 KiB.
+func written(ts *testscript.TestScript, part string) (n int64) {
+	data, err := os.ReadFile(part)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		ts.Fatalf("%v", err)
+	}
+	hole := make([]byte, 4<<10)
+	for block := range slices.Chunk(data, len(hole)) {
+		if !bytes.Equal(block, hole[:len(block)]) {
+			n += int64(len(block))
+		}
+	}
+	return n
 }
 
 func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
