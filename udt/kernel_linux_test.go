@@ -3,8 +3,11 @@ package udt_test
 import (
 	"errors"
 	"net/netip"
+	"os"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/chunkget/chunkget/udt"
 )
@@ -89,5 +92,47 @@ func TestCloseAmongRefusals(t *testing.T) {
 		go s.Write(make([]byte, 100_000))
 		l.Close()
 		s.(*udt.Conn).Kill()
+	}
+}
+
+// No UDP socket outlives its connections and listener.
+func TestSocketsAreClosed(t *testing.T) {
+	sockets := func() (n int) {
+		fds, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fd := range fds {
+			if to, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && strings.HasPrefix(to, "socket:") {
+				n++
+			}
+		}
+		return n
+	}
+	before := sockets()
+	for range 10 {
+		l, err := udt.Listen("udt4", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := udt.Dial("udt4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(c.Close(), s.Close(), l.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A connection keeps its socket until its Shutdown has been repeated.
+	for patience := time.After(30 * time.Second); sockets() > before; {
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-patience:
+			t.Fatalf("%d sockets, %d before", sockets(), before)
+		}
 	}
 }
