@@ -22,6 +22,9 @@ var sharing = [][2]string{
 // shareInterval is the time over which the rate of a flow is averaged.
 const shareInterval = 250 * time.Millisecond
 
+// expectedSharing returns what one pair is expected to take.
+func (s *session) expectedSharing() time.Duration { return s.o.fairness + expectedOverhead }
+
 // fairness lets each pair share the link for a while.
 func (s *session) fairness(ctx context.Context, at *site) error {
 	for _, names := range sharing {
@@ -39,8 +42,10 @@ func (s *session) fairness(ctx context.Context, at *site) error {
 			row.fail(statusSkipped, reason)
 		case s.spent():
 			s.late++
+			s.progress.leaveOut(s.expectedSharing())
 			continue
 		default:
+			s.progress.next(s.expectedSharing())
 			if err := s.runner.share(ctx, at, pair, s.o.fairness, &row); err != nil {
 				return err
 			}

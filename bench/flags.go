@@ -82,6 +82,9 @@ func parseWAN(args []string, stderr io.Writer) (*options, error) {
 			return nil, &usageError{strings.Join(stray, ", ") + " describe a link of your own, which needs -rate"}
 		}
 	}
+	if o.budget == 0 && !o.quick {
+		o.budget = 45 * time.Minute
+	}
 	return o, o.validate()
 }
 
@@ -115,8 +118,8 @@ func (o *options) flagSet(command string, stderr io.Writer) *flag.FlagSet {
 		return err
 	})
 	f.IntVar(&o.reps, "reps", 3, "measure everything this many `times`, in turn")
-	f.DurationVar(&o.bound, "bound", 0, "stop a transfer after this `time` (default 40s; 10s with -quick)")
-	f.DurationVar(&o.budget, "budget", 0, "begin no transfer after this `time` (default none; 2m20s with -quick)")
+	f.DurationVar(&o.bound, "bound", 0, "stop a transfer after this `time` (default 20s; 10s with -quick); what is stopped in its first repetition is not repeated")
+	f.DurationVar(&o.budget, "budget", 0, "begin no transfer after this `time`, of which each link has its share for repetitions after the first (default 45m for wan, none for loopback; 2m20s with -quick)")
 	f.StringVar(&o.out, "out", "bench-out", "put rows and report into this `folder`")
 	f.StringVar(&o.files, "files", "", "keep the files to transfer in this `folder` (default /dev/shm, or the one for temporary files)")
 	f.BoolVar(&o.quick, "quick", false, "a small file and the contenders that matter most, within 3 minutes")
@@ -144,7 +147,7 @@ func (o *options) validate() error {
 		o.size = either[int64](o.quick, 16<<20, 64<<20)
 	}
 	if o.bound == 0 {
-		o.bound = either(o.quick, 10*time.Second, 40*time.Second)
+		o.bound = either(o.quick, 10*time.Second, 20*time.Second)
 	}
 	if o.budget == 0 {
 		o.budget = either(o.quick, 140*time.Second, 0)

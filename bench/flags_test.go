@@ -38,7 +38,7 @@ func TestParseWAN(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if o.size != 64<<20 || o.bound != 40*time.Second || o.budget != 0 || !reflect.DeepEqual(o.connections, []int{1, 2, 4, 8, 16, 32}) || o.contenders != nil {
+	if o.size != 64<<20 || o.bound != 20*time.Second || o.budget != 45*time.Minute || !reflect.DeepEqual(o.connections, []int{1, 2, 4, 8, 16, 32}) || o.contenders != nil {
 		t.Errorf("full: %+v", o)
 	}
 	if links, err := o.links(); err != nil || len(links) < 7 {

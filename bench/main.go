@@ -14,7 +14,7 @@ import (
 const help = `Bench measures downloads over emulated links and over loopback.
 
   bench wan -profiles transatlantic -n 1,8 -quick    one link, under 3 minutes (Linux, root)
-  bench wan                                          everything: hours
+  bench wan                                          everything: about 45 minutes
   bench wan -rate 100M -rtt 200ms -loss 3%           a link of your own
   bench wan -profiles transatlantic -fairness 20s    also two flows sharing the link
   bench loopback -size 1GiB                          no privileges

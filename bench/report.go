@@ -216,12 +216,7 @@ var functions = map[string]any{
 	"rate":    formatRate,
 	"seconds": func(s float64) string { return fmt.Sprintf("%.2f s", s) },
 	"short":   func(s string) string { return s[:min(12, len(s))] },
-	"span": func(v Spread, unit float64, digits int) string {
-		if v.N == 0 {
-			return "–"
-		}
-		return fmt.Sprintf("%.*f (%.*f–%.*f)", digits, v.Median/unit, digits, v.Min/unit, digits, v.Max/unit)
-	},
+	"bounds":  bounds,
 	"median": func(v Spread, unit float64, digits int) string {
 		if v.N == 0 {
 			return "–"
@@ -236,6 +231,19 @@ var functions = map[string]any{
 	"setup": func() int {
 		return setupRoundTrips
 	},
+}
+
+// bounds shows a spread of a cell's rates or shares, with "<" before what is
+// only a bound because transfers were stopped.
+func bounds(c *Cell, v Spread, unit float64, digits int) string {
+	if v.N == 0 {
+		return "–"
+	}
+	median := fmt.Sprintf("%s%.*f", either(c.Bounded(), "< ", ""), digits, v.Median/unit)
+	if v.N == 1 || c.OK == 0 {
+		return median
+	}
+	return fmt.Sprintf("%s (%s%.*f–%.*f)", median, either(c.Timeouts > 0, "< ", ""), digits, v.Min/unit, digits, v.Max/unit)
 }
 
 // withoutProlog removes what stands before the root element, which HTML does not

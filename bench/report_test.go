@@ -136,6 +136,9 @@ func TestSummarize(t *testing.T) {
 	if c := cell("aria2-bbr", 8); c.Bad != 1 || c.Rate.N != 0 {
 		t.Errorf("a failed transfer counts: %+v", c)
 	}
+	if c := sections[1].Cells[1]; c.Contender != "http3" || !c.Bounded() || !c.NotRepeated || c.Unsteady != "" {
+		t.Errorf("stopped once and not repeated: %+v", c)
+	}
 	if len(s.Skipped) != 1 || !strings.Contains(s.Skipped[0], "libudt: the bench is built without") {
 		t.Errorf("skipped: %q", s.Skipped)
 	}
@@ -157,6 +160,28 @@ func TestIsQuick(t *testing.T) {
 	}{{"wan -quick", true}, {"wan --quick -n 1", true}, {"wan -quick=true", true}, {"wan -n 1", false}, {"wan -quick=false", false}} {
 		if got := isQuick(strings.Fields(tt.flags)); got != tt.want {
 			t.Errorf("%s: %v", tt.flags, got)
+		}
+	}
+}
+
+func TestBounds(t *testing.T) {
+	v := Spread{Median: 20, Min: 10, Max: 30, N: 3}
+	for _, tt := range []struct {
+		ok, stopped int
+		v           Spread
+		want        string
+	}{
+		{3, 0, v, "20 (10–30)"},
+		{2, 1, v, "20 (< 10–30)"}, // the stopped one is the slowest, whatever its end
+		{1, 2, v, "< 20 (< 10–30)"},
+		{1, 1, Spread{20, 10, 30, 2}, "< 20 (< 10–30)"},
+		{0, 2, Spread{10, 10, 10, 2}, "< 10"},
+		{0, 1, Spread{10, 10, 10, 1}, "< 10"},
+		{1, 0, Spread{10, 10, 10, 1}, "10"},
+		{0, 0, Spread{}, "–"},
+	} {
+		if got := bounds(&Cell{OK: tt.ok, Timeouts: tt.stopped, Rate: tt.v}, tt.v, 1, 0); got != tt.want {
+			t.Errorf("%d ended, %d stopped: %q, want %q", tt.ok, tt.stopped, got, tt.want)
 		}
 	}
 }

@@ -34,6 +34,11 @@ type Row struct {
 	Status Status `json:"status"`
 	Reason string `json:"reason,omitempty"` // why the status is not ok
 
+	// NotRepeated says that the run did not measure this contender with this
+	// number of connections again over the link, because this transfer, the
+	// first, was stopped.
+	NotRepeated bool `json:"not_repeated,omitempty"`
+
 	Size      int64    `json:"size"`                 // of the file, bytes
 	Bytes     int64    `json:"bytes"`                // that the client wrote
 	Seconds   float64  `json:"seconds"`              // from the start of the client to its exit

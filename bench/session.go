@@ -20,12 +20,17 @@ type session struct {
 	log    io.Writer // one line per transfer
 	start  time.Time
 	temp   string // folder with everything that is removed at the end
-	late   int    // transfers that were left out because the budget was spent
+	late   int    // measurements that were left out because the budget was spent
+
+	progress progress
+	// deadline is when the time of the present link is up, the zero time if it is
+	// not limited: no repetition after the first goes on then.
+	deadline time.Time
 }
 
 // newSession builds the programs and makes the file to transfer.
 func newSession(ctx context.Context, o *options, log io.Writer) (_ *session, err error) {
-	s := &session{o: o, log: log, start: time.Now()}
+	s := &session{o: o, log: log, start: time.Now(), progress: progress{budget: o.budget}}
 	root, err := moduleRoot(ctx)
 	if err != nil {
 		return nil, err
@@ -108,20 +113,19 @@ type entry struct {
 	n         int
 }
 
-// matrix measures all contenders at a site, in turn.
-func (s *session) matrix(ctx context.Context, at *site) error {
+// entries returns what can be measured, and a row for each that cannot.
+func (s *session) entries(ownTCP bool) (entries []entry, skipped []Row, err error) {
 	chosen, err := choose(s.o.contenders)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	var entries []entry
 	for i := range chosen {
 		c := &chosen[i]
 		numbers := c.connections
 		if numbers == nil {
 			numbers = s.o.connections
 		}
-		reason := c.unavailable(at.setTCP != nil)
+		reason := c.unavailable(ownTCP)
 		for _, n := range numbers {
 			if reason == "" {
 				entries = append(entries, entry{c, n})
@@ -129,20 +133,73 @@ func (s *session) matrix(ctx context.Context, at *site) error {
 			}
 			row := Row{Contender: c.name, Connections: n, Size: s.o.size}
 			row.fail(statusSkipped, reason)
-			if err := s.record(at, &row); err != nil {
-				return err
-			}
+			skipped = append(skipped, row)
 		}
 	}
+	return entries, skipped, nil
+}
+
+// plan tells the progress what is to come over these links.
+func (s *session) plan(ownTCP bool, links []Link) error {
+	entries, _, err := s.entries(ownTCP)
+	if err != nil {
+		return err
+	}
+	for _, l := range links {
+		s.progress.plan(len(entries)*s.o.reps, expected(l, s.o.size, s.o.bound))
+		if s.o.fairness > 0 {
+			s.progress.plan(len(sharing), s.expectedSharing())
+		}
+	}
+	s.progress.began = time.Since(s.start)
+	return nil
+}
+
+// allot gives the next link its share of what is left of the budget, so that a
+// slow link takes repetitions of its own and not those of the links after it.
+func (s *session) allot(links int) {
+	if s.o.budget == 0 {
+		return
+	}
+	left := s.o.budget - time.Since(s.start)
+	s.deadline = time.Now().Add(left / time.Duration(links))
+	if s.o.fairness > 0 {
+		s.deadline = s.deadline.Add(-time.Duration(len(sharing)) * s.expectedSharing())
+	}
+}
+
+// matrix measures all contenders at a site, in turn. What was stopped in its
+// first repetition is not measured again: once says as well as thrice that the
+// throughput is below a bound.
+func (s *session) matrix(ctx context.Context, at *site) error {
+	entries, skipped, err := s.entries(at.setTCP != nil)
+	if err != nil {
+		return err
+	}
+	for i := range skipped {
+		if err := s.record(at, &skipped[i]); err != nil {
+			return err
+		}
+	}
+	each := expected(at.link, s.o.size, s.o.bound)
+	stopped := make(map[entry]bool)
 	for rep := 1; rep <= s.o.reps; rep++ {
 		for _, e := range entries {
-			if s.spent() {
+			switch {
+			case stopped[e]:
+				s.progress.leaveOut(each)
+				continue
+			case s.spent() || rep > 1 && !s.deadline.IsZero() && time.Now().After(s.deadline):
 				s.late++
+				s.progress.leaveOut(each)
 				continue
 			}
-			if err := s.measure(ctx, at, e, rep); err != nil {
+			s.progress.next(each)
+			once, err := s.measure(ctx, at, e, rep)
+			if err != nil {
 				return err
 			}
+			stopped[e] = once
 		}
 	}
 	return nil
@@ -154,19 +211,23 @@ func (s *session) matrix(ctx context.Context, at *site) error {
 const measureTries = 3
 
 // measure makes one transfer and records it, with those that were refused before
-// it.
-func (s *session) measure(ctx context.Context, at *site, e entry, repetition int) error {
+// it. It reports whether there are to be no further repetitions.
+func (s *session) measure(ctx context.Context, at *site, e entry, repetition int) (stopped bool, err error) {
 	for try := 1; ; try++ {
 		row, err := s.runner.transfer(ctx, at, e.contender, e.n)
 		if err != nil {
-			return err
+			return false, err
 		}
 		row.Repetition = repetition
+		if row.Status == statusTimeout && repetition == 1 && s.o.reps > 1 {
+			row.NotRepeated = true
+			row.Reason += ": stopped, not repeated"
+		}
 		if err := s.record(at, &row); err != nil {
-			return err
+			return false, err
 		}
 		if row.Status != statusRefused || try == measureTries || s.spent() {
-			return nil
+			return row.NotRepeated, nil
 		}
 	}
 }
@@ -181,7 +242,7 @@ func (s *session) record(at *site, row *Row) error {
 	if err := s.rows.write(row); err != nil {
 		return err
 	}
-	what := fmt.Sprintf("%-14s %-18s n=%-2d", row.Profile, row.Contender, row.Connections)
+	what := fmt.Sprintf("%-11s %-14s %-18s n=%-2d", s.progress.at(time.Since(s.start)), row.Profile, row.Contender, row.Connections)
 	switch {
 	case !row.ok():
 		fmt.Fprintf(s.log, "bench: %s %s: %s\n", what, row.Status, row.Reason)
@@ -198,7 +259,7 @@ func (s *session) record(at *site, row *Row) error {
 // finish says what the budget cost and writes the report.
 func (s *session) finish() error {
 	if s.late > 0 {
-		fmt.Fprintf(s.log, "bench: %d transfers left out: the budget of %v was spent\n", s.late, s.o.budget)
+		fmt.Fprintf(s.log, "bench: %d measurements left out: the budget of %v, or the share of a link in it, was spent\n", s.late, s.o.budget)
 	}
 	return writeReport(&reportOptions{dir: s.o.out}, s.log)
 }
@@ -210,7 +271,12 @@ func benchLoopback(ctx context.Context, o *options, log io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	if err := s.matrix(ctx, loopbackSite()); err != nil {
+	at := loopbackSite()
+	if err := s.plan(at.setTCP != nil, []Link{at.link}); err != nil {
+		return err
+	}
+	s.allot(1)
+	if err := s.matrix(ctx, at); err != nil {
 		return err
 	}
 	return s.finish()

@@ -80,6 +80,18 @@ func TestLoopback(t *testing.T) {
 	checkSmoke(t, rows, 5)
 }
 
+func TestStoppedIsNotRepeated(t *testing.T) {
+	rows := smoke(t, strings.Fields("loopback -size 1MiB -n 1,2 -reps 3 -bound 1ms -contenders chunkget-udt")...)
+	if len(rows) != 2 {
+		t.Errorf("%d transfers, want the first repetition of two", len(rows))
+	}
+	for _, r := range rows {
+		if r.Status != statusTimeout || !r.NotRepeated || !strings.Contains(r.Reason, "stopped, not repeated") {
+			t.Errorf("%s ×%d: %s: %s, not repeated %v", r.Contender, r.Connections, r.Status, r.Reason, r.NotRepeated)
+		}
+	}
+}
+
 func TestWAN(t *testing.T) {
 	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
 		t.Skip("emulated links need Linux and root")

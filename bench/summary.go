@@ -28,6 +28,7 @@ type Cell struct {
 	Retransmitted         Spread // packets
 	OK, Timeouts, Bad     int    // transfers, by what became of them
 	Refused               int
+	NotRepeated           bool     // a run stopped its first transfer and made no more
 	Reasons               []string // why transfers are bad or refused, each once
 	Unsteady              string   // why the median is not to be relied on, "" if nothing is known against it
 	skipped               string
@@ -40,7 +41,8 @@ type Cell struct {
 }
 
 // Bounded reports whether the median stands for transfers that ran out of time,
-// so that the real one is below.
+// so that the real one is below. A stopped transfer is slower than any that
+// ended, so the median is known as long as the stopped ones are fewer than half.
 func (c *Cell) Bounded() bool { return c.Timeouts > 0 && 2*c.Timeouts >= c.Rate.N }
 
 // Name names the contender with its connections.
@@ -154,6 +156,7 @@ func (c *Cell) add(r *Row) {
 		return
 	case statusTimeout:
 		c.Timeouts++
+		c.NotRepeated = c.NotRepeated || r.NotRepeated
 	default:
 		c.OK++
 	}
@@ -196,7 +199,8 @@ func (c *Cell) finish() {
 		low, high = either(low == 0, m, min(low, m)), max(high, m)
 	}
 	switch {
-	case c.Timeouts > 0 && c.OK > 0:
+	case c.OK == 0: // bounds, which repetitions do not change
+	case c.Timeouts > 0:
 		c.Unsteady = fmt.Sprintf("%d of %d transfers ran out of time", c.Timeouts, c.Timeouts+c.OK)
 	case len(c.byRun) > 1 && high > low*(1+steadiness):
 		c.Unsteady = fmt.Sprintf("the medians of %d runs differ by %.0f %%", len(c.byRun), 100*(high/low-1))

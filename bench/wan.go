@@ -22,8 +22,16 @@ func benchWAN(ctx context.Context, o *options, log io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	var planned []Link
 	for _, p := range links {
-		fmt.Fprintf(log, "bench: %s: %v\n", p.Name, p.Link)
+		planned = append(planned, rowLink(p.Link))
+	}
+	if err := s.plan(true, planned); err != nil {
+		return err
+	}
+	for i, p := range links {
+		fmt.Fprintf(log, "bench: %s: %v; %d of %d measured, about %v left\n", p.Name, p.Link, s.progress.done, s.progress.total, s.progress.left(time.Since(s.start)).Round(time.Second))
+		s.allot(len(links) - i)
 		if err := s.overLink(ctx, p); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
