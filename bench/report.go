@@ -228,6 +228,14 @@ var functions = map[string]any{
 		return "Runs with -quick are a quick subset, not the full matrix: a small file and some of the contenders. " +
 			"Much of such a short transfer is its start."
 	},
+	"cpuNote": func() string {
+		return "CPU figures are user and system time of the client's and the server's processes, over loopback all that a transfer costs. " +
+			"Over an emulated link they miss a part: the emulator is a process of its own with real-time priority, and when it hands a packet to a TUN device, " +
+			"the kernel does the receive work of the end that it goes to (IP, UDP or TCP, up to the socket) in the emulator's thread. " +
+			"So packets that a contender receives, acknowledgements included, cost it less here than on a network card, the more so the more packets it takes; " +
+			"compare such figures with each other, not with those of other machines. " +
+			"Both ends and the emulator share the cores, so a contender that needs much CPU also leaves less to its peer, and on a fast link is slowed down by that."
+	},
 	"setup": func() int {
 		return setupRoundTrips
 	},
