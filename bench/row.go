@@ -49,8 +49,8 @@ type Row struct {
 	Server Usage `json:"server"`
 
 	// Retransmitted is the number of packets that the sending side says it sent
-	// again: by the kernel for TCP, by the C++ library for its own. Absent where
-	// nobody counts.
+	// again: the kernel for TCP, chunkserve and the C++ library for their own.
+	// Absent where nobody counts.
 	Retransmitted *int64 `json:"retransmitted,omitempty"`
 
 	ToClient *Direction `json:"to_client,omitempty"` // the link from server to client
@@ -131,6 +131,15 @@ type Share struct {
 
 // ok reports whether the row has figures that count.
 func (r *Row) ok() bool { return r.Status == statusOK }
+
+// retransmittedShare returns the part of the packets that the server's host
+// offered to the link, acknowledgements included, that were sent again.
+func (r *Row) retransmittedShare() (share float64, ok bool) {
+	if r.Retransmitted == nil || r.ToClient == nil || r.ToClient.Packets == 0 {
+		return 0, false
+	}
+	return float64(*r.Retransmitted) / float64(r.ToClient.Packets), true
+}
 
 // rate returns the throughput of the file's content in bit/s.
 func (r *Row) rate() float64 {

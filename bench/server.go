@@ -40,7 +40,8 @@ type server struct {
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed after the process has been waited for
 	stdout  *firstLine
-	log     *tail // of stderr; to be read after exited
+	log     *tail    // of stderr; to be read after exited
+	conns   *connLog // of chunkserve, nil for others; to be read after exited
 }
 
 // startServer starts a server of this kind for the folder content, and returns
@@ -58,7 +59,7 @@ func startServer(ctx context.Context, kind serverKind, at end, t *tools, content
 	switch kind {
 	case serveChunkserve:
 		name = t.chunkserve
-		args = []string{"--listen", address, "--state", filepath.Join(state, "hashes"), "--log-level", "error", content}
+		args = []string{"--listen", address, "--state", filepath.Join(state, "hashes"), "--log-level", "debug", content}
 	case serveNginx:
 		if name, err = findProgram("nginx"); err != nil {
 			return nil, err
@@ -77,6 +78,10 @@ func startServer(ctx context.Context, kind serverKind, at end, t *tools, content
 	s.cmd = at.command(ctx, name, args...)
 	s.cmd.Env = environment()
 	s.cmd.Stderr = s.log
+	if kind == serveChunkserve {
+		s.conns = &connLog{rest: s.log}
+		s.cmd.Stderr = s.conns
+	}
 	s.cmd.WaitDelay = stopTime
 	s.cmd.Stdout = s.stdout
 	if err := s.cmd.Start(); err != nil {
@@ -121,7 +126,8 @@ func (s *server) awaitReady(ctx context.Context, file string) error {
 	}
 }
 
-// farewell is the line that a server of the bench's own prints at its end.
+// farewell is what a server says of itself: those of the bench's own print it as
+// a line at their end, chunkserve in the log of its UDT connections.
 type farewell struct {
 	Retransmitted *int64 `json:"retransmitted,omitempty"` // packets
 }
@@ -143,6 +149,10 @@ func (s *server) stop() (Usage, farewell) {
 	var f farewell
 	_, rest, _ := bytes.Cut(s.stdout.text, []byte{'\n'})
 	_ = json.Unmarshal(rest, &f) // most servers say nothing
+	// A server that had to be stopped at once has not closed all its connections.
+	if s.conns != nil && s.conns.closed > 0 && s.cmd.ProcessState.ExitCode() == 0 {
+		f.Retransmitted = new(s.conns.retransmitted)
+	}
 	return usage(s.cmd.ProcessState, peak), f
 }
 

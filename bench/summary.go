@@ -26,6 +26,7 @@ type Cell struct {
 	ClientRAM, ServerRAM  Spread // peak, bytes
 	Surplus               Spread // see surplus
 	Retransmitted         Spread // packets
+	RetransmittedShare    Spread // of the packets that the server sent
 	OK, Timeouts, Bad     int    // transfers, by what became of them
 	Refused               int
 	NotRepeated           bool     // a run stopped its first transfer and made no more
@@ -38,6 +39,7 @@ type Cell struct {
 	shares                []float64
 	first, ccpu, scpu     []float64
 	cram, sram, sur, retr []float64
+	again                 []float64
 }
 
 // Bounded reports whether the median stands for transfers that ran out of time,
@@ -183,6 +185,9 @@ func (c *Cell) add(r *Row) {
 	if r.Retransmitted != nil {
 		c.retr = append(c.retr, float64(*r.Retransmitted))
 	}
+	if x, ok := r.retransmittedShare(); ok {
+		c.again = append(c.again, x)
+	}
 	if x, ok := surplus(r.ToClient, r.Size); ok {
 		c.sur = append(c.sur, x)
 	}
@@ -192,7 +197,8 @@ func (c *Cell) finish() {
 	c.Rate, c.Share = spread(c.rates), spread(c.shares)
 	c.ClientCPU, c.ServerCPU = spread(c.ccpu), spread(c.scpu)
 	c.ClientRAM, c.ServerRAM = spread(c.cram), spread(c.sram)
-	c.FirstByte, c.Surplus, c.Retransmitted = spread(c.first), spread(c.sur), spread(c.retr)
+	c.FirstByte, c.Surplus = spread(c.first), spread(c.sur)
+	c.Retransmitted, c.RetransmittedShare = spread(c.retr), spread(c.again)
 	var low, high float64
 	for _, rates := range c.byRun {
 		m := spread(rates).Median

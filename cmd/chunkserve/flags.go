@@ -33,7 +33,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.status, "status", "", "serve the status as JSON on this `ADDR`; without a host, on loopback only")
 	f.StringVar(&o.state, "state", "", "keep computed hashes in `DIR` (default: chunkget in the user's cache directory)")
 	f.BoolVar(&o.dotFiles, "dotfiles", false, "serve names that begin with a dot, too")
-	f.StringVar(&o.logLevel, "log-level", "info", "least level to log: debug, info (one line per request), warn or error")
+	f.StringVar(&o.logLevel, "log-level", "info", "least level to log: debug (counters of UDT connections), info (one line per request), warn or error")
 }
 
 // validate checks everything that can be known before anything is opened.

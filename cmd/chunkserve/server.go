@@ -32,6 +32,9 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 	if err != nil {
 		return err
 	}
+	if log.Enabled(ctx, slog.LevelDebug) {
+		overUDT = connLogger{overUDT, log}
+	}
 	listeners := []net.Listener{overUDT, overTCP}
 	// The servers close their listeners; this is for the ways out before that.
 	defer closeAll(listeners)
