@@ -21,6 +21,20 @@
 // So is a transfer that took too long, and one whose link could not keep its
 // schedule because this machine was too busy to emulate it.
 //
+// # Fairness
+//
+// With -fairness, pairs of flows share each link, one connection each: once both
+// begin together, and once the second begins when a third of the time has passed
+// and the first has filled the link. A flow's rate is what its file has grown by
+// in 250 ms. The Jain index (Σx)² / (n · Σx²) of the mean rates is that of the
+// time in which both ran, and again that of the later half of it.
+//
+// # Time
+//
+// A contender that was stopped by -bound in its first repetition over a link is
+// not measured again there: its row says so, and the report shows a bound.
+// Repetitions after the first end when a link has used its share of -budget.
+//
 // # Files
 //
 // Each run appends to one file DIR/rows-TIME.jsonl, one [Row] per line, as it

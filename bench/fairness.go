@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,10 +14,18 @@ import (
 )
 
 // sharing lists the pairs of contenders that share a link, one connection each.
-var sharing = [][2]string{
-	{"chunkget-udt", "chunkget-udt"},
-	{"chunkget-udt", "curl-cubic"},
-	{"chunkget-udt", "curl-bbr"},
+// late says that the second one begins when a third of the time has passed, and
+// finds a link that the first one has filled.
+var sharing = []struct {
+	first, second string
+	late          bool
+}{
+	{"chunkget-udt", "chunkget-udt", false},
+	{"chunkget-udt", "chunkget-udt", true},
+	{"chunkget-udt", "curl-cubic", false},
+	{"chunkget-udt", "curl-cubic", true},
+	{"chunkget-udt", "curl-bbr", false},
+	{"chunkget-udt", "curl-bbr", true},
 }
 
 // shareInterval is the time over which the rate of a flow is averaged.
@@ -27,41 +36,56 @@ func (s *session) expectedSharing() time.Duration { return s.o.fairness + expect
 
 // fairness lets each pair share the link for a while.
 func (s *session) fairness(ctx context.Context, at *site) error {
-	for _, names := range sharing {
-		pair, err := choose(names[:])
+	for _, flows := range sharing {
+		pair, err := choose([]string{flows.first, flows.second})
 		if err != nil {
 			return err
 		}
 		if len(pair) == 1 {
 			pair = append(pair, pair[0])
 		}
-		row := Row{Contender: names[0] + " and " + names[1], Connections: 1, Repetition: 1}
-		reason := cmp.Or(pair[0].unavailable(true), pair[1].unavailable(true))
-		switch {
-		case reason != "":
-			row.fail(statusSkipped, reason)
-		case s.spent():
-			s.late++
-			s.progress.leaveOut(s.expectedSharing())
-			continue
-		default:
-			s.progress.next(s.expectedSharing())
-			if err := s.runner.share(ctx, at, pair, s.o.fairness, &row); err != nil {
-				return err
-			}
+		row := Row{Contender: flows.first + " and " + flows.second, Connections: 1, Repetition: 1}
+		delays := make([]time.Duration, len(pair))
+		if flows.late {
+			row.Contender = flows.first + ", then " + flows.second
+			delays[1] = (s.o.fairness / 3).Round(shareInterval)
 		}
 		sharingSite := *at
 		sharingSite.scenario = scenarioFairness
-		if err := s.record(&sharingSite, &row); err != nil {
-			return err
+		if reason := cmp.Or(pair[0].unavailable(true), pair[1].unavailable(true)); reason != "" {
+			s.progress.leaveOut(s.expectedSharing())
+			row.fail(statusSkipped, reason)
+			if err := s.record(&sharingSite, &row); err != nil {
+				return err
+			}
+			continue
+		}
+		if s.spent() {
+			s.late++
+			s.progress.leaveOut(s.expectedSharing())
+			continue
+		}
+		s.progress.next(s.expectedSharing())
+		for try := 1; ; try++ {
+			row := row
+			if err := s.runner.share(ctx, at, pair, delays, s.o.fairness, &row); err != nil {
+				return err
+			}
+			if err := s.record(&sharingSite, &row); err != nil {
+				return err
+			}
+			if row.Status != statusRefused || try == measureTries || s.spent() {
+				break
+			}
 		}
 	}
 	return nil
 }
 
-// share lets two flows begin together and stops them after the time. Each has a
-// server of its own, with a file that it cannot finish in that time.
-func (r *runner) share(ctx context.Context, at *site, pair []contender, during time.Duration, row *Row) (err error) {
+// share lets each flow begin after its delay and stops all of them after the
+// time. Each has a server of its own, with a file that it cannot finish in that
+// time.
+func (r *runner) share(ctx context.Context, at *site, pair []contender, delays []time.Duration, during time.Duration, row *Row) (err error) {
 	dir, err := os.MkdirTemp(r.state, "flows-")
 	if err != nil {
 		return err
@@ -108,24 +132,24 @@ func (r *runner) share(ctx context.Context, at *site, pair []contender, during t
 	bounded, cancel := context.WithTimeout(ctx, during)
 	defer cancel()
 	var wg sync.WaitGroup
-	defer wg.Wait()
 	failures := make([]error, len(pair)) // written by the goroutines below, read after they have ended
 	for i, c := range pair {
 		name, args := c.client(&target{tools: r.tools, address: addresses[i], connections: 1, size: row.Size, out: filepath.Join(results[i], contentName)})
 		log := new(tail)
 		cmd := at.client.command(bounded, name, args...)
 		cmd.Env, cmd.Stderr, cmd.WaitDelay = environment(), log, time.Second
-		if err := cmd.Start(); err != nil {
-			cancel()
-			return fmt.Errorf("start client: %w", err)
-		}
 		wg.Go(func() {
-			if err := cmd.Wait(); err != nil && bounded.Err() == nil {
+			select {
+			case <-time.After(delays[i]):
+			case <-bounded.Done():
+				return
+			}
+			if err := cmd.Run(); err != nil && bounded.Err() == nil {
 				failures[i] = fmt.Errorf("%s: %w%s", c.name, err, log.suffix())
 			}
 		})
 	}
-	row.Shares = sampleShares(bounded, pair, results)
+	row.Shares = sampleShares(bounded, pair, delays, results)
 	wg.Wait()
 	row.Seconds = during.Seconds()
 	n := at.count()
@@ -140,22 +164,26 @@ func (r *runner) share(ctx context.Context, at *site, pair []contender, during t
 	return ctx.Err()
 }
 
-// sampleShares looks at how much the folders hold until ctx ends.
-func sampleShares(ctx context.Context, pair []contender, results []string) []Share {
+// sampleShares looks at how much the folders hold until ctx ends, from the start
+// of each flow, whose delay is a multiple of shareInterval.
+func sampleShares(ctx context.Context, pair []contender, delays []time.Duration, results []string) []Share {
 	shares := make([]Share, len(pair))
 	had := make([]int64, len(pair))
 	for i, c := range pair {
-		shares[i] = Share{Contender: c.name, Interval: shareInterval.Seconds()}
+		shares[i] = Share{Contender: c.name, Start: delays[i].Seconds(), Interval: shareInterval.Seconds()}
 	}
 	tick := time.NewTicker(shareInterval)
 	defer tick.Stop()
-	for {
+	for passed := shareInterval; ; passed += shareInterval {
 		select {
 		case <-ctx.Done():
 			return shares
 		case <-tick.C:
 		}
 		for i, dir := range results {
+			if passed <= delays[i] {
+				continue
+			}
 			has := allocatedIn(dir)
 			shares[i].Rates = append(shares[i].Rates, float64(has-had[i])*8/shareInterval.Seconds())
 			had[i] = has
@@ -168,29 +196,56 @@ type Sharing struct {
 	Flows  string
 	Status Status
 	Reason string
-	Jain   float64   // of the mean rates
-	Rates  []float64 // mean of each flow, bit/s
+
+	// Of the mean rates while all flows ran, and in the second half of that time,
+	// when they have had time to find their rates.
+	Jain, JainLater float64
+
+	Rates  []float64 // mean of each flow while all ran, bit/s
 	Shares []float64 // of each flow in the sum
 }
 
-// Sharings sums up the flows of the section. The first half of the time, in which
-// flows find their rates, does not count.
+// Sharings sums up the flows of the section.
 func (s *Section) Sharings() []Sharing {
 	var out []Sharing
 	for _, r := range s.Flows {
 		x := Sharing{Flows: r.Contender, Status: r.Status, Reason: r.Reason}
 		sum := 0.0
-		for _, f := range r.Shares {
-			rate := mean(f.Rates[len(f.Rates)/2:])
+		var later []float64
+		for _, rates := range together(r.Shares) {
+			rate := mean(rates)
 			x.Rates = append(x.Rates, rate)
+			later = append(later, mean(rates[len(rates)/2:]))
 			sum += rate
 		}
-		x.Jain = jain(x.Rates)
+		x.Jain, x.JainLater = jain(x.Rates), jain(later)
 		x.Shares = slices.Clone(x.Rates)
 		for i := range x.Shares {
 			x.Shares[i] /= max(sum, 1)
 		}
 		out = append(out, x)
+	}
+	return out
+}
+
+// together returns the rates of each flow while all of them ran.
+func together(flows []Share) [][]float64 {
+	start := 0.0
+	for _, f := range flows {
+		start = max(start, f.Start)
+	}
+	out := make([][]float64, len(flows))
+	least := math.MaxInt
+	for i, f := range flows {
+		skip := 0
+		if f.Interval > 0 {
+			skip = int(min(math.Round((start-f.Start)/f.Interval), float64(len(f.Rates))))
+		}
+		out[i] = f.Rates[skip:]
+		least = min(least, len(out[i]))
+	}
+	for i := range out {
+		out[i] = out[i][:least]
 	}
 	return out
 }

@@ -63,7 +63,7 @@ func parseWAN(args []string, stderr io.Writer) (*options, error) {
 		return err
 	})
 	f.Float64Var(&o.link.queue, "queue", 1, "queue of the link of -rate, in `products` of rate and round trip time")
-	f.DurationVar(&o.fairness, "fairness", 0, "also let two flows share each link for this `time`, such as 20s")
+	f.DurationVar(&o.fairness, "fairness", 0, "also let pairs of flows share each link for this `time` each, such as 20s")
 	if err := parseFlags(f, args); err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (o *options) flagSet(command string, stderr io.Writer) *flag.FlagSet {
 		o.size, err = parseSize(s)
 		return err
 	})
-	f.IntVar(&o.reps, "reps", 3, "measure everything this many `times`, in turn")
+	f.IntVar(&o.reps, "reps", 3, "measure everything this many `times`, in turn; 0 with -fairness measures that alone")
 	f.DurationVar(&o.bound, "bound", 0, "stop a transfer after this `time` (default 20s; 10s with -quick); what is stopped in its first repetition is not repeated")
 	f.DurationVar(&o.budget, "budget", 0, "begin no transfer after this `time`, of which each link has its share for repetitions after the first (default 45m for wan, none for loopback; 2m20s with -quick)")
 	f.StringVar(&o.out, "out", "bench-out", "put rows and report into this `folder`")
@@ -159,8 +159,8 @@ func (o *options) validate() error {
 		o.contenders = quickContenders
 	}
 	switch {
-	case o.reps < 1:
-		return &usageError{fmt.Sprintf("-reps %d is less than 1", o.reps)}
+	case o.reps < 0 || o.reps == 0 && o.fairness == 0:
+		return &usageError{fmt.Sprintf("-reps %d is less than 1, which only -fairness makes sense with", o.reps)}
 	case o.size < 64<<10:
 		return &usageError{fmt.Sprintf("-size %d is less than 64 KiB", o.size)}
 	case o.bound < 0 || o.budget < 0 || o.fairness < 0:

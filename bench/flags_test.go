@@ -55,6 +55,7 @@ func TestMistakesInFlags(t *testing.T) {
 		{"-size 1", "less than 64 KiB"},
 		{"-size 9999999TiB", "no size"},
 		{"-reps 0", "-reps"},
+		{"-reps -1 -fairness 1s", "-reps"},
 		{"-rate 100", "no rate"},
 		{"-rate fast", "no rate"},
 		{"-rate 100M -loss 1", "no share"},

@@ -33,8 +33,14 @@ func limitSeconds(l Link, size int64) float64 {
 	if l.Rate <= 0 {
 		return 0
 	}
+	return setupRoundTrips*l.RTT + 8*float64(size)/payloadRate(l)
+}
+
+// payloadRate returns the bit/s of file content that the link carries at most:
+// rate · (1456/1500) · (1 − loss).
+func payloadRate(l Link) float64 {
 	const payloadShare = float64(packetPayload) / packetSize
-	return setupRoundTrips*l.RTT + 8*float64(size)/(l.Rate*payloadShare*(1-l.Loss))
+	return l.Rate * payloadShare * (1 - l.Loss)
 }
 
 // surplus returns which share of what a sender needed to send it sent in

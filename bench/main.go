@@ -16,7 +16,7 @@ const help = `Bench measures downloads over emulated links and over loopback.
   bench wan -profiles transatlantic -n 1,8 -quick    one link, under 3 minutes (Linux, root)
   bench wan                                          everything: about 45 minutes
   bench wan -rate 100M -rtt 200ms -loss 3%           a link of your own
-  bench wan -profiles transatlantic -fairness 20s    also two flows sharing the link
+  bench wan -profiles transatlantic -fairness 20s    also pairs of flows sharing the link
   bench loopback -size 1GiB                          no privileges
   bench report DIR                                   the report again, from all rows in DIR
 

@@ -383,11 +383,11 @@ func (s *Section) plots(prefix string) ([]Plot, error) {
 		add("first-byte", "Time from the start of the client until the first byte was in the file.", svg, e)
 	}
 	for i, r := range s.Flows {
-		if !r.ok() || len(r.Shares) == 0 {
+		if !r.ok() || len(r.Shares) == 0 || r.Link.Rate == 0 {
 			continue
 		}
 		svg, e := flowChart(s.Profile, r)
-		add(fmt.Sprintf("flows-%d", i+1), "Two flows sharing the link.", svg, e)
+		add(fmt.Sprintf("flows-%d", i+1), "Two flows sharing the link: the share of its payload that each had, averaged over a second; more than 1 is data that had waited for a lost packet.", svg, e)
 	}
 	return out, err
 }

@@ -142,14 +142,31 @@ func TestSummarize(t *testing.T) {
 	if len(s.Skipped) != 1 || !strings.Contains(s.Skipped[0], "libudt: the bench is built without") {
 		t.Errorf("skipped: %q", s.Skipped)
 	}
-	// 50 and 150 Mbit/s in the second half of the time.
-	if f := s.Sharings(); len(f) != 2 || !near(f[0].Jain, 0.8) || !near(f[0].Shares[0], 0.25) || f[1].Status != statusSkipped {
-		t.Errorf("sharings: %+v", f)
+	// 75 and 100 Mbit/s, 50 and 150 in the second half of the time.
+	f := s.Sharings()
+	if len(f) != 3 || !near(f[0].Jain, 0.98) || !near(f[0].JainLater, 0.8) || !near(f[0].Shares[0], 75.0/175) || f[1].Status != statusSkipped {
+		t.Fatalf("sharings: %+v", f)
+	}
+	// The second flow has 100 Mbit/s all the time, the first one 100 and 20 from
+	// when the second has begun.
+	if f := f[2]; !near(f.Rates[0], 60e6) || !near(f.Rates[1], 100e6) || !near(f.JainLater, 120*120/(2*10400.0)) {
+		t.Errorf("late joiner: %+v", f)
 	}
 	for i, c := range s.Cells[1:] {
 		if c.order < s.Cells[i].order {
 			t.Errorf("%s stands behind %s", c.Name(), s.Cells[i].Name())
 		}
+	}
+}
+
+// A pair that the link refused counts with its next try.
+func TestSharingTriedAgain(t *testing.T) {
+	row := func(run string, status Status) Row {
+		return Row{Run: run, Scenario: scenarioFairness, Profile: "lan", Link: Link{Rate: 1e6}, Contender: "a and b", Status: status}
+	}
+	s := summarize([]Row{row("1", statusRefused), row("1", statusRefused), row("1", statusOK), row("2", statusRefused)})
+	if len(s) != 1 || len(s[0].Flows) != 2 || s[0].Flows[0].Status != statusOK || s[0].Flows[1].Run != "2" {
+		t.Errorf("%+v", s[0].Flows)
 	}
 }
 

@@ -173,7 +173,7 @@ func (s *session) allot(links int) {
 // throughput is below a bound.
 func (s *session) matrix(ctx context.Context, at *site) error {
 	entries, skipped, err := s.entries(at.setTCP != nil)
-	if err != nil {
+	if err != nil || s.o.reps == 0 {
 		return err
 	}
 	for i := range skipped {

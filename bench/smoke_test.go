@@ -105,18 +105,23 @@ func TestWAN(t *testing.T) {
 		}
 	}
 	rows := smoke(t, strings.Fields("wan -rate 50M -rtt 20ms -size 1MiB -n 2 -reps 1 -contenders chunkget-udt,chunkget-tcp-cubic,curl-cubic -fairness 1s")...)
-	flows := 0
+	pairs := make(map[string]bool)
 	rows = slices.DeleteFunc(rows, func(r Row) bool {
 		if r.Scenario != scenarioFairness {
 			return false
 		}
-		if flows++; r.Status == statusFailed || r.ok() && (len(r.Shares) != 2 || len(r.Shares[0].Rates) < 2) {
+		pairs[r.Contender] = true
+		if r.Status == statusFailed || r.ok() && (len(r.Shares) != 2 || len(r.Shares[0].Rates) < 2) {
 			t.Errorf("%s: %s: %s, %+v", r.Contender, r.Status, r.Reason, r.Shares)
+		}
+		// A second flow that begins at a third of the second has missed a sample.
+		if late := strings.Contains(r.Contender, "then"); r.ok() && (late != (r.Shares[1].Start > 0) || late != (len(r.Shares[1].Rates) < len(r.Shares[0].Rates))) {
+			t.Errorf("%s: %+v", r.Contender, r.Shares)
 		}
 		return true
 	})
-	if flows != len(sharing) {
-		t.Errorf("%d pairs shared the link, want %d", flows, len(sharing))
+	if len(pairs) != len(sharing) {
+		t.Errorf("%d pairs shared the link, want %d", len(pairs), len(sharing))
 	}
 	checkSmoke(t, rows, 3)
 	for _, r := range rows {

@@ -86,6 +86,12 @@ func summarize(rows []Row) []*Section {
 	sections := make(map[sectionKey]*Section)
 	cells := make(map[cellKey]*Cell)
 	var out []*Section
+	// Flows after the transfers, for they join the section of their link.
+	rows = slices.Clone(rows)
+	slices.SortStableFunc(rows, func(a, b Row) int {
+		flows := func(r Row) int { return either(r.Scenario == scenarioFairness, 1, 0) }
+		return flows(a) - flows(b)
+	})
 	for i := range rows {
 		r := &rows[i]
 		scenario := r.Scenario
@@ -108,6 +114,9 @@ func summarize(rows []Row) []*Section {
 			out = append(out, s)
 		}
 		if r.Scenario == scenarioFairness {
+			if n := len(s.Flows); n > 0 && s.Flows[n-1].Status == statusRefused && s.Flows[n-1].Contender == r.Contender && s.Flows[n-1].Run == r.Run {
+				s.Flows = s.Flows[:n-1] // r is the next try
+			}
 			s.Flows = append(s.Flows, r)
 			continue
 		}
