@@ -273,3 +273,14 @@ func BenchmarkBuilder(b *testing.B) {
 		t.Finish()
 	}
 }
+
+// BenchmarkRoot computes the root of a file of 1 GiB from its piece hashes.
+func BenchmarkRoot(b *testing.B) {
+	l := mustLayout(b, 1<<30, 1<<20)
+	pieces := make([]Hash, l.Pieces())
+	b.SetBytes(int64(len(pieces)) * HashSize)
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Root(pieces)
+	}
+}

@@ -185,3 +185,21 @@ func FuzzDecoder(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkDecoder reads and checks the tree of a file of 1 GiB.
+func BenchmarkDecoder(b *testing.B) {
+	l := mustLayout(b, 1<<30, 1<<20)
+	pieces := make([]Hash, l.Pieces())
+	tree := encode(b, l, pieces, l.Root(pieces))
+	b.SetBytes(int64(len(tree)))
+	b.ReportAllocs()
+	for b.Loop() {
+		d, err := NewDecoder(bytes.NewReader(tree))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := d.Root(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

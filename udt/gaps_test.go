@@ -132,3 +132,28 @@ func TestGapFill(t *testing.T) {
 		t.Errorf("nothing is missing: report %x, next due %v", words, l.nextDue)
 	}
 }
+
+// BenchmarkGapList opens a gap at every fourth packet of a window, reports all of
+// them and fills them in order, as retransmissions do.
+func BenchmarkGapList(b *testing.B) {
+	const window, every = 4 << 10, 4
+	var l gapList
+	isn := seqNo(seqMask - window/2)
+	words := make([]uint32, 0, window/every)
+	b.SetBytes(window * 1456)
+	b.ReportAllocs()
+	for b.Loop() {
+		for i := 0; i < window; i += every {
+			l.open(seqRange{isn.add(i), isn.add(i + 1)}, time.Second, 0)
+		}
+		if words = l.appendDue(words[:0], time.Second, 100*time.Millisecond, window); len(words) != window/every {
+			b.Fatalf("reported %d of %d gaps", len(words), window/every)
+		}
+		for i := 0; i < window; i += every {
+			if _, missing := l.fill(isn.add(i)); !missing {
+				b.Fatalf("packet %d is not missing", i)
+			}
+		}
+		l.nextDue = 0
+	}
+}

@@ -98,6 +98,7 @@ func BenchmarkLossList(b *testing.B) {
 	const window = 16 << 10
 	var l lossList
 	isn := seqNo(seqMask - window/2)
+	b.SetBytes(window * 1456)
 	b.ReportAllocs()
 	for b.Loop() {
 		for i := 0; i < window; i += 4 {

@@ -80,3 +80,26 @@ func FuzzLossReport(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkLossReport reads a report of the size that fills a packet, in which
+// every second loss is a range.
+func BenchmarkLossReport(b *testing.B) {
+	var words []uint32
+	for s := seqNo(0); len(words)+3 <= 1456/4; s = s.add(10) {
+		words = appendLoss(words, seqRange{s, s.add(1)})
+		words = appendLoss(words, seqRange{s.add(4), s.add(7)})
+	}
+	p := lossWords(words...)
+	want := len(words) / 3 * 2
+	b.SetBytes(int64(len(p)))
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		for range lossReport(p) {
+			n++
+		}
+		if n != want {
+			b.Fatalf("%d ranges, want %d", n, want)
+		}
+	}
+}

@@ -203,16 +203,29 @@ func FuzzPacket(f *testing.F) {
 }
 
 func BenchmarkParsePacket(b *testing.B) {
-	p := appendControl(nil, ctrlACK, 1, 2, 3, 4, 5, 6, 7, 8)
-	b.SetBytes(int64(len(p)))
-	b.ReportAllocs()
-	for b.Loop() {
-		h, ok := parseHeader(p)
-		a, ok2 := parseACK(p[headerSize:])
-		if !ok || !ok2 || h.typ != ctrlACK || a.window != 6 {
-			b.Fatal("not what was appended")
+	b.Run("ACK", func(b *testing.B) {
+		p := appendControl(nil, ctrlACK, 1, 2, 3, 4, 5, 6, 7, 8)
+		b.SetBytes(int64(len(p)))
+		b.ReportAllocs()
+		for b.Loop() {
+			h, ok := parseHeader(p)
+			a, ok2 := parseACK(p[headerSize:])
+			if !ok || !ok2 || h.typ != ctrlACK || a.window != 6 {
+				b.Fatal("not what was appended")
+			}
 		}
-	}
+	})
+	b.Run("data header", func(b *testing.B) {
+		p := make([]byte, headerSize+1456)
+		putDataHeader(p, 1, 2, 3)
+		b.SetBytes(int64(len(p)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if h, ok := parseHeader(p); !ok || h.control || h.seq != 1 {
+				b.Fatal("not what was put")
+			}
+		}
+	})
 }
 
 func BenchmarkAppendPacket(b *testing.B) {
