@@ -363,14 +363,14 @@ func (s *Section) plots(prefix string) ([]Plot, error) {
 	}
 	if b := s.bars(func(c *Cell) (bar, bool) {
 		v := c.Surplus
-		return bar{parts: []float64{max(0, 100*v.Median)}, low: max(0, 100*v.Min), high: max(0, 100*v.Max), label: fmt.Sprintf("%.2g %%", 100*v.Median)}, v.N > 0
+		return bar{parts: []float64{max(0, 100*v.Median)}, low: max(0, 100*v.Min), high: max(0, 100*v.Max), label: formatPercent(v.Median)}, v.N > 0
 	}); len(b) > 0 {
 		svg, e := barChart(s.Profile+": sent in addition", "% of the bytes that were needed", b, nil, 0)
 		add("surplus", "Bytes that the server sent beyond the file in full packets, as the link saw them: retransmissions, additional headers, and what the client asked for and threw away.", svg, e)
 	}
 	if b := s.bars(func(c *Cell) (bar, bool) {
 		v := c.RetransmittedShare
-		return bar{parts: []float64{100 * v.Median}, low: 100 * v.Min, high: 100 * v.Max, label: fmt.Sprintf("%.2g %%", 100*v.Median)}, v.N > 0
+		return bar{parts: []float64{100 * v.Median}, low: 100 * v.Min, high: 100 * v.Max, label: formatPercent(v.Median)}, v.N > 0
 	}); len(b) > 0 {
 		svg, e := barChart(s.Profile+": packets sent again", "% of the packets that the server sent", b, nil, 0)
 		add("retransmitted", "Packets that the server says it sent again, as a share of all that it offered to the link. HTTP/3 does not say.", svg, e)

@@ -202,3 +202,11 @@ func TestBounds(t *testing.T) {
 		}
 	}
 }
+
+func TestFormatPercent(t *testing.T) {
+	for share, want := range map[float64]string{0: "0 %", 0.00083: "0.083 %", 0.0292: "2.9 %", 0.1798: "18 %", 1.2413: "124 %"} {
+		if got := formatPercent(share); got != want {
+			t.Errorf("%v: %q, want %q", share, got, want)
+		}
+	}
+}

@@ -286,3 +286,11 @@ func formatSize(n int64) string {
 	}
 	return fmt.Sprintf("%.4g KiB", float64(n)/(1<<10))
 }
+
+// formatPercent gives a share two digits, and no exponent.
+func formatPercent(share float64) string {
+	if share >= 0.1 {
+		return fmt.Sprintf("%.0f %%", 100*share)
+	}
+	return fmt.Sprintf("%.2g %%", 100*share)
+}
