@@ -31,6 +31,11 @@ type Config struct {
 	UDPRecvBuffer int
 	UDPSendBuffer int
 
+	// Offload limits what is left to the kernel, for a path, driver or kernel
+	// that gets it wrong. The default is everything, unless the environment
+	// variable CHUNKGET_UDP_OFFLOAD says otherwise.
+	Offload Offload
+
 	// Backlog is the number of connections that may wait for Accept; further
 	// ones are rejected. The default is 256.
 	Backlog int

@@ -49,6 +49,7 @@ func (c *Conn) receive(now time.Duration) {
 		}
 		r.slab.release()
 	}
+	clear(runs) // an idle connection pins no slab
 	c.spare = runs
 	if c.state == stateEstablished && len(runs) > 0 {
 		c.rcv.mu.Lock()

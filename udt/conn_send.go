@@ -142,7 +142,7 @@ func (c *Conn) gather(now time.Duration, limit int) (drained bool) {
 // transmit hands packets to the socket. What the socket refuses is as good as
 // lost on the way, and is repaired like that.
 func (c *Conn) transmit(packets [][]byte) {
-	if err := c.ep.sock.write(packets, c.route); err != nil {
+	if err := c.ep.sock.send(packets, c.route); err != nil {
 		c.ep.noteWriteError(err)
 	}
 }

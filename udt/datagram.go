@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 )
 
 // Received bytes travel from the endpoint's read goroutine to the loops of the
@@ -18,16 +19,16 @@ import (
 //  4. the slab is recycled when the last reference is dropped, the reader's own
 //     included.
 
-// slabSize lets a slab take many datagrams of usual size, and at least one of
-// any size.
-const slabSize = 256 << 10
+// slabSize takes a batch of the largest reads, and many of usual size.
+const slabSize = 512 << 10
 
 // maxDatagram is the largest UDP payload; a coalesced read is not larger.
 const maxDatagram = 64 << 10
 
 type slab struct {
-	refs atomic.Int32
-	buf  [slabSize]byte
+	refs  atomic.Int32
+	taken *atomic.Int32 // the counter of the slabReader that it came through
+	buf   [slabSize]byte
 }
 
 var slabPool = sync.Pool{New: func() any { return new(slab) }}
@@ -39,8 +40,62 @@ func newSlab() *slab {
 }
 
 func (s *slab) release() {
-	if s.refs.Add(-1) == 0 {
-		slabPool.Put(s)
+	if s.refs.Add(-1) > 0 {
+		return
+	}
+	if s.taken != nil {
+		s.taken.Add(-1)
+		s.taken = nil
+	}
+	slabPool.Put(s)
+}
+
+// slabReader is the read goroutine's supply of slabs.
+type slabReader struct {
+	slab  *slab        // nil = none taken
+	used  int          // bytes of it
+	taken atomic.Int32 // slabs that are not recycled yet
+}
+
+// maxIdleSlabs bounds the slabs that are left to slow loops with little in
+// them.
+const maxIdleSlabs = 4
+
+// reserve returns free space of at least need bytes, all there is in the slab.
+func (r *slabReader) reserve(need int) []byte {
+	if r.slab != nil && r.slab.refs.Load() == 1 {
+		r.used = 0 // everything has been consumed; these bytes are in the cache
+	}
+	if r.slab != nil && slabSize-r.used < need {
+		r.drop()
+	}
+	if r.slab == nil {
+		r.slab, r.used = newSlab(), 0
+		r.slab.taken = &r.taken
+		r.taken.Add(1)
+	}
+	return r.slab.buf[r.used:]
+}
+
+// take returns the first n bytes of the space reserved, which are filled now.
+func (r *slabReader) take(n int) []byte {
+	b := r.slab.buf[r.used : r.used+n : r.used+n]
+	r.used += n
+	return b
+}
+
+// idle gives the slab back if possible: an endpoint that waits for datagrams
+// holds none.
+func (r *slabReader) idle() {
+	if r.slab != nil && (r.slab.refs.Load() == 1 || r.taken.Load() < maxIdleSlabs) {
+		r.drop()
+	}
+}
+
+func (r *slabReader) drop() {
+	if r.slab != nil {
+		r.slab.release()
+		r.slab = nil
 	}
 }
 
@@ -53,6 +108,26 @@ type inbound struct {
 	from    netip.AddrPort
 	local   netip.Addr    // the address that it came to, if known
 	at      time.Duration // when it was read
+}
+
+func (r *inbound) datagrams() int { return (len(r.data) + r.segment - 1) / r.segment }
+
+// cut returns the packets at the front that go to the same connection, whose
+// id it returns, and the rest. Of a packet that is too short for an id, the
+// id is 0.
+func (r inbound) cut() (front, rest inbound, dst socketID) {
+	end := min(r.segment, len(r.data))
+	dst = destination(r.data[:end])
+	for end < len(r.data) {
+		next := r.data[end:min(end+r.segment, len(r.data))]
+		if destination(next) != dst || dst == 0 {
+			break
+		}
+		end += len(next)
+	}
+	front, rest = r, r
+	front.data, rest.data = r.data[:end:end], r.data[end:]
+	return front, rest, dst
 }
 
 // inbox is the bounded queue between the read goroutine and a loop.
@@ -69,23 +144,33 @@ type inbox struct {
 // loop as the kernel's buffer covers one of the reader.
 const inboxLimit = 8 << 20
 
-// put queues r, whose slab reference passes to the queue. It returns false, and
-// keeps nothing, when the queue is full or closed.
-func (q *inbox) put(r inbound) bool {
+// inboundOverhead is what a run costs beside its bytes.
+const inboundOverhead = int(unsafe.Sizeof(inbound{}))
+
+func (r *inbound) cost() int { return len(r.data) + inboundOverhead }
+
+// put queues runs and takes a reference to their slab for each. What does not
+// fit, or comes after close, is dropped. It reports whether it took any.
+func (q *inbox) put(runs ...inbound) (taken bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed || q.bytes+len(r.data) > inboxLimit {
-		q.dropped.Add(int64((len(r.data) + r.segment - 1) / r.segment))
-		return false
+	for i := range runs {
+		r := &runs[i]
+		if q.closed || q.bytes+r.cost() > inboxLimit {
+			q.dropped.Add(int64(r.datagrams()))
+			continue
+		}
+		r.slab.refs.Add(1)
+		q.queue = append(q.queue, *r)
+		q.bytes += r.cost()
+		taken = true
 	}
-	q.queue = append(q.queue, r)
-	q.bytes += len(r.data)
-	return true
+	return taken
 }
 
-// swap takes everything queued and leaves spare, emptied, in its place.
+// swap takes everything queued and leaves spare in its place, whose elements
+// are of no use any more.
 func (q *inbox) swap(spare []inbound) []inbound {
-	clear(spare)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	taken := q.queue

@@ -32,9 +32,10 @@ type Endpoint struct {
 	// themselves once nothing uses them.
 	private bool
 
-	// Of the read goroutine: resets sent in the current second.
+	// Of the read goroutine.
 	resetSecond time.Duration
-	resets      int
+	resets      int       // sent in that second
+	pending     []inbound // scratch: runs in a row for one connection
 
 	loops sync.WaitGroup // read goroutine and connection loops
 	count atomic.Int64   // open connections
@@ -125,15 +126,12 @@ const minShare = 256 << 10
 // readLoop reads the socket until it is closed.
 func (e *Endpoint) readLoop() {
 	defer close(e.readEnded)
-	s := newSlab()
-	defer func() { s.release() }()
-	used, failures := 0, 0
-	for {
-		if slabSize-used < maxDatagram {
-			s.release()
-			s, used = newSlab(), 0
-		}
-		n, from, local, err := e.sock.read(s.buf[used : used+maxDatagram])
+	var in slabReader
+	defer in.drop()
+	var batch []inbound
+	for failures := 0; ; {
+		var err error
+		batch, err = e.sock.recv(&in, batch[:0])
 		if err != nil {
 			e.sock.drainErrors(e.notifyRefused)
 			if failures++; errors.Is(err, net.ErrClosed) || failures > maxReadFailures {
@@ -143,9 +141,12 @@ func (e *Endpoint) readLoop() {
 			continue
 		}
 		failures = 0
-		r := inbound{slab: s, data: s.buf[used : used+n : used+n], segment: n, from: from, local: local, at: e.now()}
-		used += (n + 63) &^ 63
-		e.dispatch(r)
+		now := e.now()
+		for i := range batch {
+			batch[i].at = now
+		}
+		e.dispatch(batch...)
+		clear(batch)
 	}
 }
 
@@ -170,37 +171,62 @@ func (e *Endpoint) fail(cause error) {
 
 func (e *Endpoint) connsLocked() []*Conn { return slices.Collect(maps.Values(e.conns)) }
 
-// dispatch hands a run of datagrams to whom it is for.
-func (e *Endpoint) dispatch(r inbound) {
-	if len(r.data) < headerSize {
-		return
+// dispatch hands runs of datagrams to whom they are for. A run of one peer may
+// hold packets for several connections.
+func (e *Endpoint) dispatch(runs ...inbound) {
+	var to *Conn // of what is pending
+	for _, r := range runs {
+		for len(r.data) > 0 {
+			front, rest, dst := r.cut()
+			r = rest
+			if to == nil || to.id != dst {
+				e.deliverPending(to)
+				to = e.conn(dst)
+			}
+			switch {
+			case to == nil:
+				e.onUnowned(front, dst)
+			case to.remote == front.from:
+				e.pending = append(e.pending, front)
+			}
+		}
 	}
-	dst := socketID(binary.BigEndian.Uint32(r.data[12:]))
-	if dst == 0 {
-		e.onUnaddressed(r)
-		return
-	}
+	e.deliverPending(to)
+}
+
+func (e *Endpoint) deliverPending(to *Conn) {
+	e.deliver(to, e.pending...)
+	clear(e.pending) // nothing here holds a slab
+	e.pending = e.pending[:0]
+}
+
+// conn returns the connection with the given id, or nil.
+func (e *Endpoint) conn(id socketID) *Conn {
 	e.mu.Lock()
-	c := e.conns[dst]
-	if c == nil {
-		e.mu.Unlock()
-		e.onStray(r, dst)
-		return
-	}
-	e.mu.Unlock()
-	if c.remote == r.from {
-		e.deliver(c, r)
+	defer e.mu.Unlock()
+	return e.conns[id]
+}
+
+// deliver puts runs into the inbox of c.
+func (e *Endpoint) deliver(c *Conn, runs ...inbound) {
+	if len(runs) > 0 && c.in.put(runs...) {
+		c.wakeLoop()
 	}
 }
 
-// deliver puts r into the inbox of c.
-func (e *Endpoint) deliver(c *Conn, r inbound) {
-	r.slab.refs.Add(1)
-	if !c.in.put(r) {
-		r.slab.release()
-		return
+// onUnowned takes packets that no connection is for, one by one.
+func (e *Endpoint) onUnowned(r inbound, dst socketID) {
+	for p := range slices.Chunk(r.data, r.segment) {
+		one := r
+		one.data = p
+		switch {
+		case len(p) < headerSize:
+		case dst == 0:
+			e.onUnaddressed(one)
+		default:
+			e.onStray(one, dst)
+		}
 	}
-	c.wakeLoop()
 }
 
 // onUnaddressed takes a datagram for the endpoint itself.
@@ -234,7 +260,7 @@ func (e *Endpoint) onStray(r inbound, dst socketID) {
 }
 
 func (e *Endpoint) writeOne(p []byte, r route) {
-	if err := e.sock.write([][]byte{p}, r); err != nil {
+	if err := e.sock.send([][]byte{p}, r); err != nil {
 		e.noteWriteError(err)
 	}
 }

@@ -72,6 +72,15 @@ func parseHeader(b []byte) (h header, ok bool) {
 	return h, true
 }
 
+// destination returns the socket id that a packet is for, 0 if it is too short
+// to have one.
+func destination(p []byte) socketID {
+	if len(p) < headerSize {
+		return 0
+	}
+	return socketID(binary.BigEndian.Uint32(p[12:]))
+}
+
 // putDataHeader writes the header of a data packet into p.
 func putDataHeader(p []byte, seq seqNo, msg msgNo, dst socketID) {
 	_ = p[:headerSize]

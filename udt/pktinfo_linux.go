@@ -51,15 +51,24 @@ func parsePacketInfo(oob []byte) netip.Addr {
 		if err != nil {
 			return netip.Addr{}
 		}
-		switch {
-		case hdr.Level == unix.IPPROTO_IPV6 && hdr.Type == unix.IPV6_PKTINFO && len(data) >= 16:
-			return netip.AddrFrom16([16]byte(data[:16])).Unmap()
-		case hdr.Level == unix.IPPROTO_IP && hdr.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
-			return netip.AddrFrom4([4]byte(data[8:12]))
+		if local, ok := localAddr(&hdr, data); ok {
+			return local
 		}
 		oob = rest
 	}
 	return netip.Addr{}
+}
+
+// localAddr returns the destination address in a control message, if that is
+// what it tells.
+func localAddr(hdr *unix.Cmsghdr, data []byte) (netip.Addr, bool) {
+	switch {
+	case hdr.Level == unix.IPPROTO_IPV6 && hdr.Type == unix.IPV6_PKTINFO && len(data) >= 16:
+		return netip.AddrFrom16([16]byte(data[:16])).Unmap(), true
+	case hdr.Level == unix.IPPROTO_IP && hdr.Type == unix.IP_PKTINFO && len(data) >= unix.SizeofInet4Pktinfo:
+		return netip.AddrFrom4([4]byte(data[8:12])), true
+	}
+	return netip.Addr{}, false
 }
 
 // packetInfo returns the control message that sends from the given address.

@@ -21,10 +21,24 @@ type route struct {
 	remote netip.AddrPort
 	local  netip.Addr // invalid unless the socket is bound to a wildcard address
 	oob    []byte     // the control message that says so to the kernel
+	// path is what sending to remote needs and has taught, nil where packets
+	// are not sent in runs. It belongs to whoever sends on the route.
+	path *path
+}
+
+// datagramIO moves datagrams between a socket and the kernel.
+type datagramIO interface {
+	// recv waits for datagrams, reads them into in's slab and appends them to
+	// dst as runs. The runs are valid until the next call, and beyond it for
+	// whoever holds a reference to their slab. One goroutine may call it.
+	recv(in *slabReader, dst []inbound) ([]inbound, error)
+	// send sends packets, of which none is empty, to r. It returns the first error, having tried all.
+	send(packets [][]byte, r route) error
 }
 
 // socket is the UDP socket of an endpoint. One goroutine reads, any may write.
 type socket struct {
+	datagramIO
 	conn  packetConn
 	local netip.AddrPort
 	// udp is conn if that is a socket of the kernel, else nil.
@@ -32,7 +46,8 @@ type socket struct {
 	// packetInfo: the kernel reports for each datagram which local address it
 	// came to. Wanted on sockets that are bound to a wildcard address.
 	packetInfo bool
-	oob        []byte // scratch of the read goroutine
+	// batches is the datagramIO if that is the kernel's batched one, else nil.
+	batches *batchIO
 }
 
 func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
@@ -46,6 +61,7 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 	}
 	s := &socket{conn: conn, local: local}
 	if s.udp, ok = pc.(*net.UDPConn); !ok {
+		s.datagramIO = &singleIO{conn: conn}
 		return s, nil
 	}
 	if err := setBuffers(s.udp, cfg); err != nil {
@@ -58,11 +74,24 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 		switch err := enablePacketInfo(s.udp); {
 		case err == nil:
 			s.packetInfo = true
-			s.oob = make([]byte, packetInfoSpace)
 		case !errors.Is(err, errors.ErrUnsupported):
 			cfg.logger().Warn("answers may leave from another local address than was dialled", "err", err)
 		}
 	}
+	if mode := cfg.offload(); mode != OffloadOff {
+		switch s.batches, err = newBatchIO(s.udp, cfg, mode); {
+		case err == nil:
+			s.datagramIO = s.batches
+			return s, nil
+		case !errors.Is(err, errors.ErrUnsupported):
+			cfg.logger().Warn("every UDP datagram costs a system call", "err", err)
+		}
+	}
+	single := &singleIO{conn: conn}
+	if s.packetInfo {
+		single.udp, single.oob = s.udp, make([]byte, packetInfoSpace)
+	}
+	s.datagramIO = single
 	return s, nil
 }
 
@@ -79,39 +108,15 @@ func setBuffers(udp *net.UDPConn, cfg *Config) error {
 	return nil
 }
 
-// read reads one datagram. local is the address that it came to, if known.
-func (s *socket) read(b []byte) (n int, from netip.AddrPort, local netip.Addr, err error) {
-	if !s.packetInfo {
-		n, from, err = s.conn.ReadFromUDPAddrPort(b)
-		return n, unmap(from), netip.Addr{}, err
-	}
-	n, oobn, _, from, err := s.udp.ReadMsgUDPAddrPort(b, s.oob)
-	return n, unmap(from), parsePacketInfo(s.oob[:oobn]), err
-}
-
-// write sends packets to r. It returns the first error, having tried all.
-func (s *socket) write(packets [][]byte, r route) error {
-	var first error
-	for _, p := range packets {
-		var err error
-		if s.packetInfo {
-			_, _, err = s.udp.WriteMsgUDPAddrPort(p, r.oob, r.remote)
-		} else {
-			_, err = s.conn.WriteToUDPAddrPort(p, r.remote)
-		}
-		if err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
-}
-
 // route returns the way to remote from the given local address.
 func (s *socket) route(remote netip.AddrPort, local netip.Addr) route {
 	r := route{remote: remote}
 	if s.packetInfo && local.IsValid() {
 		r.local = local.Unmap()
 		r.oob = packetInfo(local, s.local.Addr().Is6())
+	}
+	if s.batches != nil {
+		r.path = s.batches.newPath(remote)
 	}
 	return r
 }
@@ -126,6 +131,48 @@ func (s *socket) drainErrors(refused func(remote netip.AddrPort)) {
 	for _, remote := range refusedPorts(s.udp) {
 		refused(remote)
 	}
+}
+
+// singleIO moves one datagram per call. It works everywhere.
+type singleIO struct {
+	conn packetConn
+	// udp is set if local addresses are to be read from and told to the kernel.
+	udp *net.UDPConn
+	oob []byte // scratch of the read goroutine
+}
+
+func (s *singleIO) recv(in *slabReader, dst []inbound) ([]inbound, error) {
+	var n, oobn int
+	var from netip.AddrPort
+	var err error
+	buf := in.reserve(maxDatagram)
+	if s.udp == nil {
+		n, from, err = s.conn.ReadFromUDPAddrPort(buf)
+	} else {
+		n, oobn, _, from, err = s.udp.ReadMsgUDPAddrPort(buf, s.oob)
+	}
+	if err != nil {
+		return dst, err
+	}
+	return append(dst, inbound{
+		slab: in.slab, data: in.take(n), segment: max(n, 1), from: unmap(from), local: parsePacketInfo(s.oob[:oobn]),
+	}), nil
+}
+
+func (s *singleIO) send(packets [][]byte, r route) error {
+	var first error
+	for _, p := range packets {
+		var err error
+		if s.udp != nil {
+			_, _, err = s.udp.WriteMsgUDPAddrPort(p, r.oob, r.remote)
+		} else {
+			_, err = s.conn.WriteToUDPAddrPort(p, r.remote)
+		}
+		if err != nil && first == nil {
+			first = err
+		}
+	}
+	return first
 }
 
 func unmap(ap netip.AddrPort) netip.AddrPort {

@@ -1,0 +1,22 @@
+//go:build !linux
+
+package udt
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+)
+
+// batchIO needs system calls that only Linux has.
+type batchIO struct{ datagramIO }
+
+type path struct{}
+
+func newBatchIO(*net.UDPConn, *Config, Offload) (*batchIO, error) {
+	return nil, errors.ErrUnsupported
+}
+
+func (*batchIO) newPath(netip.AddrPort) *path { return nil }
+
+func (*batchIO) stats(*EndpointStats) {}

@@ -1,0 +1,198 @@
+package udt
+
+import (
+	"encoding/binary"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// recvBatch is one call of recvmmsg.
+type recvBatch struct {
+	size  int // of the space for one message, bytes
+	hdrs  []unix.Mmsghdr
+	vecs  []unix.Iovec
+	names [][unix.SizeofSockaddrInet6]byte
+	ctl   [][controlSpace]byte
+	zones map[uint32]string
+
+	reader *slabReader
+	count  int // messages asked for
+	n      int // messages received
+	err    unix.Errno
+	wait   func(fd uintptr) bool
+}
+
+const (
+	// coalescedMessages of up to maxDatagram each may come out of one call,
+	// plainMessages when the kernel joins nothing.
+	coalescedMessages = slabSize / maxDatagram
+	plainMessages     = 64
+	minPlainSize      = 2048
+	// moveLimit is the size in bytes up to which datagrams are moved together.
+	// What a small one pins of its slab is no more than a few times its size.
+	moveLimit = 16 << 10
+)
+
+func newRecvBatch(gro bool, mss int) *recvBatch {
+	size, count := maxDatagram, coalescedMessages
+	if !gro {
+		size = max(minPlainSize, mss)
+		count = min(plainMessages, slabSize/2/size)
+	}
+	b := &recvBatch{
+		size:  size,
+		hdrs:  make([]unix.Mmsghdr, count),
+		vecs:  make([]unix.Iovec, count),
+		names: make([][unix.SizeofSockaddrInet6]byte, count),
+		ctl:   make([][controlSpace]byte, count),
+		zones: make(map[uint32]string),
+	}
+	b.wait = func(fd uintptr) bool {
+		b.prepare()
+		for {
+			n, _, err := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.hdrs[0])),
+				uintptr(b.count), unix.MSG_DONTWAIT, 0, 0)
+			switch err {
+			case unix.EINTR:
+				continue
+			case unix.EAGAIN:
+				b.reader.idle()
+				return false
+			}
+			b.n, b.err = int(n), err
+			return true
+		}
+	}
+	return b
+}
+
+// prepare points the messages to the free part of the slab. The kernel
+// overwrites the lengths with each call.
+func (b *recvBatch) prepare() {
+	free := b.reader.reserve(b.size * (len(b.hdrs) + 1) / 2)
+	b.count = min(len(b.hdrs), len(free)/b.size)
+	for i := range b.count {
+		v, h := &b.vecs[i], &b.hdrs[i].Hdr
+		v.Base = &free[i*b.size]
+		v.SetLen(b.size)
+		h.Iov = v
+		h.SetIovlen(1)
+		h.Name, h.Namelen = &b.names[i][0], uint32(len(b.names[i]))
+		h.Control = &b.ctl[i][0]
+		h.SetControllen(len(b.ctl[i]))
+		h.Flags = 0
+	}
+}
+
+// recv implements datagramIO.
+func (b *batchIO) recv(in *slabReader, dst []inbound) ([]inbound, error) {
+	r := b.in
+	r.reader, r.n, r.err = in, 0, 0
+	if err := b.rc.Read(r.wait); err != nil {
+		return dst, err
+	}
+	if r.err != 0 {
+		return dst, os.NewSyscallError("recvmmsg", r.err)
+	}
+	return b.collect(in, dst), nil
+}
+
+// collect appends the messages received to dst. Small ones are moved together,
+// and those of one peer become one run: the kernel joins nothing that comes
+// over a device without NAPI.
+func (b *batchIO) collect(in *slabReader, dst []inbound) []inbound {
+	r := b.in
+	start := in.used // of the batch; messages lie at multiples of size behind it
+	runStart := -1   // of the last run, if more may be joined to it
+	for i := range r.n {
+		h := &r.hdrs[i]
+		if h.Hdr.Flags&unix.MSG_TRUNC != 0 {
+			b.truncated.Add(1)
+			continue
+		}
+		n, at := int(h.Len), start+i*r.size
+		next := inbound{slab: in.slab, segment: max(n, 1), from: r.source(i)}
+		if int(h.Hdr.Controllen) > 0 {
+			r.parseControl(r.ctl[i][:h.Hdr.Controllen], &next)
+		}
+		if n > moveLimit {
+			in.used = at
+			next.data = in.take(n)
+			dst = append(dst, next)
+			runStart = -1
+			continue
+		}
+		if at != in.used {
+			copy(in.slab.buf[in.used:], in.slab.buf[at:at+n])
+		}
+		moved := in.used
+		next.data = in.take(n)
+		if runStart >= 0 && next.segment == max(n, 1) {
+			if run := &dst[len(dst)-1]; n > 0 && n <= run.segment && len(run.data)%run.segment == 0 &&
+				run.from == next.from && run.local == next.local {
+				run.data = in.slab.buf[runStart:in.used:in.used]
+				continue
+			}
+		}
+		runStart = moved
+		dst = append(dst, next)
+	}
+	return dst
+}
+
+// parseControl takes the segment size and the local address from the control
+// messages.
+func (r *recvBatch) parseControl(control []byte, to *inbound) {
+	for len(control) >= unix.SizeofCmsghdr {
+		hdr, data, rest, err := unix.ParseOneSocketControlMessage(control)
+		if err != nil {
+			return
+		}
+		if hdr.Level == unix.IPPROTO_UDP && hdr.Type == unix.UDP_GRO && len(data) >= 4 {
+			if size := int(binary.NativeEndian.Uint32(data)); size > 0 && size < to.segment {
+				to.segment = size
+			}
+		} else if local, ok := localAddr(&hdr, data); ok {
+			to.local = local
+		}
+		control = rest
+	}
+}
+
+// source returns the address that message i came from.
+func (r *recvBatch) source(i int) netip.AddrPort {
+	name := &r.names[i]
+	switch (*unix.RawSockaddr)(unsafe.Pointer(name)).Family {
+	case unix.AF_INET:
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(name))
+		port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:])
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), port)
+	case unix.AF_INET6:
+		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(name))
+		port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:])
+		ip := netip.AddrFrom16(sa.Addr).Unmap()
+		if sa.Scope_id != 0 && ip.Is6() {
+			ip = ip.WithZone(r.zone(sa.Scope_id))
+		}
+		return netip.AddrPortFrom(ip, port)
+	}
+	return netip.AddrPort{}
+}
+
+// zone names an IPv6 scope as package net does.
+func (r *recvBatch) zone(scope uint32) string {
+	name, ok := r.zones[scope]
+	if !ok {
+		name = strconv.Itoa(int(scope))
+		if ifi, err := net.InterfaceByIndex(int(scope)); err == nil {
+			name = ifi.Name
+		}
+		r.zones[scope] = name
+	}
+	return name
+}
