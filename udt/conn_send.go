@@ -134,6 +134,7 @@ func (c *Conn) gather(now time.Duration, limit int) (drained bool) {
 	}
 	c.burst.Sent = b.next
 	c.burst.InFlight = int(b.next - b.base)
+	b.wakeLocked()
 	c.count.pktSent += int64(len(c.batch))
 	c.count.pktRetrans += int64(c.burst.Retransmitted)
 	return b.next == b.end && c.lost.empty()

@@ -8,7 +8,6 @@ import (
 	"net"
 	"runtime"
 	"testing"
-	"time"
 
 	"github.com/chunkget/chunkget/udt"
 )
@@ -70,62 +69,6 @@ func TestPingPong(t *testing.T) {
 	if err := client.Close(); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// fixedWindow is no congestion control: what a window of so many packets
-// gives is up to the I/O and the machine.
-type fixedWindow int
-
-func (fixedWindow) Init(time.Duration, udt.CongestionParams) {}
-func (fixedWindow) OnSend(time.Duration, udt.SendEvent)      {}
-func (fixedWindow) OnACK(time.Duration, udt.ACKEvent)        {}
-func (fixedWindow) OnLoss(time.Duration, udt.LossEvent)      {}
-func (fixedWindow) OnTimeout(time.Duration)                  {}
-func (w fixedWindow) Window() int                            { return int(w) }
-func (fixedWindow) SendPeriod() time.Duration                { return 0 }
-
-// BenchmarkWindow measures the transport without congestion control, with
-// each way of moving datagrams.
-func BenchmarkWindow(b *testing.B) {
-	for _, o := range []struct {
-		name string
-		mode udt.Offload
-	}{{"full", udt.OffloadFull}, {"batch", udt.OffloadBatch}, {"off", udt.OffloadOff}} {
-		b.Run(o.name, func(b *testing.B) {
-			cfg := &udt.Config{Offload: o.mode, Congestion: func() udt.Congestion { return fixedWindow(1024) }}
-			benchmarkTransfer(b, cfg)
-		})
-	}
-}
-
-func BenchmarkLoopback(b *testing.B) { benchmarkTransfer(b, nil) }
-
-func benchmarkTransfer(b *testing.B, cfg *udt.Config) {
-	client, server := pair(b, cfg)
-	const size = 1 << 20
-	b.SetBytes(size)
-	b.ReportAllocs()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		buf := make([]byte, size)
-		for range b.N {
-			if _, err := io.ReadFull(client, buf); err != nil {
-				b.Error(err)
-				return
-			}
-		}
-	}()
-	buf := make([]byte, size)
-	for range b.N {
-		if _, err := server.Write(buf); err != nil {
-			b.Fatal(err)
-		}
-	}
-	<-done
-	b.StopTimer()
-	s := server.Stats()
-	b.ReportMetric(float64(s.PktRetrans)/float64(s.PktSent)*100, "%retrans")
 }
 
 var _ net.Conn = (*udt.Conn)(nil)

@@ -63,6 +63,31 @@ func (b *sendBuffer) packetLocked(i int64) []byte {
 	return c.slots[off : off+headerSize+int(c.size[s])]
 }
 
+// aheadBytes is how much may wait to be sent, or as much as is unacknowledged:
+// enough for a window that opens, and little enough to be in the cache when it
+// is sent.
+const aheadBytes = 1 << 20
+
+// freeLocked returns how many packets may be appended.
+func (b *sendBuffer) freeLocked() int64 {
+	ahead := max(aheadBytes/int64(b.slotSize()), b.next-b.base)
+	return min(int64(b.limit)-(b.end-b.base), ahead-(b.end-b.next))
+}
+
+// wantLocked returns for how many free slots a blocked writer waits. A writer
+// woken for every packet would cost a switch of goroutines for each.
+func (b *sendBuffer) wantLocked() int {
+	return max(1, min(b.limit, aheadBytes/b.slotSize())/4)
+}
+
+// wakeLocked wakes a blocked writer if there is space enough.
+func (b *sendBuffer) wakeLocked() {
+	if b.want > 0 && b.freeLocked() >= int64(b.want) {
+		b.want = 0
+		poke(b.space)
+	}
+}
+
 // write appends as much of p as limit packets allow, filling up the last
 // packet if it has not been sent. It returns how much it took and whether the
 // loop has to be woken: with packets waiting it is awake or has a timer.
@@ -80,8 +105,8 @@ func (b *sendBuffer) write(p []byte, limit int) (n int, wakeLoop bool, err error
 	wakeLoop = b.next == b.end
 	for n < len(p) {
 		if b.next == b.end || b.roomLocked(b.end-1) == 0 {
-			if b.end-b.base >= int64(limit) {
-				b.want = max(1, limit/4)
+			if b.freeLocked() <= 0 {
+				b.want = b.wantLocked()
 				break
 			}
 			b.appendLocked()
@@ -159,11 +184,7 @@ func (b *sendBuffer) ack(n int64) {
 	clear(b.chunks[rest:])
 	b.chunks = b.chunks[:rest]
 	b.base = n
-	// A writer woken for every packet would cost a switch of goroutines for each.
-	if b.want > 0 && int64(b.limit)-(b.end-b.base) >= int64(b.want) {
-		b.want = 0
-		poke(b.space)
-	}
+	b.wakeLocked()
 }
 
 // waiting returns the packets not acknowledged and those not yet sent.

@@ -269,3 +269,61 @@ func BenchmarkSendBuffer(b *testing.B) {
 		buf.ack(i + 1)
 	}
 }
+
+// A writer does not run ahead of the sender by more than what the sender could
+// need at once, however large the buffer may become.
+func TestWriterStaysAhead(t *testing.T) {
+	const payload, limit = 1456, 30_000
+	var b sendBuffer
+	b.init(payload)
+	send := func(n int) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for range n {
+			if _, ok := b.sealLocked(); !ok {
+				t.Fatal("nothing is waiting")
+			}
+		}
+		b.wakeLocked()
+	}
+	woken := func() bool {
+		select {
+		case <-b.space:
+			return true
+		default:
+			return false
+		}
+	}
+	rest := make([]byte, 20<<20)
+	write := func() (packets int64) {
+		before := b.end
+		n, _, _ := b.write(rest, limit)
+		rest = rest[n:]
+		return b.end - before
+	}
+	ahead := int64(aheadBytes / b.slotSize())
+	if n := write(); n != ahead {
+		t.Fatalf("%d packets taken, want %d", n, ahead)
+	}
+	send(int(ahead/4) - 1)
+	if woken() {
+		t.Error("woken for less than a quarter")
+	}
+	send(1)
+	if !woken() {
+		t.Error("not woken when a quarter was sent")
+	}
+	for b.next < 2000 {
+		write()
+		send(100)
+	}
+	write()
+	if waiting, sent := b.end-b.next, b.next-b.base; waiting != sent {
+		t.Errorf("%d packets wait, %d are unacknowledged", waiting, sent)
+	}
+	woken() // by the last burst, before the buffer was filled up again
+	b.ack(1000)
+	if woken() {
+		t.Error("woken although no more may wait")
+	}
+}
