@@ -20,6 +20,8 @@ func NewNative() Congestion { return &daimd{} }
 
 const (
 	// syn is UDT's clock tick: the interval of rate control and of ACKs.
+	nativeName = "udt"
+
 	syn = 10 * time.Millisecond
 
 	nativeInitialWindow = 16
@@ -51,6 +53,17 @@ type daimd struct {
 	decRandom  int
 	decCount   int
 	rand       *rand.Rand
+}
+
+// Name implements Congestion.
+func (d *daimd) Name() string { return nativeName }
+
+// State implements Congestion.
+func (d *daimd) State() string {
+	if d.slowStart {
+		return "slow-start"
+	}
+	return "daimd"
 }
 
 func (d *daimd) Init(now time.Duration, p CongestionParams) {
@@ -126,6 +139,9 @@ func (d *daimd) OnLoss(_ time.Duration, e LossEvent) {
 		d.leaveSlowStart()
 		d.nextFlight = e.Sent
 		return
+	}
+	if e.First < 0 {
+		return // retransmissions; the C++ library does not hear of those either
 	}
 	d.lossSinceTick = true
 	if e.First >= d.nextFlight {

@@ -57,6 +57,10 @@ type Config struct {
 	// Congestion makes the controller of a connection. The default is NewNative.
 	Congestion func() Congestion
 
+	// PlainUDT leaves out what this package adds to UDT 4 in packets of its own:
+	// feedback. It is for comparisons and bug reports.
+	PlainUDT bool
+
 	// Logger receives what an operator may want to know about the endpoint.
 	// The default discards it.
 	Logger *slog.Logger

@@ -75,6 +75,8 @@ type Conn struct {
 	ctl        []byte    // scratch for control packets
 
 	sendState
+	recoveryState
+	feedbackState
 	recvState
 	closeState
 }
@@ -137,10 +139,10 @@ func (c *Conn) establish(now time.Duration, peer handshake) {
 	c.snd.init(c.payload)
 	c.rcv.init(c.payload)
 	c.peerWindow = int(peer.window)
-	c.cc = c.ep.cfg.congestion()
-	c.cc.Init(now, CongestionParams{MSS: mss, MaxWindow: int(peer.window)})
+	c.grp = c.ep.join(now, c, CongestionParams{MSS: mss, MaxWindow: int(peer.window)})
 	c.lastHeard = now
 	c.setState(stateEstablished)
+	c.offerFeedback(now)
 	close(c.established)
 }
 
@@ -183,6 +185,9 @@ func (c *Conn) loop() {
 func (c *Conn) end() {
 	c.in.close()
 	c.final = c.snapshotIfOpen()
+	if c.grp != nil {
+		c.grp.leave(c.ep.now(), c.inFlight, c.hungry)
+	}
 	c.ep.forget(c)
 	close(c.done)
 	if c.closed.Load() {
@@ -191,7 +196,7 @@ func (c *Conn) end() {
 }
 
 func (c *Conn) snapshotIfOpen() Stats {
-	if c.cc == nil {
+	if c.grp == nil {
 		return Stats{}
 	}
 	return c.snapshot(c.ep.now())
@@ -203,7 +208,7 @@ func (c *Conn) terminate(readErr, cutShort, writeErr error) {
 	if c.state == stateDead {
 		return
 	}
-	opened := c.cc != nil
+	opened := c.grp != nil
 	c.setState(stateDead)
 	c.endErr = writeErr
 	if opened {

@@ -28,6 +28,8 @@ func (c *Conn) onControl(now time.Duration, h header, p []byte) {
 	case ctrlUser:
 		if h.dst == 0 {
 			c.onReset(p)
+		} else {
+			c.onExtension(now, h.info, p)
 		}
 	case ctrlACK:
 		c.onACK(now, ackNo(h.info&seqMask), payload)

@@ -135,11 +135,13 @@ func (c *Conn) onDataLocked(now, at time.Duration, seq seqNo, data []byte) {
 	c.count.pktRecv++
 	c.sinceLight++
 	c.arrivals.onPacket(seq, at)
+	c.echoSeq, c.echoAt = seq, at
 
 	i := c.rcv.next + int64(seq.sub(seqAt(c.peerISN, c.rcv.next)))
 	top := c.rcv.top
 	switch c.rcv.insertLocked(i, data, c.acceptance()) {
 	case duplicate:
+		c.duplicates++
 		// The sender has not seen our ACK.
 		c.ackBy(now + ackInterval)
 		return
@@ -150,10 +152,15 @@ func (c *Conn) onDataLocked(now, at time.Duration, seq seqNo, data []byte) {
 	}
 	c.count.byteRecv += int64(len(data))
 	c.lastDataAt, c.paused = now, false
+	c.received++
 	switch {
 	case i > top:
 		c.count.pktRcvLoss += i - top
 		c.gaps.open(seqRange{seqAt(c.peerISN, top), seq}, now, c.reorderDelay)
+		if c.reports {
+			c.gaps.nextDue = 0
+			c.ackBy(max(now, c.fullACKSent+reportGapAfter))
+		}
 	case i < top:
 		c.onFilled(now, seq)
 	}
@@ -201,6 +208,17 @@ func (c *Conn) ackBy(at time.Duration) {
 func (c *Conn) onRecvTimers(now time.Duration) {
 	if c.windowOpened.Load() && c.windowOpened.Swap(false) {
 		c.ackBy(now)
+	}
+	if c.reports {
+		c.ackRepeatAt = 0
+		if c.gaps.nextDue != 0 { // gaps from before the peer took feedback
+			c.gaps.nextDue = 0
+			c.ackBy(now)
+		}
+		if c.ackAt != 0 && c.ackAt <= now || c.reportDue() {
+			c.sendFeedback(now)
+		}
+		return
 	}
 	reportDue := c.gaps.nextDue != 0 && c.gaps.nextDue <= now
 	if reportDue && !c.ratesSent {

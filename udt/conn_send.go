@@ -1,10 +1,15 @@
 package udt
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // sendState is the loop's part in sending.
 type sendState struct {
-	cc           Congestion
+	grp          *group // nil before the handshake is complete
+	hungry       bool   // there was more to send than the group allowed
+	inFlight     int    // packets sent that are neither delivered nor lost, as far as known
 	pacer        pacer
 	lost         lossList // sequence numbers to send again, all of them unacknowledged
 	msg          msgNo
@@ -52,14 +57,19 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 	if wait := max(c.holdUntil, c.pauseTill); wait > now {
 		return wait
 	}
-	period := c.cc.SendPeriod()
+	window, period := c.grp.allowance(c.inFlight, c.hungry)
 	budget := c.pacer.budget(now, period, sendBurst)
 	if budget == 0 {
 		return c.pacer.next
 	}
-	drained := c.gather(now, budget)
+	drained := c.gather(now, budget, window)
 	n := len(c.batch)
+	hungry := !drained
 	if n == 0 {
+		if hungry != c.hungry {
+			c.grp.sent(now, c.burst, c.hungry, hungry)
+			c.hungry = hungry
+		}
 		return never
 	}
 	if drained && c.burst.New > 0 && !c.peerChecks {
@@ -72,7 +82,8 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 	clear(c.batch)
 	c.noteSent(now)
 	c.pacer.spend(n, period)
-	c.cc.OnSend(now, c.burst)
+	c.grp.sent(now, c.burst, c.hungry, hungry)
+	c.hungry = hungry
 	if c.count.busySince == 0 {
 		c.count.busySince = now
 	}
@@ -80,8 +91,11 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 		c.armRTO(now)
 	}
 	if c.burst.New > 0 {
-		c.pokes = 0
+		c.pokes, c.probes = 0, 0
 		c.pokeAt = now + c.rtt.srtt + ackDelayAllowance
+	}
+	if drained {
+		c.armProbe(now)
 	}
 	if drained || n < budget {
 		return never // nothing is left, or the window is closed
@@ -90,9 +104,12 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 }
 
 // gather fills c.batch with about limit packets and c.burst with what they
-// are. It reports whether nothing that could be sent is left.
-func (c *Conn) gather(now time.Duration, limit int) (drained bool) {
+// are; no more than window packets are to be in flight afterwards, lost ones
+// sent again not considered. It reports whether nothing that could be sent is
+// left.
+func (c *Conn) gather(now time.Duration, limit, window int) (drained bool) {
 	c.batch = c.batch[:0]
+	burst := c.grp.begin(now)
 	b := &c.snd
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -105,19 +122,20 @@ func (c *Conn) gather(now time.Duration, limit int) (drained bool) {
 		}
 		c.lost.pop()
 		i := b.base + int64(s.sub(base))
-		p := b.packetLocked(i)
 		mark := b.markLocked(i)
-		mark.at = now
-		mark.count++
+		if mark.fate&fateDelivered != 0 {
+			continue // it was only late
+		}
+		p := b.packetLocked(i)
+		c.launch(mark, now, burst)
 		c.batch = append(c.batch, p)
 		c.burst.Retransmitted++
 		c.count.byteRetrans += int64(len(p) - headerSize)
 	}
-	window := int64(min(c.peerWindow, c.cc.Window()))
 	// The second half of a probe pair goes with the first: the receiver takes
 	// their distance for the capacity of the link.
 	probing := false
-	for (len(c.batch) < limit || probing) && b.next-b.base < window {
+	for (len(c.batch) < limit || probing) && b.next-b.base < int64(c.peerWindow) && c.inFlight < window {
 		i, ok := b.sealLocked()
 		if !ok {
 			break
@@ -127,17 +145,27 @@ func (c *Conn) gather(now time.Duration, limit int) (drained bool) {
 		probing = seq%probeModulus == 0
 		c.msg = c.msg.next()
 		putDataHeader(p, seq, c.msg, c.peerID)
-		*b.markLocked(i) = sentMark{at: now, count: 1}
+		mark := b.markLocked(i)
+		*mark = sentMark{}
+		c.launch(mark, now, burst)
 		c.batch = append(c.batch, p)
 		c.burst.New++
 		c.count.byteSent += int64(len(p) - headerSize)
 	}
 	c.burst.Sent = b.next
-	c.burst.InFlight = int(b.next - b.base)
 	b.wakeLocked()
 	c.count.pktSent += int64(len(c.batch))
 	c.count.pktRetrans += int64(c.burst.Retransmitted)
 	return b.next == b.end && c.lost.empty()
+}
+
+// launch notes one more transmission of a packet.
+func (c *Conn) launch(m *sentMark, now time.Duration, burst uint32) {
+	c.inFlight++
+	m.at, m.burst, m.fate = now, burst, 0
+	if m.count < math.MaxUint16 {
+		m.count++
+	}
 }
 
 // transmit hands packets to the socket. What the socket refuses is as good as
@@ -178,12 +206,15 @@ func (c *Conn) onACK(now time.Duration, no ackNo, payload []byte) {
 	base, sent := c.snd.base, c.snd.next
 	to := base + int64(a.seq.sub(seqAt(c.isn, base)))
 	var latest time.Duration
+	var got arrivals
 	if to > base && to <= sent {
 		// What stood behind a hole was acknowledged when that was filled, not
 		// when it arrived.
 		if m := c.snd.markLocked(to - 1); m.count == 1 && c.snd.markLocked(base).count == 1 {
 			latest = now - m.at
 		}
+		got = arrivals{at: now}
+		c.deliveredLocked(now, span{base, to}, &got)
 	}
 	c.snd.mu.Unlock()
 	if to > sent {
@@ -218,11 +249,11 @@ func (c *Conn) onACK(now time.Duration, no ackNo, payload []byte) {
 			c.count.recvACK++
 		}
 	}
-	c.cc.OnACK(now, ACKEvent{
-		Acked: acked, Next: to, Sent: sent, InFlight: int(sent - to),
+	c.grp.acknowledged(now, ACKEvent{
+		Acked: acked, Next: to, Sent: sent,
 		RTT: c.rtt.srtt, MinRTT: c.rtt.min, Latest: latest, Full: !a.light,
 		ArrivalSpeed: float64(a.speed), Capacity: float64(a.capacity),
-	})
+	}, got)
 	c.repairFirstHole(now)
 }
 
@@ -231,7 +262,7 @@ func (c *Conn) onProgress(now time.Duration, all bool) {
 	c.progressAt = now
 	c.backoff, c.pokes = 0, 0
 	if all {
-		c.rtoAt, c.pokeAt = 0, 0
+		c.rtoAt, c.pokeAt, c.probeAt = 0, 0, 0
 		c.count.busy += now - c.count.busySince
 		c.count.busySince = 0
 		return
@@ -269,16 +300,28 @@ func (c *Conn) repairFirstHole(now time.Duration) {
 	}
 	m := b.markLocked(b.base)
 	if m.count > 1 && now-m.at > c.rtt.rto() {
-		c.markLostLocked(b.base, b.base+1)
+		out := 0
+		c.markLostLocked(b.base, &out)
+		c.count.pktSndLoss++
+		c.grp.landed(out)
 	}
 }
 
-// markLostLocked queues packets [from, to) to be sent again and returns how
-// many of them were not queued. c.snd.mu is held.
-func (c *Conn) markLostLocked(from, to int64) int {
-	n := c.lost.add(seqRange{seqAt(c.isn, from), seqAt(c.isn, to)})
-	c.count.pktSndLoss += int64(n)
-	return n
+// markLostLocked queues packet i to be sent again. It reports whether the
+// packet was not queued before, and counts it out of flight. c.snd.mu is held.
+func (c *Conn) markLostLocked(i int64, out *int) bool {
+	m := c.snd.markLocked(i)
+	if m.fate&(fateLost|fateDelivered) != 0 {
+		return false
+	}
+	if m.fate&fateAssumed == 0 {
+		c.inFlight--
+		*out++
+	}
+	m.fate = fateLost
+	s := seqAt(c.isn, i)
+	c.lost.add(seqRange{s, s.add(1)})
+	return true
 }
 
 // onRTO acts when progress is overdue: it repeats the first packet that is not
@@ -290,19 +333,25 @@ func (c *Conn) onRTO(now time.Duration) {
 		return
 	}
 	c.snd.mu.Lock()
-	base, next := c.snd.base, c.snd.next
+	base, next, out := c.snd.base, c.snd.next, 0
 	if base < next {
-		c.markLostLocked(base, base+1)
-		c.markLostLocked(next-1, next)
+		// The peer may have it and hold the ACK back, which asks to be asked.
+		if m := c.snd.markLocked(base); m.fate == fateDelivered {
+			m.fate = fateAssumed
+		}
+		c.markLostLocked(base, &out)
+		c.markLostLocked(next-1, &out)
 	}
 	c.snd.mu.Unlock()
+	c.count.pktSndLoss += int64(out)
+	c.grp.landed(out)
 	if base == next {
 		c.rtoAt = 0
 		return
 	}
 	// The first timeout may be an ACK that is late: C++ receivers can take 100 ms.
 	if c.backoff++; c.backoff > 1 {
-		c.cc.OnTimeout(now)
+		c.grp.timeout(now)
 	}
 	c.armRTO(now)
 }
@@ -322,11 +371,16 @@ func (c *Conn) onPoke(now time.Duration) {
 
 // onNAK takes a loss report.
 func (c *Conn) onNAK(now time.Duration, payload []byte) {
+	if c.heardAny {
+		return // sent before the peer knew that we take feedback
+	}
 	b := &c.snd
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	base := seqAt(c.isn, b.base)
-	first, lost, valid := int64(-1), 0, false
+	e := LossEvent{First: -1, Sent: b.next}
+	out, valid := 0, false
+	got := arrivals{at: now}
 	handled := b.base // entries ascend; what overlaps is looked at once
 	for r := range lossReport(payload) {
 		from := b.base + int64(r.start.sub(base))
@@ -336,14 +390,20 @@ func (c *Conn) onNAK(now time.Duration, payload []byte) {
 			continue
 		}
 		valid = true
+		c.assumeLocked(from, to, &got)
 		// Packets sent again within the last round trip are still on their way.
 		for i := max(from, handled); i < to; i++ {
-			if m := b.markLocked(i); m.count > 1 && now-m.at < c.rtt.srtt {
+			m := b.markLocked(i)
+			if m.count > 1 && now-m.at < c.rtt.srtt {
 				continue
-			} else if m.count == 1 && first < 0 {
-				first = i
+			} else if m.count == 1 && e.First < 0 {
+				e.First = i
 			}
-			lost += c.markLostLocked(i, i+1)
+			at := m.at
+			if c.markLostLocked(i, &out) {
+				e.Lost++
+				e.SentAt = max(e.SentAt, at)
+			}
 		}
 		handled = max(handled, to)
 	}
@@ -351,8 +411,14 @@ func (c *Conn) onNAK(now time.Duration, payload []byte) {
 		return
 	}
 	c.count.recvNAK++
-	if lost > 0 && first >= 0 {
-		c.cc.OnLoss(now, LossEvent{First: first, Lost: lost, Sent: b.next})
+	c.count.pktSndLoss += int64(e.Lost)
+	if e.Lost > 0 {
+		c.grp.lostPackets(now, out, e)
+	}
+	if got.newly > 0 {
+		c.grp.acknowledged(now, ACKEvent{
+			Next: b.base, Sent: b.next, RTT: c.rtt.srtt, MinRTT: c.rtt.min,
+		}, got)
 	}
 }
 

@@ -34,6 +34,12 @@ func (c *Conn) onTimers(now time.Duration) {
 	if due(c.pokeAt) {
 		c.onPoke(now)
 	}
+	if due(c.probeAt) {
+		c.onProbe(now)
+	}
+	if due(c.offerAt) {
+		c.sendOffer(now)
+	}
 	if due(c.suspect.probeAt) {
 		c.probeSuspect(now)
 	}
@@ -61,7 +67,7 @@ func (c *Conn) nextTimeout() (next time.Duration) {
 		at(c.progressAt + c.ep.cfg.linger())
 		fallthrough
 	case stateEstablished:
-		at(c.ackAt, c.ackRepeatAt, c.gaps.nextDue, c.rtoAt, c.pokeAt, c.suspect.probeAt,
+		at(c.ackAt, c.ackRepeatAt, c.gaps.nextDue, c.rtoAt, c.pokeAt, c.probeAt, c.offerAt, c.suspect.probeAt,
 			c.lastSent+c.ep.cfg.keepAlive(), c.lastHeard+c.ep.cfg.timeout())
 	}
 	return next

@@ -40,6 +40,9 @@ type Endpoint struct {
 	loops sync.WaitGroup // read goroutine and connection loops
 	count atomic.Int64   // open connections
 
+	groupsMu sync.Mutex                // taken after mu
+	groups   map[netip.AddrPort]*group // guarded by groupsMu
+
 	mu        sync.Mutex
 	conns     map[socketID]*Conn       // guarded by mu
 	accepted  map[peerKey]*Conn        // guarded by mu; to recognise repeated requests
@@ -70,6 +73,7 @@ func NewEndpoint(pc net.PacketConn, cfg *Config) (*Endpoint, error) {
 		conns:     make(map[socketID]*Conn),
 		accepted:  make(map[peerKey]*Conn),
 		meetings:  make(map[netip.AddrPort]*Conn),
+		groups:    make(map[netip.AddrPort]*group),
 		readEnded: make(chan struct{}),
 	}
 	var err error

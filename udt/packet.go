@@ -108,6 +108,17 @@ func appendControl(b []byte, typ ctrlType, info uint32, dst socketID, words ...u
 	return b
 }
 
+// appendUser appends a user-defined control packet with an extended type.
+func appendUser(b []byte, ext uint16, info uint32, dst socketID, words ...uint32) []byte {
+	b = appendControl(b, ctrlUser, info, dst, words...)
+	binary.BigEndian.PutUint16(b[2:], ext)
+	putCheck(b)
+	return b
+}
+
+// extendedType returns the extended type of a control packet.
+func extendedType(p []byte) uint16 { return binary.BigEndian.Uint16(p[2:]) }
+
 // ackInfo is the payload of an ACK.
 type ackInfo struct {
 	seq   seqNo // everything before seq was received

@@ -27,15 +27,12 @@ const maxResetsPerSecond = 100
 
 // appendReset appends a reset for packets that were sent to id.
 func appendReset(b []byte, id socketID) []byte {
-	b = appendControl(b, ctrlUser, 0, 0, uint32(id))
-	binary.BigEndian.PutUint16(b[2:], resetType)
-	putCheck(b)
-	return b
+	return appendUser(b, resetType, 0, 0, uint32(id))
 }
 
 // parseReset returns the id that a reset names.
 func parseReset(p []byte) (id socketID, ok bool) {
-	if len(p) != headerSize+4 || binary.BigEndian.Uint16(p[2:]) != resetType || !checked(p) {
+	if len(p) != headerSize+4 || extendedType(p) != resetType || !checked(p) {
 		return 0, false
 	}
 	return socketID(binary.BigEndian.Uint32(p[headerSize:])), true

@@ -34,8 +34,24 @@ type sendBuffer struct {
 // sentMark is what the loop remembers of a packet's transmissions.
 type sentMark struct {
 	at    time.Duration // the latest
-	count int32
+	burst uint32        // the latest, see burstRecord
+	count uint16        // transmissions, no more than 65535
+	fate  fate
 }
+
+// fate is what is known of a packet since its latest transmission. Without any
+// of these it is in flight.
+type fate uint8
+
+const (
+	// fateDelivered: the receiver has it.
+	fateDelivered fate = 1 << iota
+	// fateAssumed: it has probably been delivered, since later ones were and
+	// nothing else was reported of it. Peers without feedback leave us to guess.
+	fateAssumed
+	// fateLost: it has to be sent again.
+	fateLost
+)
 
 func (b *sendBuffer) init(payload int) {
 	b.payload = payload

@@ -46,6 +46,7 @@ type Stats struct {
 // counters are the totals in Stats that the loop counts.
 type counters struct {
 	pktSent, pktRecv, pktSndLoss, pktRcvLoss, pktRetrans int64
+	spurious                                             int64 // retransmissions that were not needed
 	sentACK, recvACK, sentNAK, recvNAK                   int64
 	dropped, invalid                                     int64
 	byteSent, byteRecv, byteRetrans                      int64
@@ -62,6 +63,7 @@ func (c *Conn) snapshot(now time.Duration) Stats {
 	if n.busySince != 0 {
 		busy += now - n.busySince
 	}
+	window, period := c.grp.allowance(c.inFlight, c.hungry)
 	c.rcv.mu.Lock()
 	held := int(c.rcv.next - c.rcv.read)
 	c.rcv.mu.Unlock()
@@ -73,9 +75,9 @@ func (c *Conn) snapshot(now time.Duration) Stats {
 		PktDropped: n.dropped + c.in.dropped.Load(), PktInvalid: n.invalid,
 		ByteSent: n.byteSent, ByteRecv: n.byteRecv, ByteRetrans: n.byteRetrans,
 		SndDuration:      busy,
-		SendPeriod:       c.cc.SendPeriod(),
+		SendPeriod:       period,
 		FlowWindow:       c.peerWindow,
-		CongestionWindow: c.cc.Window(),
+		CongestionWindow: window,
 		FlightSize:       int(unacked - unsent),
 		RTT:              c.rtt.srtt,
 		RTTVar:           c.rtt.rttvar,

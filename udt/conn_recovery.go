@@ -1,0 +1,253 @@
+package udt
+
+import "time"
+
+// recoveryState is the loop's part in finding out what became of packets.
+type recoveryState struct {
+	// What the peer's feedback has told: everything before top has arrived but
+	// for what is missing. Of the rest nothing is known.
+	missing, scratch spans
+	top              int64
+
+	// newest is when the packet was sent that was sent last of those that have
+	// arrived. What was sent before that, and has not arrived, is lost, if it
+	// was sent reorderWindow before (RFC 8985).
+	newest        time.Duration
+	reorderWindow time.Duration
+	calmUntil     time.Duration // the reordering window shrinks then
+
+	probeAt time.Duration // when to send something into a tail without acknowledgement, 0 = never
+	probes  int
+}
+
+const (
+	// reorderPackets is how many packets may overtake one on a path that has not
+	// been seen to reorder (RFC 9002, kPacketThreshold).
+	reorderPackets = 3
+	// minProbe and maxProbes bound how a tail is probed.
+	minProbe  = 5 * time.Millisecond
+	maxProbes = 12
+	// probedFlight is what must be in flight for a tail to be probed: more than
+	// one answer to a short request.
+	probedFlight = 16
+)
+
+// deliveredLocked notes that packets arrived; c.snd.mu is held.
+func (c *Conn) deliveredLocked(now time.Duration, s span, got *arrivals) {
+	for i := s.from; i < s.to; i++ {
+		m := c.snd.markLocked(i)
+		switch {
+		case m.fate&fateDelivered != 0:
+			continue
+		case m.fate&fateAssumed != 0:
+			m.fate = fateDelivered
+			continue
+		case m.fate == 0:
+			c.inFlight--
+			got.landed++
+		}
+		m.fate = fateDelivered
+		got.newly++
+		if m.count > 1 && c.rtt.sampled && now-m.at < c.rtt.min {
+			c.onSpurious(now) // it is an earlier transmission that arrived
+			continue
+		}
+		if m.at >= got.sentAt {
+			got.sentAt, got.burst = m.at, m.burst
+		}
+	}
+	c.newest = max(c.newest, got.sentAt)
+}
+
+// assumeLocked takes a loss report of a peer without feedback for packets
+// [from, to): the packet behind them has arrived, and so, probably, has what
+// lies before and was never reported. c.snd.mu is held.
+func (c *Conn) assumeLocked(from, to int64, got *arrivals) {
+	assume := func(i int64) {
+		m := c.snd.markLocked(i)
+		if m.fate != 0 {
+			return
+		}
+		m.fate = fateAssumed
+		c.inFlight--
+		got.landed++
+		got.newly++
+		if m.at >= got.sentAt {
+			got.sentAt, got.burst = m.at, m.burst
+		}
+	}
+	for i := max(c.top, c.snd.base); i < from; i++ {
+		assume(i)
+	}
+	if to < c.snd.next && to >= c.top {
+		assume(to)
+	}
+	c.top = max(c.top, min(to+1, c.snd.next))
+}
+
+// onSpurious widens the reordering window after a retransmission that was not
+// needed.
+func (c *Conn) onSpurious(now time.Duration) {
+	c.count.spurious++
+	if c.calmUntil > now+8*c.rtt.srtt {
+		return // of the same flight
+	}
+	c.reorderWindow = min(c.reorderWindow+max(c.rtt.min/16, time.Millisecond), c.rtt.srtt/2)
+	c.calmUntil = now + 9*c.rtt.srtt
+}
+
+// onFeedback takes a report of the receiver.
+func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
+	f := &c.heard
+	if !f.parse(payload) {
+		c.count.invalid++
+		return
+	}
+	if c.heardAny && int32(no-c.heardNo) <= 0 {
+		return // overtaken by a later one
+	}
+	b := &c.snd
+	b.mu.Lock()
+	base, next := b.base, b.next
+	at := seqAt(c.isn, base)
+	to := base + int64(f.next.sub(at))
+	end := base + int64(f.end.sub(at))
+	echo := base + int64(f.echo.sub(at))
+	if to < base || end > next || echo >= next {
+		b.mu.Unlock()
+		if to < base {
+			return
+		}
+		c.count.invalid++
+		return
+	}
+	if !c.heardAny {
+		c.missing, c.top = c.missing[:0], base // what was assumed so far, is known now
+	}
+	c.heardAny, c.heardNo = true, no
+	var latest time.Duration
+	if echo >= base {
+		if m := b.markLocked(echo); m.count == 1 {
+			latest = max(now-m.at-f.delay, 1)
+		}
+	}
+	got := arrivals{at: c.grp.onOurClock(now, f.arrived, f.delay)}
+	for i := range f.missing {
+		f.missing[i].from += to
+		f.missing[i].to += to
+	}
+	c.learnLocked(now, to, end, f.missing, &got)
+	lost, out := c.findLostLocked(now)
+	b.mu.Unlock()
+
+	acked := int(to - base)
+	c.peerWindow = int(min(f.window, maxWindow))
+	c.peerSpeed = smoothRate(c.peerSpeed, float64(f.speed))
+	c.peerCapacity = smoothRate(c.peerCapacity, float64(f.capacity))
+	if latest > 0 {
+		c.rtt.update(latest)
+	}
+	if c.reorderWindow > 0 && now > c.calmUntil {
+		c.reorderWindow -= c.reorderWindow/4 + 1
+		c.calmUntil = now + 8*c.rtt.srtt
+	}
+	if lost.Lost > 0 {
+		c.count.pktSndLoss += int64(lost.Lost)
+		c.count.recvNAK++
+		c.grp.lostPackets(now, out, lost)
+	}
+	if acked > 0 {
+		c.snd.ack(to)
+		c.lost.removeBefore(f.next)
+		c.onProgress(now, to == next)
+		c.count.recvACK++
+	}
+	c.grp.acknowledged(now, ACKEvent{
+		Acked: acked, Next: to, Sent: next, Full: true,
+		RTT: c.rtt.srtt, MinRTT: c.rtt.min, Latest: latest,
+		ArrivalSpeed: float64(f.speed), Capacity: float64(f.capacity),
+	}, got)
+}
+
+// learnLocked brings the record up to a report that everything before end has
+// arrived, but for the missing packets from to on. c.snd.mu is held.
+func (c *Conn) learnLocked(now time.Duration, to, end int64, missing spans, got *arrivals) {
+	c.missing = c.missing.cutBefore(c.snd.base)
+	unknown := c.missing
+	c.top = max(c.top, c.snd.base)
+	if end > c.top {
+		unknown = append(unknown, span{c.top, end})
+	}
+	still := unknown.split(missing, c.scratch[:0], func(s span) {
+		if s.to > end { // beyond the report
+			cut := max(s.from, end)
+			c.beyond = append(c.beyond, span{cut, s.to})
+			s.to = cut
+		}
+		if s.from < s.to {
+			c.deliveredLocked(now, s, got)
+		}
+	})
+	still = append(still, c.beyond...)
+	c.beyond = c.beyond[:0]
+	c.scratch, c.missing = unknown[:0], still
+	c.top = max(c.top, end)
+}
+
+// findLostLocked decides which of the missing packets are lost. c.snd.mu is
+// held.
+func (c *Conn) findLostLocked(now time.Duration) (e LossEvent, out int) {
+	e = LossEvent{First: -1, Sent: c.snd.next}
+	for _, s := range c.missing {
+		for i := s.from; i < s.to; i++ {
+			m := c.snd.markLocked(i)
+			if m.fate != 0 {
+				continue
+			}
+			overtaken := c.reorderWindow == 0 && m.count == 1 && c.top-i > reorderPackets
+			if !overtaken && m.at+c.reorderWindow >= c.newest {
+				continue
+			}
+			at := m.at
+			if m.count == 1 && e.First < 0 {
+				e.First = i
+			}
+			if c.markLostLocked(i, &out) {
+				e.Lost++
+				e.SentAt = max(e.SentAt, at)
+			}
+		}
+	}
+	return e, out
+}
+
+// armProbe schedules a look at the tail, after which nothing is sent that
+// could show what of it was lost.
+func (c *Conn) armProbe(now time.Duration) {
+	if !c.reports || c.inFlight < probedFlight && c.probes == 0 || c.probes >= maxProbes {
+		return
+	}
+	c.probeAt = now + max(c.rtt.srtt/4, minProbe)
+}
+
+// onProbe sends the first packet again that is not acknowledged. Its arrival
+// shows all that was lost before, without waiting for the timeout.
+func (c *Conn) onProbe(now time.Duration) {
+	c.probeAt = 0
+	if c.hungry || !c.lost.empty() {
+		return
+	}
+	b := &c.snd
+	b.mu.Lock()
+	out := 0
+	for i := b.base; i < b.next; i++ {
+		if m := b.markLocked(i); m.fate == 0 && now-m.at > minProbe/2 {
+			c.markLostLocked(i, &out)
+			break
+		}
+	}
+	b.mu.Unlock()
+	c.grp.landed(out)
+	c.probes++
+	c.armProbe(now)
+}

@@ -1,0 +1,220 @@
+package udt
+
+import (
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// A group is the connections of one endpoint to one peer's endpoint. They
+// share the path, so they share what is known of it and one controller: eight
+// connections are one flow to everybody else, and the second one begins at the
+// rate that the first has found.
+//
+// Each member sends its part of what the controller allows. The loops of the
+// members call the group; mu guards all of it.
+type group struct {
+	peer netip.AddrPort // immutable
+
+	mu       sync.Mutex
+	members  int
+	hungry   int // members that have more to send than they may
+	cc       Congestion
+	meter    deliveryMeter
+	inFlight int   // packets, over all members
+	lost     int64 // packets found lost
+	share    float64
+
+	// The peer's clock: its latest reading as sent and without wrapping, and
+	// what leads from there to ours. Differences on it are exact, the offset
+	// is off by the time that reports travel.
+	clockRaw uint32
+	clock    time.Duration
+	offset   time.Duration
+	clockSet bool
+
+	minRTT   time.Duration // shortest round trip, 0 = none yet
+	srtt     time.Duration
+	idleFrom time.Duration // when the last member left
+}
+
+// join enters c into the group of its peer. It runs before anything is sent.
+func (e *Endpoint) join(now time.Duration, c *Conn, p CongestionParams) *group {
+	e.groupsMu.Lock()
+	defer e.groupsMu.Unlock()
+	g := e.groups[c.remote]
+	if g == nil {
+		if len(e.groups) >= maxGroups {
+			e.dropIdleGroupsLocked()
+		}
+		g = &group{peer: c.remote, cc: e.cfg.congestion(), share: defaultShare}
+		if g.cc.Name() != nativeName {
+			e.groups[c.remote] = g // UDT's own has each connection for itself
+		}
+		p.Share = g.share
+		g.cc.Init(now, p)
+	}
+	g.mu.Lock()
+	g.members++
+	g.mu.Unlock()
+	return g
+}
+
+const (
+	// maxGroups bounds how many peers an endpoint remembers beyond those that it
+	// is connected to.
+	maxGroups = 1024
+	// defaultShare is the number of flows that the connections to one peer weigh
+	// as together.
+	defaultShare = 2
+)
+
+// dropIdleGroupsLocked forgets peers without connections; groupsMu is held.
+func (e *Endpoint) dropIdleGroupsLocked() {
+	for k, g := range e.groups {
+		g.mu.Lock()
+		idle := g.members == 0
+		g.mu.Unlock()
+		if idle {
+			delete(e.groups, k)
+		}
+	}
+}
+
+// leave takes a member out that has n packets in flight.
+func (g *group) leave(now time.Duration, n int, hungry bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.members--
+	g.inFlight -= n
+	if hungry {
+		g.hungry--
+	}
+	g.idleFrom = now
+}
+
+// allowance returns a member's part of the window and its time between
+// packets. own is what the member has in flight.
+func (g *group) allowance(own int, hungry bool) (window int, period time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n := g.hungry
+	if !hungry {
+		n++
+	}
+	window = g.cc.Window()
+	if n > 1 || g.inFlight > own {
+		// What members that have finished still have in flight counts as well.
+		window = max(minMemberWindow, min((window+n-1)/n, window-(g.inFlight-own)))
+	}
+	return window, g.cc.SendPeriod() * time.Duration(n)
+}
+
+// minMemberWindow keeps a member going whose part would be nothing.
+const minMemberWindow = 4
+
+// begin opens the record of a burst.
+func (g *group) begin(now time.Duration) (burst uint32) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.meter.begin(now, g.inFlight)
+}
+
+// sent closes it, if packets were sent. wasHungry and hungry tell whether the
+// member had more to send before, and has now.
+func (g *group) sent(now time.Duration, e SendEvent, wasHungry, hungry bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if hungry != wasHungry {
+		if hungry {
+			g.hungry++
+		} else {
+			g.hungry--
+		}
+	}
+	if n := e.New + e.Retransmitted; n > 0 {
+		g.meter.commit()
+		g.inFlight += n
+		e.InFlight = g.inFlight
+		g.cc.OnSend(now, e)
+	}
+	if !hungry && g.hungry == 0 && g.inFlight < g.cc.Window() {
+		g.meter.idle(g.inFlight)
+	}
+}
+
+// arrivals is what an acknowledgement has told about one member.
+type arrivals struct {
+	newly  int           // packets newly known to be delivered
+	landed int           // of those, packets that counted as in flight
+	sentAt time.Duration // of the latest sent among them
+	burst  uint32        // of that one
+	at     time.Duration // arrival of the latest, on our clock
+}
+
+// acknowledged takes an acknowledgement of a member.
+func (g *group) acknowledged(now time.Duration, e ACKEvent, a arrivals) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight -= a.landed
+	if e.Latest > 0 && (g.minRTT == 0 || e.Latest < g.minRTT) {
+		g.minRTT = e.Latest
+	}
+	g.srtt = e.RTT
+	if a.newly > 0 {
+		e.Sample = g.meter.arrived(a.newly, a.at, a.sentAt, a.burst, g.minRTT*3/4)
+		e.SentAt = a.sentAt
+	}
+	e.Newly, e.Delivered, e.DeliveredAt = a.newly, g.meter.delivered, g.meter.deliveredAt
+	e.InFlight = g.inFlight
+	g.cc.OnACK(now, e)
+}
+
+// lostPackets takes n packets out of flight that were found lost.
+func (g *group) lostPackets(now time.Duration, n int, e LossEvent) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight -= n
+	g.lost += int64(e.Lost)
+	g.cc.OnLoss(now, e)
+}
+
+// landed takes n packets out of flight without telling the controller.
+func (g *group) landed(n int) {
+	if n == 0 {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inFlight -= n
+}
+
+func (g *group) timeout(now time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cc.OnTimeout(now)
+}
+
+// onOurClock turns a reading of the peer's clock, which a report brought now
+// that was delay old when it left, into a time of ours.
+func (g *group) onOurClock(now time.Duration, reading uint32, delay time.Duration) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.clockSet {
+		g.clockSet, g.clockRaw = true, reading
+		g.offset = now - delay
+		return now - delay
+	}
+	g.clock += time.Duration(int32(reading-g.clockRaw)) * time.Microsecond
+	g.clockRaw = reading
+	at := g.clock + g.offset
+	if d := at - now; d > maxClockStep || d < -maxClockStep {
+		// The peer's clock has jumped, or another peer has its address now.
+		g.clock, g.offset = 0, now-delay
+		return now - delay
+	}
+	return min(at, now)
+}
+
+// maxClockStep is more than any report is late.
+const maxClockStep = 10 * time.Second
