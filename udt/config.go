@@ -54,7 +54,7 @@ type Config struct {
 	// from repairing its losses.
 	KeepAlive time.Duration
 
-	// Congestion makes the controller of a connection. The default is NewNative.
+	// Congestion makes the controller of a connection. The default is NewBBR.
 	Congestion func() Congestion
 
 	// PlainUDT leaves out what this package adds to UDT 4 in packets of its own:
@@ -114,7 +114,7 @@ func (c *Config) keepAlive() time.Duration {
 
 func (c *Config) congestion() Congestion {
 	if c.Congestion == nil {
-		return NewNative()
+		return NewBBR()
 	}
 	return c.Congestion()
 }

@@ -1,0 +1,443 @@
+package udt
+
+import (
+	"math"
+	"time"
+)
+
+// NewBBR returns the default controller: a model of the path made of the
+// highest delivery rate and the shortest round trip seen lately, in the manner
+// of BBR (draft-ietf-ccwg-bbr), with three differences:
+//
+//   - Loss is compensated as long as it looks random: the rate is divided by
+//     (1 − p), where p is what the path loses even while we send less than it
+//     carries. Only loss together with a queue, or loss that grows with what we
+//     send, makes the controller yield.
+//   - The start takes the rate from the spacing of the first packets at the
+//     receiver instead of doubling its way up to it.
+//   - The queue is watched: what stands longer than a fraction of the shortest
+//     round trip is drained.
+//
+// See docs/congestion.md for the reasons and the measurements.
+func NewBBR() Congestion { return &bbr{} }
+
+const (
+	bbrName = "bbr"
+
+	bbrInitialWindow = 64  // packets of the first flight, which is sent at once
+	bbrMinWindow     = 8   // packets
+	// bbrStartGain is the growth per round trip while the start has no better
+	// guess: the least that doubles what is delivered (BBR: 4·ln 2).
+	bbrStartGain = 2.77
+	bbrMaxJump       = 32  // growth in one round trip at most
+	// bbrTrainTrust is the share of the rate of the first flight at the receiver
+	// that the second one is sent at.
+	bbrTrainTrust = 0.9
+	// bbrTrainTime is the least time that the first flight is taken to last at
+	// the receiver: readings of clocks in shorter ones are mostly noise.
+	bbrTrainTime = time.Millisecond
+
+	bbrProbeUp   = 1.25
+	bbrProbeDown = 0.75
+	bbrWindow    = 1.75 // in bandwidth-delay products
+	// bbrCruise is how many round trips lie between a probe and the next one.
+	bbrCruise = 6
+	// bbrGrowth is the growth by which more rate was found.
+	bbrGrowth = 1.15
+
+	bbrRateRounds = 10 // round trips over which the highest rate counts
+	bbrRTTLife    = 10 * time.Second
+	bbrProbeRTT   = 200 * time.Millisecond
+
+	// bbrQueue is the queueing delay that counts as congestion, as a share of
+	// the shortest round trip, and bbrMinQueue its least.
+	bbrQueue    = 0.25
+	bbrMinQueue = 5 * time.Millisecond
+	// bbrLoss is the share of packets lost beyond what is random that counts as
+	// congestion (2 % as in BBR version 3).
+	bbrLoss = 0.02
+	// bbrMaxLoss bounds what is compensated.
+	bbrMaxLoss = 0.35
+	bbrYield   = 0.85 // what is left of the rate after a congested round
+)
+
+type bbrState int
+
+const (
+	bbrStart bbrState = iota
+	bbrDrain
+	bbrUp
+	bbrDown
+	bbrSteady
+	bbrRTT // little in flight, to see the shortest round trip
+)
+
+func (s bbrState) String() string {
+	return [...]string{"start", "drain", "probe-up", "probe-down", "cruise", "probe-rtt"}[s]
+}
+
+type bbr struct {
+	p     CongestionParams
+	state bbrState
+	since time.Duration // when the state began
+
+	rates  [bbrRateRounds]float64 // highest rate of each round that was not limited by the application, packets/s
+	slot   int                    // of the current round in rates
+	rate   float64                // highest of them
+	bound  float64                // the rate that congestion left us, 0 = no bound
+	minRTT time.Duration
+	minAt  time.Duration // when minRTT was seen
+
+	// A round trip ends when a packet is delivered that was sent after its begin.
+	round    int64
+	roundEnd int64
+	limited  bool          // the application limited the round
+	rtt      time.Duration // shortest of the round so far
+	lastRTT  time.Duration // and of the round before
+
+	// Of the round so far.
+	lost, delivered int
+
+	// Random loss: what is lost of packets sent while we sent less than the
+	// path carries.
+	calmFrom, calmTo      time.Duration // they were sent between these times
+	calmLost, calmArrived float64
+	allLost, allArrived   float64
+	random                float64 // share, 0..bbrMaxLoss
+
+	// The start.
+	first      int64 // packets of the first flight
+	train      trainMeter
+	target     float64 // rate to send at, packets/s
+	full       float64 // rate that the growth is measured from
+	fullRounds int
+
+	cruised  int     // round trips of steady state since the latest probe
+	before   float64 // rate before a probe
+	inFlight int
+}
+
+func (b *bbr) Name() string  { return bbrName }
+func (b *bbr) State() string { return b.state.String() }
+
+func (b *bbr) Init(now time.Duration, p CongestionParams) {
+	*b = bbr{p: p, since: now, minAt: now, minRTT: p.MinRTT}
+	if p.Rate > 0 {
+		b.target = p.Rate
+		if p.Measured {
+			b.rates[0], b.rate = p.Rate, p.Rate
+			b.enter(now, bbrSteady)
+		}
+	}
+}
+
+func (b *bbr) OnSend(now time.Duration, e SendEvent) {
+	b.inFlight = e.InFlight
+	if b.allArrived == 0 {
+		b.first += int64(e.New)
+	}
+}
+
+func (b *bbr) OnLoss(now time.Duration, e LossEvent) {
+	b.lost += e.Lost
+	b.allLost += float64(e.Lost)
+	if b.calm(e.SentAt) {
+		b.calmLost += float64(e.Lost)
+	}
+}
+
+// calm reports whether a packet was sent while we sent less than the path
+// carries.
+func (b *bbr) calm(sentAt time.Duration) bool {
+	return sentAt >= b.calmFrom && (sentAt < b.calmTo || b.calmTo == 0) && b.calmFrom != 0
+}
+
+func (b *bbr) OnTimeout(now time.Duration) {
+	// Nothing came back for a while: begin anew from what the path has shown,
+	// carefully.
+	b.bound = b.rate / 2
+}
+
+func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
+	b.inFlight = e.InFlight
+	if e.Latest > 0 {
+		if b.minRTT == 0 || e.Latest < b.minRTT {
+			b.minRTT = e.Latest
+		}
+		if e.Latest < b.minRTT+b.minRTT/20 {
+			b.minAt = now
+		}
+		if b.rtt == 0 || e.Latest < b.rtt {
+			b.rtt = e.Latest
+		}
+	}
+	if e.Newly == 0 {
+		return
+	}
+	b.delivered += e.Newly
+	b.allArrived += float64(e.Newly)
+	if b.calm(e.SentAt) {
+		b.calmArrived += float64(e.Newly)
+	}
+	if b.state == bbrStart && b.round == 0 {
+		b.train.arrived(e.Delivered, e.DeliveredAt)
+	}
+	newRound := e.Sample != RateSample{} && e.Sample.Prior >= b.roundEnd
+	if b.round == 0 {
+		newRound = int64(b.allArrived+b.allLost) >= b.first || e.Sample.Prior > 0
+	}
+	if newRound {
+		b.endRound(now, e.Delivered)
+	}
+	b.limited = b.limited || e.Sample.AppLimited
+	if s := e.Sample; s.Rate > 0 && (!s.AppLimited || s.Rate > b.rate) {
+		b.rates[b.slot] = max(b.rates[b.slot], s.Rate)
+		b.rate = max(b.rate, s.Rate)
+	}
+	b.step(now, newRound, e.Sample.AppLimited)
+}
+
+// endRound closes the books of a round trip.
+func (b *bbr) endRound(now time.Duration, delivered int64) {
+	share := float64(b.lost) / float64(max(1, b.lost+b.delivered))
+	queue := b.queue()
+	congested := share > b.random+bbrLoss && queue > max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue)
+	if congested && b.state != bbrUp && b.state != bbrStart && b.delivered > 0 {
+		b.bound = max(b.paceRate()*bbrYield, b.rate*0.3)
+	} else if b.bound > 0 {
+		if b.bound *= 1.05; b.bound > b.rate {
+			b.bound = 0
+		}
+	}
+	b.learnLoss()
+
+	b.round++
+	b.roundEnd = delivered + int64(b.inFlight)
+	b.lastRTT, b.rtt = b.rtt, 0
+	b.lost, b.delivered = 0, 0
+	if b.limited {
+		b.limited = false
+		return
+	}
+	b.slot = (b.slot + 1) % bbrRateRounds
+	b.rates[b.slot] = 0
+	b.rate = 0
+	for _, r := range b.rates {
+		b.rate = max(b.rate, r)
+	}
+}
+
+// learnLoss brings the share of random loss up to date. All loss is the upper
+// bound; what is lost while we send less than the path carries is the measure,
+// as far as it has seen enough packets.
+func (b *bbr) learnLoss() {
+	const (
+		half   = 4096 // packets after which older ones count half
+		enough = 64
+	)
+	if n := b.allLost + b.allArrived; n > half {
+		b.allLost, b.allArrived = b.allLost/2, b.allArrived/2
+	}
+	if n := b.calmLost + b.calmArrived; n > half {
+		b.calmLost, b.calmArrived = b.calmLost/2, b.calmArrived/2
+	}
+	p := 0.0
+	if n := b.allLost + b.allArrived; n >= enough {
+		p = b.allLost / n
+	}
+	if n := b.calmLost + b.calmArrived; n >= enough {
+		// Two standard deviations leave room for chance.
+		q := b.calmLost / n
+		p = min(p, q+2*math.Sqrt(q*(1-q)/n))
+	}
+	b.random = min(p, bbrMaxLoss)
+}
+
+// queue is the time that packets of the latest round trips stood in queues.
+func (b *bbr) queue() time.Duration {
+	r := b.rtt
+	if r == 0 {
+		r = b.lastRTT
+	}
+	return max(0, r-b.minRTT)
+}
+
+// step moves between the states.
+func (b *bbr) step(now time.Duration, newRound, limited bool) {
+	switch b.state {
+	case bbrStart:
+		b.stepStart(now, newRound, limited)
+	case bbrDrain:
+		if b.inFlight <= b.bdp(1) || now-b.since > 3*b.minRTT {
+			b.enter(now, bbrSteady)
+		}
+	case bbrUp:
+		elapsed := now - b.since
+		full := b.inFlight >= b.bdp(bbrProbeUp)
+		pressed := b.queue() > max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue)
+		if elapsed >= b.minRTT && (full || elapsed > 2*b.minRTT) || pressed && elapsed > b.minRTT/2 {
+			b.enter(now, bbrDown)
+		}
+	case bbrDown:
+		if elapsed := now - b.since; elapsed >= b.minRTT && b.inFlight <= b.bdp(1) || elapsed > 3*b.minRTT {
+			if b.rate > b.before*bbrGrowth {
+				b.enter(now, bbrUp) // there was more, there may be more
+				return
+			}
+			b.enter(now, bbrSteady)
+		}
+	case bbrSteady:
+		if newRound {
+			b.cruised++
+		}
+		switch {
+		case now-b.minAt > bbrRTTLife:
+			b.enter(now, bbrRTT)
+		case b.queue() > max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue) && b.cruised >= 1:
+			b.enter(now, bbrDown)
+		case b.cruised >= bbrCruise:
+			b.enter(now, bbrUp)
+		}
+	case bbrRTT:
+		if now-b.since > bbrProbeRTT+b.minRTT {
+			if b.lastRTT > 0 {
+				b.minRTT = b.lastRTT
+			}
+			if b.rtt > 0 {
+				b.minRTT = min(b.minRTT, b.rtt)
+			}
+			b.minAt = now
+			b.enter(now, bbrSteady)
+		}
+	}
+}
+
+func (b *bbr) enter(now time.Duration, s bbrState) {
+	if b.state == bbrDown && s != bbrDown {
+		b.calmTo = now
+	}
+	b.state, b.since = s, now
+	switch s {
+	case bbrUp:
+		b.before = b.rate
+	case bbrDown:
+		b.calmFrom, b.calmTo = now, 0
+	case bbrSteady:
+		b.cruised = 0
+	}
+}
+
+// stepStart raises the rate until the path carries no more.
+func (b *bbr) stepStart(now time.Duration, newRound, limited bool) {
+	if b.round == 0 {
+		return
+	}
+	pressed := b.queue() > max(b.minRTT/8, 4*time.Millisecond) && b.round > 1
+	if pressed {
+		b.enter(now, bbrDrain)
+		return
+	}
+	grown := b.rate / (1 - b.random) * bbrStartGain
+	promised := b.train.rate() * bbrTrainTrust
+	switch {
+	case promised == 0 || b.rate > promised*0.75 && b.round > 2:
+	case b.round == 1 && newRound:
+		b.target = max(b.target, min(promised, b.rate*bbrMaxJump))
+		return
+	case b.round <= 2:
+		return // the flight that tests the promise is under way
+	}
+	if promised > 0 && b.rate > promised*0.75 {
+		// The path carries what the first flight promised. A little more tells
+		// whether that was all.
+		grown = b.rate / (1 - b.random) * bbrProbeUp
+	}
+	b.target = max(grown, min(b.target, promised))
+	if !newRound || limited {
+		return
+	}
+	if b.rate > b.full*1.25 {
+		b.full, b.fullRounds = b.rate, 0
+	} else if b.fullRounds++; b.fullRounds >= 2 {
+		b.enter(now, bbrDrain)
+	}
+}
+
+// paceRate is the rate of packets that the model allows, in packets/s, probing
+// not considered.
+func (b *bbr) paceRate() float64 {
+	r := b.rate
+	if b.bound > 0 {
+		r = min(r, b.bound)
+	}
+	return r / (1 - b.random)
+}
+
+// bdp is the number of packets in flight that fills the path, times gain.
+func (b *bbr) bdp(gain float64) int {
+	return int(gain * b.paceRate() * b.minRTT.Seconds())
+}
+
+// bbrACKs is what the window allows for the time between reports.
+const bbrACKs = 3 * time.Millisecond
+
+func (b *bbr) Window() int {
+	w := bbrInitialWindow
+	switch {
+	case b.state == bbrStart && b.target > 0 && b.minRTT > 0:
+		w = int(b.target*(b.minRTT+bbrACKs).Seconds()*1.25) + bbrInitialWindow
+	case b.rate == 0 || b.minRTT == 0:
+	case b.state == bbrRTT:
+		w = b.bdp(0.5)
+	default:
+		w = b.bdp(bbrWindow) + int(b.paceRate()*bbrACKs.Seconds()) + bbrMinWindow
+	}
+	return min(max(w, bbrMinWindow), b.p.MaxWindow)
+}
+
+func (b *bbr) SendPeriod() time.Duration {
+	r := b.paceRate()
+	switch b.state {
+	case bbrStart:
+		if b.target == 0 {
+			return 0 // the first flight
+		}
+		r = b.target
+		if b.minRTT > 0 {
+			r = max(r, bbrInitialWindow/b.minRTT.Seconds())
+		}
+	case bbrDrain:
+		r *= 0.5
+	case bbrUp:
+		r *= bbrProbeUp
+	case bbrDown:
+		r *= bbrProbeDown
+	}
+	if r <= 0 {
+		return 0
+	}
+	return time.Duration(1e9 / r)
+}
+
+// trainMeter measures the rate at which the first flight arrived: its packets
+// left together, so that their spacing is that of the narrowest link.
+type trainMeter struct {
+	first, last     time.Duration
+	before, through int64 // delivered when it began, and by now
+}
+
+func (t *trainMeter) arrived(delivered int64, at time.Duration) {
+	if t.first == 0 {
+		t.first, t.before = at, delivered
+	}
+	t.last, t.through = at, delivered
+}
+
+// rate returns packets/s, 0 if too few packets came.
+func (t *trainMeter) rate() float64 {
+	n := t.through - t.before
+	if n < bbrInitialWindow/4 {
+		return 0
+	}
+	return float64(n) / max(t.last-t.first, bbrTrainTime).Seconds()
+}

@@ -1,0 +1,124 @@
+package udt
+
+import (
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/chunkget/chunkget/internal/simnet"
+)
+
+// wanCell is a path and what one download over it is to reach.
+type wanCell struct {
+	name  string
+	rate  int64 // bit/s
+	rtt   time.Duration
+	loss  float64
+	burst float64 // mean length of a run of losses, 0 = independent
+	queue float64 // bandwidth-delay products
+	size  int     // bytes
+	share float64 // of the limit, at least
+}
+
+func (w wanCell) link() simnet.LinkConfig {
+	l := simnet.LinkConfig{
+		Delay: w.rtt / 2, Rate: w.rate,
+		Queue: int(w.queue * float64(w.rate) / 8 * w.rtt.Seconds()),
+	}
+	if w.burst > 0 {
+		l.Burst = simnet.Burst{Enter: w.loss / w.burst / (1 - w.loss), Leave: 1 / w.burst}
+	} else {
+		l.Loss = w.loss
+	}
+	return l
+}
+
+// limit is the time that size bytes need at least, connection and request
+// included.
+func (w wanCell) limit() time.Duration {
+	return 2*w.rtt + time.Duration(8*float64(w.size)/(float64(w.rate)*1456/1500*(1-w.loss))*1e9)
+}
+
+// download lets the server send size bytes over n connections.
+func (l *lab) download(w wanCell, n int, onTick func(now time.Duration, s *Conn)) (took time.Duration, stats []Stats) {
+	l.t.Helper()
+	start := time.Now()
+	done := make(chan error, n)
+	stats = make([]Stats, n)
+	conns := make([]*Conn, n)
+	for i := range n {
+		c, s := l.connect()
+		conns[i] = s
+		go func() {
+			req := make([]byte, 1)
+			if _, err := io.ReadFull(s, req); err == nil {
+				s.Write(make([]byte, w.size/n))
+			}
+		}()
+		go func() {
+			c.Write([]byte{1})
+			_, err := io.CopyN(io.Discard, c, int64(w.size/n))
+			done <- err
+		}()
+	}
+	if onTick != nil {
+		stop := make(chan struct{})
+		defer close(stop)
+		go func() {
+			tick := time.NewTicker(w.rtt)
+			defer tick.Stop()
+			for {
+				select {
+				case <-stop:
+					return
+				case <-tick.C:
+					onTick(time.Since(start), conns[0])
+				}
+			}
+		}()
+	}
+	for range n {
+		if err := <-done; err != nil {
+			l.t.Error(err)
+		}
+	}
+	took = time.Since(start)
+	for i, s := range conns {
+		stats[i] = s.Stats()
+	}
+	return took, stats
+}
+
+func TestDownloadOverLongPaths(t *testing.T) {
+	for _, w := range []wanCell{
+		{"300M 20ms", 300e6, 20 * time.Millisecond, 0, 0, 1, 32 << 20, 0.9},
+		{"300M 100ms", 300e6, 100 * time.Millisecond, 0, 0, 1, 64 << 20, 0.85},
+		{"300M 100ms 0.1%", 300e6, 100 * time.Millisecond, 0.001, 0, 1, 64 << 20, 0.85},
+		{"300M 100ms 1%", 300e6, 100 * time.Millisecond, 0.01, 0, 1, 64 << 20, 0.85},
+		{"100M 200ms 3%", 100e6, 200 * time.Millisecond, 0.03, 0, 1, 64 << 20, 0.85},
+		{"100M 50ms 5%", 100e6, 50 * time.Millisecond, 0.05, 0, 1, 32 << 20, 0.85},
+		{"100M 50ms 10%", 100e6, 50 * time.Millisecond, 0.1, 0, 1, 32 << 20, 0.85},
+		{"100M 50ms 20% bursts", 100e6, 50 * time.Millisecond, 0.2, 8, 1, 32 << 20, 0.7},
+		{"50M 600ms 1%", 50e6, 600 * time.Millisecond, 0.01, 0, 1, 64 << 20, 0.7},
+	} {
+		for _, n := range []int{1, 8} {
+			t.Run(fmt.Sprintf("%s x%d", w.name, n), func(t *testing.T) {
+				inLab(t, w.link(), nil, func(l *lab) {
+					took, stats := l.download(w, n, nil)
+					share := w.limit().Seconds() / took.Seconds()
+					sent, again, lost := int64(0), int64(0), int64(0)
+					for _, s := range stats {
+						sent += s.PktSent
+						again += s.PktRetrans
+						lost += s.PktSndLoss
+					}
+					t.Logf("%.2f of the limit, %v; sent again %.2f %%; %+v", share, took.Round(time.Millisecond), 100*float64(again)/float64(sent), stats[0])
+					if share < w.share {
+						t.Errorf("%.2f of the limit, want %.2f", share, w.share)
+					}
+				})
+			})
+		}
+	}
+}
