@@ -59,6 +59,7 @@ const (
 	// bbrMaxLoss bounds what is compensated.
 	bbrMaxLoss = 0.35
 	bbrYield   = 0.85 // what is left of the rate after a congested round
+	bbrRegain  = 1.1  // and its growth in each round without
 )
 
 type bbrState int
@@ -94,6 +95,7 @@ type bbr struct {
 	limited  bool          // the application limited the round
 	rtt      time.Duration // shortest of the round so far
 	lastRTT  time.Duration // and of the round before
+	recent   time.Duration // mean of the latest
 
 	// Of the round so far.
 	lost, delivered int
@@ -101,7 +103,8 @@ type bbr struct {
 	// Random loss: what is lost of packets sent while we sent less than the
 	// path carries.
 	calmFrom, calmTo      time.Duration // they were sent between these times
-	calmLost, calmArrived float64
+	nowLost, nowArrived   float64       // of the latest such time
+	calmLost, calmArrived float64       // of all that are over
 	allLost, allArrived   float64
 	random                float64 // share, 0..bbrMaxLoss
 
@@ -142,7 +145,7 @@ func (b *bbr) OnLoss(now time.Duration, e LossEvent) {
 	b.lost += e.Lost
 	b.allLost += float64(e.Lost)
 	if b.calm(e.SentAt) {
-		b.calmLost += float64(e.Lost)
+		b.nowLost += float64(e.Lost)
 	}
 }
 
@@ -153,9 +156,11 @@ func (b *bbr) calm(sentAt time.Duration) bool {
 }
 
 func (b *bbr) OnTimeout(now time.Duration) {
-	// Nothing came back for a while: begin anew from what the path has shown,
-	// carefully.
-	b.bound = b.rate / 2
+	// Nothing came back for a while. What the path has shown may not hold any
+	// more.
+	if b.state != bbrStart {
+		b.bound = b.rate / 2
+	}
 }
 
 func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
@@ -167,6 +172,10 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 		if e.Latest < b.minRTT+b.minRTT/20 {
 			b.minAt = now
 		}
+		if b.recent == 0 {
+			b.recent = e.Latest
+		}
+		b.recent += (e.Latest - b.recent) / 8
 		if b.rtt == 0 || e.Latest < b.rtt {
 			b.rtt = e.Latest
 		}
@@ -177,7 +186,7 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 	b.delivered += e.Newly
 	b.allArrived += float64(e.Newly)
 	if b.calm(e.SentAt) {
-		b.calmArrived += float64(e.Newly)
+		b.nowArrived += float64(e.Newly)
 	}
 	if b.state == bbrStart && b.round == 0 {
 		b.train.arrived(e.Delivered, e.DeliveredAt)
@@ -205,7 +214,7 @@ func (b *bbr) endRound(now time.Duration, delivered int64) {
 	if congested && b.state != bbrUp && b.state != bbrStart && b.delivered > 0 {
 		b.bound = max(b.paceRate()*bbrYield, b.rate*0.3)
 	} else if b.bound > 0 {
-		if b.bound *= 1.05; b.bound > b.rate {
+		if b.bound *= bbrRegain; b.bound > b.rate {
 			b.bound = 0
 		}
 	}
@@ -233,7 +242,7 @@ func (b *bbr) endRound(now time.Duration, delivered int64) {
 func (b *bbr) learnLoss() {
 	const (
 		half   = 4096 // packets after which older ones count half
-		enough = 64
+		enough = 256
 	)
 	if n := b.allLost + b.allArrived; n > half {
 		b.allLost, b.allArrived = b.allLost/2, b.allArrived/2
@@ -246,9 +255,10 @@ func (b *bbr) learnLoss() {
 		p = b.allLost / n
 	}
 	if n := b.calmLost + b.calmArrived; n >= enough {
-		// Two standard deviations leave room for chance.
-		q := b.calmLost / n
-		p = min(p, q+2*math.Sqrt(q*(1-q)/n))
+		// Losses come in bursts, so that chance needs more room than two standard
+		// deviations of independent ones.
+		q := max(b.calmLost, 1) / n
+		p = min(p, q+5*math.Sqrt(q*(1-q)/n))
 	}
 	b.random = min(p, bbrMaxLoss)
 }
@@ -321,6 +331,9 @@ func (b *bbr) enter(now time.Duration, s bbrState) {
 	case bbrUp:
 		b.before = b.rate
 	case bbrDown:
+		// What became of the packets of the time before is known by now.
+		b.calmLost, b.calmArrived = b.calmLost+b.nowLost, b.calmArrived+b.nowArrived
+		b.nowLost, b.nowArrived = 0, 0
 		b.calmFrom, b.calmTo = now, 0
 	case bbrSteady:
 		b.cruised = 0
@@ -332,27 +345,26 @@ func (b *bbr) stepStart(now time.Duration, newRound, limited bool) {
 	if b.round == 0 {
 		return
 	}
-	pressed := b.queue() > max(b.minRTT/8, 4*time.Millisecond) && b.round > 1
+	pressed := b.recent-b.minRTT > max(b.minRTT/8, 4*time.Millisecond) && b.round > 1
 	if pressed {
 		b.enter(now, bbrDrain)
 		return
 	}
 	grown := b.rate / (1 - b.random) * bbrStartGain
-	promised := b.train.rate() * bbrTrainTrust
-	switch {
-	case promised == 0 || b.rate > promised*0.75 && b.round > 2:
-	case b.round == 1 && newRound:
-		b.target = max(b.target, min(promised, b.rate*bbrMaxJump))
-		return
-	case b.round <= 2:
-		return // the flight that tests the promise is under way
+	if promised := b.train.rate * bbrTrainTrust; promised > 0 && b.rate < b.train.rate*1.1 {
+		switch {
+		case b.round == 1 && newRound:
+			b.target = max(b.target, min(promised, b.rate*bbrMaxJump))
+		case b.rate > promised*0.75 || b.rate > b.target*0.9:
+			// The path carries what the first flight promised. A little more tells
+			// whether that was all.
+			b.target = max(b.rate/(1-b.random)*bbrProbeUp, min(promised, grown))
+		case b.round > 2:
+			b.target = grown
+		}
+	} else {
+		b.target = grown
 	}
-	if promised > 0 && b.rate > promised*0.75 {
-		// The path carries what the first flight promised. A little more tells
-		// whether that was all.
-		grown = b.rate / (1 - b.random) * bbrProbeUp
-	}
-	b.target = max(grown, min(b.target, promised))
 	if !newRound || limited {
 		return
 	}
@@ -420,24 +432,22 @@ func (b *bbr) SendPeriod() time.Duration {
 }
 
 // trainMeter measures the rate at which the first flight arrived: its packets
-// left together, so that their spacing is that of the narrowest link.
+// left together, so that their spacing is that of the narrowest link. Silence
+// between parts of the flight does not count: the highest rate up to any point
+// does.
 type trainMeter struct {
-	first, last     time.Duration
-	before, through int64 // delivered when it began, and by now
+	begun  bool
+	first  time.Duration // when it began to arrive
+	before int64         // delivered by then
+	rate   float64       // packets/s, 0 if too few packets came
 }
 
 func (t *trainMeter) arrived(delivered int64, at time.Duration) {
-	if t.first == 0 {
-		t.first, t.before = at, delivered
+	if !t.begun {
+		t.begun, t.first, t.before = true, at, delivered
+		return
 	}
-	t.last, t.through = at, delivered
-}
-
-// rate returns packets/s, 0 if too few packets came.
-func (t *trainMeter) rate() float64 {
-	n := t.through - t.before
-	if n < bbrInitialWindow/4 {
-		return 0
+	if n := delivered - t.before; n >= bbrInitialWindow/4 {
+		t.rate = max(t.rate, float64(n)/max(at-t.first, bbrTrainTime).Seconds())
 	}
-	return float64(n) / max(t.last-t.first, bbrTrainTime).Seconds()
 }

@@ -22,7 +22,7 @@ func TestConfigDefaults(t *testing.T) {
 	if cfg.timeout() != 30*time.Second || cfg.linger() != 10*time.Second || cfg.keepAlive() != 3*time.Second || cfg.backlog() != 256 {
 		t.Errorf("timeout %v, linger %v, keepalive %v, backlog %d", cfg.timeout(), cfg.linger(), cfg.keepAlive(), cfg.backlog())
 	}
-	if _, ok := cfg.congestion().(*daimd); !ok || cfg.logger() == nil {
+	if _, ok := cfg.congestion().(*bbr); !ok || cfg.logger() == nil {
 		t.Error("no congestion control, or no logger")
 	}
 }

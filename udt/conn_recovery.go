@@ -230,8 +230,10 @@ func (c *Conn) armProbe(now time.Duration) {
 	c.probeAt = now + max(c.rtt.srtt/4, minProbe)
 }
 
-// onProbe sends the first packet again that is not acknowledged. Its arrival
-// shows all that was lost before, without waiting for the timeout.
+// onProbe sends the first packet again that is not acknowledged: its arrival
+// shows all that was lost before, without waiting for the timeout. What has
+// been sent again once is sent once more, since nothing else needs the path
+// now, and losing it twice would cost a round trip at the end.
 func (c *Conn) onProbe(now time.Duration) {
 	c.probeAt = 0
 	if c.hungry || !c.lost.empty() {
@@ -239,11 +241,12 @@ func (c *Conn) onProbe(now time.Duration) {
 	}
 	b := &c.snd
 	b.mu.Lock()
-	out := 0
-	for i := b.base; i < b.next; i++ {
-		if m := b.markLocked(i); m.fate == 0 && now-m.at > minProbe/2 {
+	out, n := 0, 0
+	for i := b.base; i < b.next && n < sendBurst; i++ {
+		m := b.markLocked(i)
+		if m.fate == 0 && now-m.at > minProbe/2 && (n == 0 || m.count == 2) {
 			c.markLostLocked(i, &out)
-			break
+			n++
 		}
 	}
 	b.mu.Unlock()

@@ -281,7 +281,13 @@ func (c *Conn) armRTO(now time.Duration) {
 	if !c.rtt.sampled {
 		rto = initialRTO
 	}
-	c.rtoAt = now + min(rto<<min(c.backoff, 6), max(limit, rto))
+	// The first repetitions of little data cost nothing, and runs of losses are
+	// left behind by sending, not by waiting.
+	backoff := min(c.backoff, 6)
+	if c.reports && c.inFlight <= 2 {
+		backoff = min(max(0, c.backoff-4), 6)
+	}
+	c.rtoAt = now + min(rto<<backoff, max(limit, rto))
 }
 
 // initialRTO is the timeout before the first sample. RFC 9002 would take twice

@@ -33,9 +33,10 @@ type group struct {
 	offset   time.Duration
 	clockSet bool
 
-	minRTT   time.Duration // shortest round trip, 0 = none yet
-	srtt     time.Duration
-	idleFrom time.Duration // when the last member left
+	minRTT     time.Duration // shortest round trip, 0 = none yet
+	srtt       time.Duration
+	progressAt time.Duration // latest delivery
+	idleFrom   time.Duration // when the last member left
 }
 
 // join enters c into the group of its peer. It runs before anything is sent.
@@ -55,8 +56,11 @@ func (e *Endpoint) join(now time.Duration, c *Conn, p CongestionParams) *group {
 		g.cc.Init(now, p)
 	}
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.members++
-	g.mu.Unlock()
+	if g.minRTT > 0 && !c.rtt.sampled {
+		c.rtt.update(g.srtt)
+	}
 	return g
 }
 
@@ -162,6 +166,7 @@ func (g *group) acknowledged(now time.Duration, e ACKEvent, a arrivals) {
 	}
 	g.srtt = e.RTT
 	if a.newly > 0 {
+		g.progressAt = now
 		e.Sample = g.meter.arrived(a.newly, a.at, a.sentAt, a.burst, g.minRTT*3/4)
 		e.SentAt = a.sentAt
 	}
@@ -189,10 +194,14 @@ func (g *group) landed(n int) {
 	g.inFlight -= n
 }
 
+// timeout notes that a member waits in vain for progress. It is nothing to the
+// controller as long as other members get on.
 func (g *group) timeout(now time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.cc.OnTimeout(now)
+	if now-g.progressAt > 2*g.srtt+ackDelayAllowance {
+		g.cc.OnTimeout(now)
+	}
 }
 
 // onOurClock turns a reading of the peer's clock, which a report brought now

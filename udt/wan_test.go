@@ -3,6 +3,8 @@ package udt
 import (
 	"fmt"
 	"io"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -47,18 +49,30 @@ func (l *lab) download(w wanCell, n int, onTick func(now time.Duration, s *Conn)
 	done := make(chan error, n)
 	stats = make([]Stats, n)
 	conns := make([]*Conn, n)
-	for i := range n {
-		c, s := l.connect()
-		conns[i] = s
-		go func() {
-			req := make([]byte, 1)
-			if _, err := io.ReadFull(s, req); err == nil {
-				s.Write(make([]byte, w.size/n))
+	go func() {
+		for i := range n {
+			s, err := l.listener.Accept()
+			if err != nil {
+				done <- err
+				return
 			}
-		}()
+			conns[i] = s.(*Conn)
+			go func() {
+				if _, err := io.ReadFull(s, make([]byte, 1)); err == nil {
+					s.Write(make([]byte, w.size/n))
+				}
+			}()
+		}
+	}()
+	for range n {
 		go func() {
+			c, err := l.client.DialContext(l.t.Context(), "udt", serverAddr.String())
+			if err != nil {
+				done <- err
+				return
+			}
 			c.Write([]byte{1})
-			_, err := io.CopyN(io.Discard, c, int64(w.size/n))
+			_, err = io.CopyN(io.Discard, c, int64(w.size/n))
 			done <- err
 		}()
 	}
@@ -73,7 +87,9 @@ func (l *lab) download(w wanCell, n int, onTick func(now time.Duration, s *Conn)
 				case <-stop:
 					return
 				case <-tick.C:
-					onTick(time.Since(start), conns[0])
+					if c := conns[0]; c != nil {
+						onTick(time.Since(start), c)
+					}
 				}
 			}
 		}()
@@ -97,9 +113,9 @@ func TestDownloadOverLongPaths(t *testing.T) {
 		{"300M 100ms 0.1%", 300e6, 100 * time.Millisecond, 0.001, 0, 1, 64 << 20, 0.85},
 		{"300M 100ms 1%", 300e6, 100 * time.Millisecond, 0.01, 0, 1, 64 << 20, 0.85},
 		{"100M 200ms 3%", 100e6, 200 * time.Millisecond, 0.03, 0, 1, 64 << 20, 0.85},
-		{"100M 50ms 5%", 100e6, 50 * time.Millisecond, 0.05, 0, 1, 32 << 20, 0.85},
-		{"100M 50ms 10%", 100e6, 50 * time.Millisecond, 0.1, 0, 1, 32 << 20, 0.85},
-		{"100M 50ms 20% bursts", 100e6, 50 * time.Millisecond, 0.2, 8, 1, 32 << 20, 0.7},
+		{"100M 50ms 5%", 100e6, 50 * time.Millisecond, 0.05, 0, 1, 64 << 20, 0.85},
+		{"100M 50ms 10%", 100e6, 50 * time.Millisecond, 0.1, 0, 1, 64 << 20, 0.85},
+		{"100M 50ms 20% bursts", 100e6, 50 * time.Millisecond, 0.2, 8, 1, 64 << 20, 0.7},
 		{"50M 600ms 1%", 50e6, 600 * time.Millisecond, 0.01, 0, 1, 64 << 20, 0.7},
 	} {
 		for _, n := range []int{1, 8} {
@@ -121,4 +137,35 @@ func TestDownloadOverLongPaths(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestTraceDownload(t *testing.T) {
+	w := wanCell{"100M 50ms 20% bursts", 100e6, 50 * time.Millisecond, 0.2, 8, 1, 32 << 20, 0.7}
+	if os.Getenv("CELL") == "sat" {
+		w = wanCell{"50M 600ms 1%", 50e6, 600 * time.Millisecond, 0.01, 0, 1, 64 << 20, 0.7}
+	}
+	if os.Getenv("CELL") == "3" {
+		w = wanCell{"100M 200ms 3%", 100e6, 200 * time.Millisecond, 0.03, 0, 1, 64 << 20, 0.85}
+	}
+	if os.Getenv("CELL") == "1" {
+		w = wanCell{"", 300e6, 100 * time.Millisecond, 0.01, 0, 1, 64 << 20, 0.85}
+	}
+	n := 1
+	if s := os.Getenv("N"); s != "" {
+		n, _ = strconv.Atoi(s)
+	}
+	inLab(t, w.link(), nil, func(l *lab) {
+		took, _ := l.download(w, n, func(now time.Duration, c *Conn) {
+			c.onLoop(func(n time.Duration) {
+				g := c.grp
+				g.mu.Lock()
+				defer g.mu.Unlock()
+				b := g.cc.(*bbr)
+				f := 1500 * 8 / 1e6
+				t.Logf("%6.3f %-10s round %3d rate %6.1f bound %6.1f pace %6.1f target %6.1f train %6.1f p %.3f (all %.3f calm %.3f of %.0f) inflight %d win %d bdp %d minRTT %v rtt %v hungry %d/%d", now.Seconds(), b.State(), b.round, b.rate*f, b.bound*f, f*1e9/float64(max(1, b.SendPeriod())), b.target*f, b.train.rate*f, b.random,
+					b.allLost/(b.allLost+b.allArrived), b.calmLost/(b.calmLost+b.calmArrived), b.nowLost+b.nowArrived, g.inFlight, b.Window(), b.bdp(1), b.minRTT.Round(time.Millisecond), max(b.rtt, b.lastRTT).Round(time.Millisecond), g.hungry, g.members)
+			})
+		})
+		t.Logf("%.2f", w.limit().Seconds()/took.Seconds())
+	})
 }
