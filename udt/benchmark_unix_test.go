@@ -16,6 +16,8 @@ import (
 // gives is up to the I/O and the machine.
 type fixedWindow int
 
+func (fixedWindow) Name() string                             { return "window" }
+func (fixedWindow) State() string                            { return "fixed" }
 func (fixedWindow) Init(time.Duration, udt.CongestionParams) {}
 func (fixedWindow) OnSend(time.Duration, udt.SendEvent)      {}
 func (fixedWindow) OnACK(time.Duration, udt.ACKEvent)        {}

@@ -24,12 +24,12 @@ func NewBBR() Congestion { return &bbr{} }
 const (
 	bbrName = "bbr"
 
-	bbrInitialWindow = 64  // packets of the first flight, which is sent at once
-	bbrMinWindow     = 8   // packets
+	bbrInitialWindow = 64 // packets of the first flight, which is sent at once
+	bbrMinWindow     = 8  // packets
 	// bbrStartGain is the growth per round trip while the start has no better
 	// guess: the least that doubles what is delivered (BBR: 4·ln 2).
 	bbrStartGain = 2.77
-	bbrMaxJump       = 32  // growth in one round trip at most
+	bbrMaxJump   = 32 // growth in one round trip at most
 	// bbrTrainTrust is the share of the rate of the first flight at the receiver
 	// that the second one is sent at.
 	bbrTrainTrust = 0.9
