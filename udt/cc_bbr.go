@@ -193,7 +193,7 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 	}
 	newRound := e.Sample != RateSample{} && e.Sample.Prior >= b.roundEnd
 	if b.round == 0 {
-		newRound = int64(b.allArrived+b.allLost) >= b.first || e.Sample.Prior > 0
+		newRound = b.allArrived+b.allLost >= 0.75*float64(b.first) || e.Sample.Prior > 0
 	}
 	if newRound {
 		b.endRound(now, e.Delivered)
