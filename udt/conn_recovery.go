@@ -28,8 +28,8 @@ const (
 	minProbe  = 5 * time.Millisecond
 	maxProbes = 12
 	// probedFlight is what must be in flight for a tail to be probed: more than
-	// one answer to a short request.
-	probedFlight = 16
+	// a short request.
+	probedFlight = 2
 )
 
 // deliveredLocked notes that packets arrived; c.snd.mu is held.
@@ -49,7 +49,9 @@ func (c *Conn) deliveredLocked(now time.Duration, s span, got *arrivals) {
 		m.fate = fateDelivered
 		got.newly++
 		if m.count > 1 && c.rtt.sampled && now-m.at < c.rtt.min {
-			c.onSpurious(now) // it is an earlier transmission that arrived
+			if !m.probe {
+				c.onSpurious(now) // it is an earlier transmission that arrived
+			}
 			continue
 		}
 		if m.at >= got.sentAt {
@@ -209,6 +211,7 @@ func (c *Conn) findLostLocked(now time.Duration) (e LossEvent, out int) {
 				continue
 			}
 			at := m.at
+			m.probe = false
 			if m.count == 1 && e.First < 0 {
 				e.First = i
 			}
@@ -246,6 +249,7 @@ func (c *Conn) onProbe(now time.Duration) {
 		m := b.markLocked(i)
 		if m.fate == 0 && now-m.at > minProbe/2 && (n == 0 || m.count == 2) {
 			c.markLostLocked(i, &out)
+			m.probe = true
 			n++
 		}
 	}

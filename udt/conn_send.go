@@ -41,6 +41,9 @@ const (
 	// back its first data unless it has heard from the peer: a C++ client drops
 	// what comes before it has entered the new connection into its table.
 	firstDataHold = 10 * time.Millisecond
+	// stubborn is the number of transmissions from which on a packet is sent
+	// several times at once.
+	stubborn = 5
 	// maxPokes bounds the requests for an ACK after a burst.
 	maxPokes = 4
 )
@@ -129,6 +132,11 @@ func (c *Conn) gather(now time.Duration, limit, window int) (drained bool) {
 		p := b.packetLocked(i)
 		c.launch(mark, now, burst)
 		c.batch = append(c.batch, p)
+		if mark.count >= stubborn && c.reports {
+			// Runs of losses end with packets, not with time.
+			c.batch = append(c.batch, p, p)
+			c.count.pktRetrans += 2
+		}
 		c.burst.Retransmitted++
 		c.count.byteRetrans += int64(len(p) - headerSize)
 	}
@@ -345,8 +353,11 @@ func (c *Conn) onRTO(now time.Duration) {
 		if m := c.snd.markLocked(base); m.fate == fateDelivered {
 			m.fate = fateAssumed
 		}
-		c.markLostLocked(base, &out)
-		c.markLostLocked(next-1, &out)
+		for _, i := range [...]int64{base, next - 1} {
+			if c.markLostLocked(i, &out) {
+				c.snd.markLocked(i).probe = true
+			}
+		}
 	}
 	c.snd.mu.Unlock()
 	c.count.pktSndLoss += int64(out)

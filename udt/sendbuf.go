@@ -37,6 +37,7 @@ type sentMark struct {
 	burst uint32        // the latest, see burstRecord
 	count uint16        // transmissions, no more than 65535
 	fate  fate
+	probe bool // the latest was made without a sign that the one before was lost
 }
 
 // fate is what is known of a packet since its latest transmission. Without any
