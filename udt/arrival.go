@@ -10,23 +10,37 @@ import (
 // arrival speed and the capacity of the link.
 //
 // The C++ library takes both from gaps between single packets. Here several
-// packets may come out of one system call with one time stamp, so the speed is
-// packets over busy time, and only pairs that came in separate reads measure
-// the capacity.
+// packets may come with one time stamp, out of one system call or joined by the
+// kernel, so the speed is packets over busy time. The capacity comes from probe
+// pairs whose packets have a time each, and where the kernel joins packets,
+// from the time that one run takes to the next.
 type arrivalEstimator struct {
 	last time.Duration // latest arrival
 
 	// The current measurement: packets that came in busy time.
 	busy    time.Duration
 	packets int
-	gap     time.Duration // mean gap between packets
+	gap     time.Duration // mean gap between packets, or between groups with one time
 	speed   float64       // packets/s, smoothed; 0 before the first measurement
 
 	pairFirst time.Duration // arrival of the first half of a probe pair, 0 = none
 	pairSeq   seqNo
-	pairs     [pairWindow]time.Duration // ring of pair intervals
+	pairs     [pairWindow]time.Duration // ring of intervals between packets back to back
 	pairCount int
+
+	train     int           // packets joined by the kernel at the time of the latest arrival
+	trains    int           // since the latest interval entered pairs
+	trainBest time.Duration // shortest of those, per packet
 }
+
+// arrivalTime says how true the arrival time of a packet is.
+type arrivalTime int
+
+const (
+	ownTime   arrivalTime = iota // its own
+	batchTime                    // that of an earlier packet which was read with it
+	trainTime                    // that of the run which the kernel made of it and others
+)
 
 const (
 	// A gap that is longer than shortGap and eight times the mean is silence of
@@ -38,20 +52,33 @@ const (
 	// speedPeriod of busy time makes one measurement, UDT's SYN.
 	speedPeriod = 10 * time.Millisecond
 
-	pairWindow = 16
+	pairWindow    = 16
+	trainsPerPair = 4
 	// A packet whose number is divisible by probeModulus and its successor are
 	// sent back to back.
 	probeModulus = 16
 )
 
 // onPacket takes the arrival of one data packet at the given time.
-func (e *arrivalEstimator) onPacket(s seqNo, at time.Duration) {
+func (e *arrivalEstimator) onPacket(s seqNo, at time.Duration, is arrivalTime) {
+	at = max(at, e.last) // two cores may have stamped them
 	if gap := at - e.last; e.last != 0 {
 		if gap <= shortGap+gapOutlier*e.gap {
 			e.busy += gap
 			e.packets++
+			if gap > 0 && e.train > 1 {
+				e.addTrain(gap / time.Duration(e.train))
+			}
 		}
-		e.gap += (min(gap, maxGap) - e.gap) / 16
+		if gap > 0 {
+			e.gap += (min(gap, maxGap) - e.gap) / 16
+		}
+	}
+	if at > e.last {
+		e.train = 0
+	}
+	if is == trainTime {
+		e.train++
 	}
 	e.last = at
 	if e.busy >= speedPeriod {
@@ -65,17 +92,39 @@ func (e *arrivalEstimator) onPacket(s seqNo, at time.Duration) {
 	}
 
 	switch {
-	case s%probeModulus == 0:
+	case is == ownTime && s%probeModulus == 0:
 		e.pairFirst, e.pairSeq = at, s
-	case s%probeModulus == 1 && e.pairFirst != 0 && s == e.pairSeq.add(1):
+		return
+	case is == ownTime && s%probeModulus == 1 && e.pairFirst != 0 && s == e.pairSeq.add(1):
 		if d := at - e.pairFirst; d > 0 {
-			e.pairs[e.pairCount%pairWindow] = d
-			e.pairCount++
+			e.addPair(d)
 		}
-		fallthrough
-	default:
-		e.pairFirst = 0
 	}
+	e.pairFirst = 0
+}
+
+func (e *arrivalEstimator) addPair(d time.Duration) {
+	e.pairs[e.pairCount%pairWindow] = max(d, 1)
+	e.pairCount++
+}
+
+// addTrain takes the time per packet from one train to the next. The sender may
+// have paused in between, so the shortest of a few counts.
+func (e *arrivalEstimator) addTrain(d time.Duration) {
+	if e.trains == 0 || d < e.trainBest {
+		e.trainBest = d
+	}
+	if e.trains++; e.trains == trainsPerPair {
+		e.addPair(e.trainBest)
+		e.trains = 0
+	}
+}
+
+// probes reports whether the arrival time of packet p is of interest: it is
+// one half of a probe pair.
+func probes(p []byte) bool {
+	h, ok := parseHeader(p)
+	return ok && !h.control && h.seq%probeModulus <= 1
 }
 
 // rate returns the arrival speed in packets/s, 0 if there is no estimate. It

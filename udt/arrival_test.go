@@ -11,7 +11,7 @@ import (
 func (e *arrivalEstimator) arrive(s seqNo, at time.Duration, n int, gap func(s seqNo) time.Duration) (seqNo, time.Duration) {
 	for range n {
 		at += gap(s)
-		e.onPacket(s, at)
+		e.onPacket(s, at, ownTime)
 		s = s.add(1)
 	}
 	return s, at
@@ -82,16 +82,16 @@ func TestArrivalFirstPackets(t *testing.T) {
 	if e.rate() != 0 || e.capacity() != 0 {
 		t.Error("an estimate of nothing")
 	}
-	e.onPacket(5, time.Second)
+	e.onPacket(5, time.Second, ownTime)
 	if e.rate() != 0 || e.capacity() != 0 {
 		t.Error("an estimate of one packet")
 	}
-	e.onPacket(6, time.Second+100*time.Microsecond)
+	e.onPacket(6, time.Second+100*time.Microsecond, ownTime)
 	if e.rate() != 0 || e.capacity() != 0 {
 		t.Error("an estimate of a single gap")
 	}
 	// A sender that leaves slow start at once needs the first figure soon.
-	e.onPacket(7, time.Second+200*time.Microsecond)
+	e.onPacket(7, time.Second+200*time.Microsecond, ownTime)
 	if got := e.rate(); got != 10_000 {
 		t.Errorf("%d packets/s after three packets, want 10000", got)
 	}
@@ -160,7 +160,7 @@ func TestLinkCapacityNeedsWholePairs(t *testing.T) {
 		for i := range seqNo(50) {
 			for _, s := range order {
 				at += 10 * time.Microsecond
-				e.onPacket(s.add(int(64*i)), at)
+				e.onPacket(s.add(int(64*i)), at, ownTime)
 			}
 		}
 		if e.pairCount != 0 {
@@ -181,7 +181,7 @@ func TestArrivalNeverGarbage(t *testing.T) {
 		known := false
 		for range 500 {
 			at += gaps[r.IntN(len(gaps))] * time.Duration(r.Int32N(5))
-			e.onPacket(s, at)
+			e.onPacket(s, at, ownTime)
 			s = s.add(int(r.Int32N(4)) - 1)
 			speed, capacity := e.rate(), e.capacity()
 			if speed > seqMask || capacity > seqMask || capacity < speed {
@@ -192,5 +192,79 @@ func TestArrivalNeverGarbage(t *testing.T) {
 			}
 			known = e.speed != 0
 		}
+	}
+}
+
+// What comes together has one time: the speed is true all the same, and the
+// capacity is that of the pairs with times of their own, or of whole trains.
+func TestArrivalTogether(t *testing.T) {
+	const us = time.Microsecond
+	for _, tt := range []struct {
+		name            string
+		is              func(s seqNo) arrivalTime
+		gap             func(s seqNo) time.Duration
+		speed, capacity float64 // packets/s
+	}{
+		{"read together, pairs alone", func(s seqNo) arrivalTime {
+			if s%probeModulus <= 1 {
+				return ownTime
+			}
+			return batchTime
+		}, func(s seqNo) time.Duration {
+			switch s % probeModulus {
+			case 0:
+				return 150 * us
+			case 1:
+				return 10 * us
+			}
+			return 0
+		}, 100_000, 100_000},
+		{"pairs cut by a read", func(s seqNo) arrivalTime {
+			if s%probeModulus == 1 {
+				return ownTime
+			}
+			return batchTime
+		}, func(s seqNo) time.Duration {
+			if s%probeModulus == 1 {
+				return 160 * us
+			}
+			return 0
+		}, 100_000, 100_000},
+		{"trains of 40 in a row", func(seqNo) arrivalTime { return trainTime }, func(s seqNo) time.Duration {
+			if s%40 == 0 {
+				return 40 * us
+			}
+			return 0
+		}, 1e6, 1e6},
+		{"two trains of 40 at a time", func(seqNo) arrivalTime { return trainTime }, func(s seqNo) time.Duration {
+			switch s % 80 {
+			case 0:
+				return 760 * us
+			case 40:
+				return 40 * us
+			}
+			return 0
+		}, 100_000, 1e6},
+		{"trains far apart", func(seqNo) arrivalTime { return trainTime }, func(s seqNo) time.Duration {
+			if s%40 == 0 {
+				return 4000 * us
+			}
+			return 0
+		}, 10_000, 10_000},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var e arrivalEstimator
+			at := time.Second
+			for s := range seqNo(20_000) {
+				at += tt.gap(s)
+				e.onPacket(s, at, tt.is(s))
+			}
+			if got := float64(e.rate()); got < 0.95*tt.speed || got > 1.05*tt.speed {
+				t.Errorf("%.0f packets/s, want %.0f", got, tt.speed)
+			}
+			if got := float64(e.capacity()); got < 0.95*tt.capacity || got > 1.05*tt.capacity {
+				t.Errorf("capacity of %.0f packets/s, want %.0f", got, tt.capacity)
+			}
+		})
 	}
 }

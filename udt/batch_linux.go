@@ -44,6 +44,8 @@ func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload) (*batchIO, error) {
 	err = control(udp, func(fd int) error {
 		domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 		b.ipv6 = domain == unix.AF_INET6
+		// Without stamps, packets that are read together have one arrival time.
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1)
 		if mode != OffloadFull {
 			return err
 		}

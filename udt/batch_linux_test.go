@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -206,6 +207,9 @@ func TestJoining(t *testing.T) {
 		return s
 	}
 	a, b, to := open(), open(), open()
+	start := time.Now()
+	probe := make([]byte, 40)
+	putDataHeader(probe, 160, 1, 5)
 	type run struct {
 		from         *socket
 		segment, len int
@@ -219,19 +223,31 @@ func TestJoining(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	for range 3 { // all of them the first half of a probe pair
+		if _, err := a.conn.WriteToUDPAddrPort(probe, to.local); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var in slabReader
 	defer in.drop()
 	batch, err := to.recv(&in, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []run{{a, 1472, 3044}, {a, 1472, 1472}, {b, 1472, 1512}, {a, 40, 80}, {a, 41, 41}, {a, 1, 0}, {a, 41, 41}}
+	want := []run{{a, 1472, 3044}, {a, 1472, 1472}, {b, 1472, 1512}, {a, 40, 80}, {a, 41, 41}, {a, 1, 0}, {a, 41, 41},
+		{a, 40, 40}, {a, 40, 40}, {a, 40, 40}}
 	if len(batch) != len(want) {
 		t.Fatalf("%d runs, want %d", len(batch), len(want))
 	}
 	for i, r := range batch {
 		if w := want[i]; r.from != w.from.local || r.segment != w.segment || len(r.data) != w.len {
 			t.Errorf("run %d: %d bytes in packets of %d from %v, want %d in %d from %v", i, len(r.data), r.segment, r.from, w.len, w.segment, w.from.local)
+		}
+		if stamp := time.Unix(0, r.stamp); stamp.Before(start) || stamp.After(time.Now()) {
+			t.Errorf("run %d: came at %v, sent after %v", i, stamp, start)
+		}
+		if bytes.Equal(r.data, probe) {
+			continue
 		}
 		for j, v := range r.data {
 			size := r.segment

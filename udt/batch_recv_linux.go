@@ -104,7 +104,8 @@ func (b *batchIO) recv(in *slabReader, dst []inbound) ([]inbound, error) {
 
 // collect appends the messages received to dst. Small ones are moved together,
 // and those of one peer become one run: the kernel joins nothing that comes
-// over a device without NAPI.
+// over a device without NAPI. The halves of a probe pair begin runs, for the
+// sake of their times.
 func (b *batchIO) collect(in *slabReader, dst []inbound) []inbound {
 	r := b.in
 	start := in.used // of the batch; messages lie at multiples of size behind it
@@ -132,9 +133,9 @@ func (b *batchIO) collect(in *slabReader, dst []inbound) []inbound {
 		}
 		moved := in.used
 		next.data = in.take(n)
-		if runStart >= 0 && next.segment == max(n, 1) {
+		if runStart >= 0 && !next.train && !probes(next.data) {
 			if run := &dst[len(dst)-1]; n > 0 && n <= run.segment && len(run.data)%run.segment == 0 &&
-				run.from == next.from && run.local == next.local {
+				!run.train && run.from == next.from && run.local == next.local {
 				run.data = in.slab.buf[runStart:in.used:in.used]
 				continue
 			}
@@ -145,8 +146,8 @@ func (b *batchIO) collect(in *slabReader, dst []inbound) []inbound {
 	return dst
 }
 
-// parseControl takes the segment size and the local address from the control
-// messages.
+// parseControl takes the segment size, the time of arrival and the local
+// address from the control messages.
 func (r *recvBatch) parseControl(control []byte, to *inbound) {
 	for len(control) >= unix.SizeofCmsghdr {
 		hdr, data, rest, err := unix.ParseOneSocketControlMessage(control)
@@ -155,8 +156,11 @@ func (r *recvBatch) parseControl(control []byte, to *inbound) {
 		}
 		if hdr.Level == unix.IPPROTO_UDP && hdr.Type == unix.UDP_GRO && len(data) >= 4 {
 			if size := int(binary.NativeEndian.Uint32(data)); size > 0 && size < to.segment {
-				to.segment = size
+				to.segment, to.train = size, true
 			}
+		} else if hdr.Level == unix.SOL_SOCKET && hdr.Type == unix.SO_TIMESTAMPNS_NEW && len(data) >= 16 {
+			// Two 64-bit words on every architecture.
+			to.stamp = int64(binary.NativeEndian.Uint64(data))*1e9 + int64(binary.NativeEndian.Uint64(data[8:]))
 		} else if local, ok := localAddr(&hdr, data); ok {
 			to.local = local
 		}

@@ -138,6 +138,7 @@ func (c *Conn) establish(now time.Duration, peer handshake) {
 	c.window = c.ep.cfg.recvWindow(ownMSS)
 	c.snd.init(c.payload)
 	c.rcv.init(c.payload)
+	c.in.widen(c.recvCapacity() * mss)
 	c.peerWindow = int(peer.window)
 	c.grp = c.ep.join(now, c, CongestionParams{MSS: mss, MaxWindow: int(peer.window)})
 	c.lastHeard = now

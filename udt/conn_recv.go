@@ -70,7 +70,14 @@ func (c *Conn) onRun(now time.Duration, r inbound) {
 	if c.state == stateConnecting && r.local.IsValid() {
 		c.route = c.ep.sock.route(c.remote, r.local)
 	}
+	is := ownTime
+	if r.train {
+		is = trainTime
+	}
 	for b := r.data; len(b) > 0; {
+		if len(b) < len(r.data) && is == ownTime {
+			is = batchTime
+		}
 		n := min(r.segment, len(b))
 		p := b[:n:n]
 		b = b[n:]
@@ -102,7 +109,7 @@ func (c *Conn) onRun(now time.Duration, r inbound) {
 			c.rcv.mu.Lock()
 			locked = true
 		}
-		c.onDataLocked(now, r.at, h.seq, p[headerSize:])
+		c.onDataLocked(now, r.at, is, h.seq, p[headerSize:])
 	}
 }
 
@@ -127,14 +134,14 @@ func (c *Conn) acceptable(h header, p []byte) bool {
 }
 
 // onDataLocked takes a data packet; c.rcv.mu is held.
-func (c *Conn) onDataLocked(now, at time.Duration, seq seqNo, data []byte) {
+func (c *Conn) onDataLocked(now, at time.Duration, is arrivalTime, seq seqNo, data []byte) {
 	if len(data) > c.payload {
 		c.count.invalid++
 		return
 	}
 	c.count.pktRecv++
 	c.sinceLight++
-	c.arrivals.onPacket(seq, at)
+	c.arrivals.onPacket(seq, at, is)
 	c.echoSeq, c.echoAt = seq, at
 
 	i := c.rcv.next + int64(seq.sub(seqAt(c.peerISN, c.rcv.next)))

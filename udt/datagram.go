@@ -107,7 +107,10 @@ type inbound struct {
 	segment int
 	from    netip.AddrPort
 	local   netip.Addr    // the address that it came to, if known
-	at      time.Duration // when it was read
+	at      time.Duration // when the first of it arrived
+	stamp   int64         // the same as the kernel's wall clock saw it, in ns; 0 = not known
+	// train: the kernel has joined the datagrams.
+	train bool
 }
 
 func (r *inbound) datagrams() int { return (len(r.data) + r.segment - 1) / r.segment }
@@ -130,24 +133,45 @@ func (r inbound) cut() (front, rest inbound, dst socketID) {
 	return front, rest, dst
 }
 
+// maxStampAge bounds what the wall clock may say of the age of a datagram:
+// someone may set that clock between its arrival and its reading.
+const maxStampAge = time.Second
+
+// date sets the arrival time of a run that was read at now.
+func (r *inbound) date(now time.Duration, wall int64) {
+	r.at = now
+	if age := time.Duration(wall - r.stamp); r.stamp != 0 && age > 0 && age < min(maxStampAge, now) {
+		r.at = now - age
+	}
+}
+
 // inbox is the bounded queue between the read goroutine and a loop.
 type inbox struct {
 	mu     sync.Mutex
 	queue  []inbound // guarded by mu
 	bytes  int       // guarded by mu
+	limit  int       // guarded by mu; of bytes, if more than inboxLimit
 	closed bool      // guarded by mu
 
 	dropped atomic.Int64 // datagrams
 }
 
-// inboxLimit bounds the bytes that wait for a loop. It covers a stall of the
-// loop as the kernel's buffer covers one of the reader.
+// inboxLimit is the least bound of the bytes that wait for a loop. It covers a
+// stall of the loop as the kernel's buffer covers one of the reader.
 const inboxLimit = 8 << 20
 
 // inboundOverhead is what a run costs beside its bytes.
 const inboundOverhead = int(unsafe.Sizeof(inbound{}))
 
 func (r *inbound) cost() int { return len(r.data) + inboundOverhead }
+
+// widen lets the inbox hold a window of so many bytes: what was advertised is
+// not dropped here.
+func (q *inbox) widen(window int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.limit = window + window/8
+}
 
 // put queues runs and takes a reference to their slab for each. What does not
 // fit, or comes after close, is dropped. It reports whether it took any.
@@ -156,7 +180,7 @@ func (q *inbox) put(runs ...inbound) (taken bool) {
 	defer q.mu.Unlock()
 	for i := range runs {
 		r := &runs[i]
-		if q.closed || q.bytes+r.cost() > inboxLimit {
+		if q.closed || q.bytes+r.cost() > max(inboxLimit, q.limit) {
 			q.dropped.Add(int64(r.datagrams()))
 			continue
 		}

@@ -145,9 +145,10 @@ func (e *Endpoint) readLoop() {
 			continue
 		}
 		failures = 0
-		now := e.now()
+		read := time.Now()
+		now, wall := read.Sub(e.epoch)+1, read.UnixNano()
 		for i := range batch {
-			batch[i].at = now
+			batch[i].date(now, wall)
 		}
 		e.dispatch(batch...)
 		clear(batch)
