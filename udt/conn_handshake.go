@@ -1,6 +1,7 @@
 package udt
 
 import (
+	"encoding/binary"
 	"math/rand/v2"
 	"time"
 )
@@ -15,6 +16,10 @@ type handshakeState struct {
 	sentAt     time.Duration // the latest request
 	lastType   int32         // the latest request's type
 	repeated   bool          // and whether that was sent before: its answer measures no round trip
+
+	// early: the user wants to send before the listener has answered the request
+	// that carries the cookie; unconfirmed: we do, and that answer is due.
+	early, unconfirmed bool
 
 	// peer is what a rendezvous peer said last; known tells that it has.
 	peer  handshake
@@ -78,6 +83,8 @@ func (c *Conn) onHandshake(now time.Duration, payload []byte) {
 	switch {
 	case !ok:
 		c.count.invalid++
+	case c.hs.unconfirmed:
+		c.onConfirmation(now, h)
 	case c.state != stateConnecting:
 		c.onRepeatedHandshake(now, h)
 	case c.hs.rendezvous:
@@ -94,7 +101,13 @@ func (c *Conn) onAnswer(now time.Duration, h handshake) {
 		if c.hs.request.reqType == reqInduction {
 			c.hs.request.reqType, c.hs.request.cookie = reqConclusion, h.cookie
 			c.hs.cookieAt = now
+			answered := !c.hs.repeated
+			asked := c.hs.sentAt
 			c.sendHandshakeRequest(now)
+			if answered {
+				c.rtt.update(now - asked)
+			}
+			c.startEarly(now, h)
 		}
 	case h.reqType >= reqRejectFirst:
 		c.terminate(ErrRejected, ErrRejected, ErrRejected)
@@ -105,6 +118,50 @@ func (c *Conn) onAnswer(now time.Duration, h handshake) {
 		c.establish(now, h)
 	default:
 		c.count.invalid++
+	}
+}
+
+// startEarly opens the connection before the listener has, if the user wants
+// it and the listener has said, with its cookie, what the connection will be.
+func (c *Conn) startEarly(now time.Duration, h handshake) {
+	if !c.hs.early || !c.peerChecks || h.id == c.id || h.isn != c.isn || !h.plausible() {
+		return
+	}
+	c.hs.unconfirmed = true
+	c.establish(now, h)
+}
+
+// onConfirmation takes what a listener answers a client that sends already.
+func (c *Conn) onConfirmation(now time.Duration, h handshake) {
+	switch {
+	case h.reqType >= reqRejectFirst:
+		c.terminate(ErrRejected, ErrRejected, ErrRejected)
+	case h.isn != c.isn || !h.plausible():
+		c.count.invalid++
+	case h.reqType == reqInduction:
+		c.hs.request.reqType, c.hs.request.cookie = reqConclusion, h.cookie
+		c.hs.cookieAt = now
+		c.readdress(h.id)
+		c.sendHandshakeRequest(now)
+	case h.reqType == reqConclusion:
+		c.hs.unconfirmed = false
+		c.readdress(h.id)
+	}
+}
+
+// readdress changes the id that we send to, also in packets that have left.
+func (c *Conn) readdress(id socketID) {
+	if id == c.peerID {
+		return
+	}
+	c.peerID = id
+	b := &c.snd
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := b.base; i < b.next; i++ {
+		p := b.packetLocked(i)
+		binary.BigEndian.PutUint32(p[12:], uint32(id))
+		putCheck(p)
 	}
 }
 

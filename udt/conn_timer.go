@@ -34,6 +34,9 @@ func (c *Conn) onTimers(now time.Duration) {
 	if due(c.pokeAt) {
 		c.onPoke(now)
 	}
+	if c.hs.unconfirmed && due(c.hs.resendAt) {
+		c.sendHandshakeRequest(now)
+	}
 	if due(c.probeAt) {
 		c.onProbe(now)
 	}
@@ -67,6 +70,9 @@ func (c *Conn) nextTimeout() (next time.Duration) {
 		at(c.progressAt + c.ep.cfg.linger())
 		fallthrough
 	case stateEstablished:
+		if c.hs.unconfirmed {
+			at(c.hs.resendAt)
+		}
 		at(c.ackAt, c.ackRepeatAt, c.gaps.nextDue, c.rtoAt, c.pokeAt, c.probeAt, c.offerAt, c.suspect.probeAt,
 			c.lastSent+c.ep.cfg.keepAlive(), c.lastHeard+c.ep.cfg.timeout())
 	}

@@ -48,3 +48,21 @@ func (j *cookieJar) at(epoch uint64, from netip.AddrPort, h handshake) uint32 {
 	var sum [sha256.Size]byte
 	return binary.BigEndian.Uint32(mac.Sum(sum[:0]))
 }
+
+// socketID returns the id of the connection that a request with this cookie
+// will become, so that a client of our kind can send data along with it. It is
+// as unpredictable as the cookie.
+func (j *cookieJar) socketID(from netip.AddrPort, h handshake) socketID {
+	var b [18 + 3*4 + 1]byte
+	ip := from.Addr().As16()
+	copy(b[:], ip[:])
+	binary.BigEndian.PutUint16(b[16:], from.Port())
+	for i, w := range [...]uint32{uint32(h.isn), uint32(h.id), h.cookie} {
+		binary.BigEndian.PutUint32(b[18+4*i:], w)
+	}
+	b[30] = 1 // cookies are made of messages of another length
+	mac := hmac.New(sha256.New, j.key[:])
+	mac.Write(b[:])
+	var sum [sha256.Size]byte
+	return socketID(binary.BigEndian.Uint32(mac.Sum(sum[:0]))%maxSocketID) + 1
+}

@@ -22,6 +22,11 @@ type Dialer struct {
 	// Config holds the parameters of the connection; nil = all defaults. It is
 	// not used with an Endpoint, which has its own.
 	Config *Config
+	// EarlyData lets a dial return after one round trip instead of two if the
+	// listener is of our kind: what is written then travels with the connection
+	// request. That the listener refuses, or that nobody answers the request,
+	// shows in the first Read or Write.
+	EarlyData bool
 	// Endpoint is the UDP socket to use. Without one each connection gets its
 	// own, which is closed with it.
 	Endpoint *Endpoint
@@ -138,7 +143,7 @@ func (d *Dialer) dialAddr(ctx context.Context, remote netip.AddrPort, rendezvous
 		}
 		e.private = true
 	}
-	c, err := e.connect(ctx, remote, rendezvous)
+	c, err := e.connect(ctx, remote, rendezvous, d.EarlyData)
 	if err != nil && d.Endpoint == nil {
 		e.retire()
 	}
@@ -157,28 +162,29 @@ func (e *Endpoint) DialContext(ctx context.Context, network, address string) (*C
 // Rendezvous connects to a peer that calls Rendezvous with our address. It
 // waits for the peer until the context is done.
 func (e *Endpoint) Rendezvous(ctx context.Context, remote netip.AddrPort) (*Conn, error) {
-	c, err := e.connect(ctx, unmap(remote), true)
+	c, err := e.connect(ctx, unmap(remote), true, false)
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: networkName + "z", Addr: &Addr{remote}, Err: err}
 	}
 	return c, nil
 }
 
-func (e *Endpoint) connect(ctx context.Context, remote netip.AddrPort, rendezvous bool) (*Conn, error) {
-	return e.connectFrom(ctx, remote, rendezvous, randomISN())
+func (e *Endpoint) connect(ctx context.Context, remote netip.AddrPort, rendezvous, early bool) (*Conn, error) {
+	return e.connectFrom(ctx, remote, rendezvous, early, randomISN())
 }
 
 // connectFrom starts a connection whose first packet has number isn, and waits
 // for its handshake.
-func (e *Endpoint) connectFrom(ctx context.Context, remote netip.AddrPort, rendezvous bool, isn seqNo) (*Conn, error) {
+func (e *Endpoint) connectFrom(ctx context.Context, remote netip.AddrPort, rendezvous, early bool, isn seqNo) (*Conn, error) {
 	e.mu.Lock()
 	if rendezvous && e.meetings[remote] != nil {
 		e.mu.Unlock()
 		return nil, fmt.Errorf("a rendezvous with %v is under way already", remote)
 	}
-	c, err := e.addLocked(remote, isn, func(c *Conn, now time.Duration) {
+	c, err := e.addLocked(0, remote, isn, func(c *Conn, now time.Duration) {
 		c.route = e.sock.route(remote, netip.Addr{})
 		c.dial(now, rendezvous)
+		c.hs.early = early && !e.cfg.PlainUDT
 	})
 	if err == nil && rendezvous {
 		e.meetings[remote] = c

@@ -282,17 +282,16 @@ func (e *Endpoint) noteWriteError(err error) {
 	}
 }
 
-// add enters a new connection under a free id and starts its loop. setup runs
-// before the loop; e.mu is held.
-func (e *Endpoint) addLocked(remote netip.AddrPort, isn seqNo, setup func(c *Conn, now time.Duration)) (*Conn, error) {
+// addLocked enters a new connection, under the id given if that is free, and
+// starts its loop. setup runs before the loop; e.mu is held.
+func (e *Endpoint) addLocked(id socketID, remote netip.AddrPort, isn seqNo, setup func(c *Conn, now time.Duration)) (*Conn, error) {
 	if e.closed {
 		return nil, net.ErrClosed
 	}
 	if e.readErr != nil {
 		return nil, e.readErr
 	}
-	id := randomID()
-	for e.conns[id] != nil || e.graves.holds(id) {
+	for id == 0 || e.conns[id] != nil || e.graves.holds(id) {
 		id = randomID()
 	}
 	now := e.now()

@@ -137,6 +137,10 @@ func (e *Endpoint) onConnectionRequest(r inbound) {
 	case req.reqType == reqInduction:
 		// Nothing is remembered, and the answer is as long as the request.
 		req.cookie = e.cookies.make(r.at, r.from, req)
+		if checked(r.data) {
+			e.answerInduction(r, req)
+			return
+		}
 	case !e.cookies.valid(r.at, r.from, req):
 		return
 	case l.admit(r, req):
@@ -145,6 +149,18 @@ func (e *Endpoint) onConnectionRequest(r inbound) {
 		req.reqType = reqRejected
 	}
 	answer := req.append(make([]byte, 0, headerSize+handshakeSize), req.id)
+	e.writeOne(answer, e.sock.route(r.from, r.local))
+}
+
+// answerInduction hands out a cookie to a client of our kind, with all that it
+// needs to send data before it is answered a second time: the id of the
+// connection to be, the packet size and the window.
+func (e *Endpoint) answerInduction(r inbound, req handshake) {
+	client := req.id
+	mss := e.cfg.mss(r.from.Addr().Is6())
+	req.id = e.cookies.socketID(r.from, req)
+	req.mss, req.window = min(req.mss, uint32(mss)), uint32(e.cfg.recvWindow(mss))
+	answer := req.append(make([]byte, 0, headerSize+handshakeSize), client)
 	e.writeOne(answer, e.sock.route(r.from, r.local))
 }
 
@@ -165,7 +181,11 @@ func (l *Listener) admit(r inbound, req handshake) bool {
 		}
 		way, checks := e.sock.route(r.from, r.local), checked(r.data)
 		var err error
-		c, err = e.addLocked(r.from, req.isn, func(c *Conn, now time.Duration) {
+		id := socketID(0)
+		if checks {
+			id = e.cookies.socketID(r.from, req)
+		}
+		c, err = e.addLocked(id, r.from, req.isn, func(c *Conn, now time.Duration) {
 			c.peerChecks = checks
 			c.acceptFrom(now, req, way)
 		})

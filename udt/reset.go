@@ -68,7 +68,7 @@ func (e *Endpoint) onReset(r inbound) {
 
 // onReset ends the connection if the reset is about it.
 func (c *Conn) onReset(p []byte) {
-	if id, ok := parseReset(p); ok && id == c.peerID && c.state != stateConnecting {
+	if id, ok := parseReset(p); ok && id == c.peerID && c.state != stateConnecting && !c.hs.unconfirmed {
 		c.terminate(ErrReset, ErrReset, ErrReset)
 	}
 }

@@ -39,7 +39,7 @@ func (s *endpoint) dial(ctx context.Context, network, address string) (net.Conn,
 	if err != nil {
 		return nil, err
 	}
-	d := udt.Dialer{Endpoint: e, Timeout: s.timeout}
+	d := udt.Dialer{Endpoint: e, Timeout: s.timeout, EarlyData: true}
 	return d.DialContext(ctx, network, address)
 }
 
