@@ -161,8 +161,10 @@ func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
 	if acked > 0 {
 		c.snd.ack(to)
 		c.lost.removeBefore(f.next)
-		c.onProgress(now, to == next)
 		c.count.recvACK++
+	}
+	if acked > 0 || got.newly > 0 {
+		c.onProgress(now, to == next)
 	}
 	c.grp.acknowledged(now, ACKEvent{
 		Acked: acked, Next: to, Sent: next, Full: true,

@@ -41,6 +41,10 @@ const (
 	// back its first data unless it has heard from the peer: a C++ client drops
 	// what comes before it has entered the new connection into its table.
 	firstDataHold = 10 * time.Millisecond
+	// patience is how many timeouts in a row a peer with feedback gets without
+	// longer and longer waits, and rtoBurst what each of them sends again at most.
+	patience = 8
+	rtoBurst = 16
 	// stubborn is the number of transmissions from which on a packet is sent
 	// several times at once.
 	stubborn = 5
@@ -289,11 +293,9 @@ func (c *Conn) armRTO(now time.Duration) {
 	if !c.rtt.sampled {
 		rto = initialRTO
 	}
-	// The first repetitions of little data cost nothing, and runs of losses are
-	// left behind by sending, not by waiting.
 	backoff := min(c.backoff, 6)
-	if c.reports && c.inFlight <= 2 {
-		backoff = min(max(0, c.backoff-4), 6)
+	if c.reports && c.peerWindow > minAdvertised {
+		backoff = min(max(0, c.backoff-patience), 6)
 	}
 	c.rtoAt = now + min(rto<<backoff, max(limit, rto))
 }
@@ -340,7 +342,8 @@ func (c *Conn) markLostLocked(i int64, out *int) bool {
 
 // onRTO acts when progress is overdue: it repeats the first packet that is not
 // acknowledged, and the last, which lets the receiver see and report all that
-// is missing between.
+// is missing between. To a peer with feedback it repeats some more: runs of
+// losses are left behind by sending, not by waiting.
 func (c *Conn) onRTO(now time.Duration) {
 	if !c.lost.empty() || c.pauseTill > now {
 		c.armRTO(now) // they are on their way to the wire
@@ -353,10 +356,15 @@ func (c *Conn) onRTO(now time.Duration) {
 		if m := c.snd.markLocked(base); m.fate == fateDelivered {
 			m.fate = fateAssumed
 		}
-		for _, i := range [...]int64{base, next - 1} {
+		again := func(i int64) {
 			if c.markLostLocked(i, &out) {
 				c.snd.markLocked(i).probe = true
 			}
+		}
+		again(base)
+		again(next - 1)
+		for i := base + 1; c.reports && i < next && out < rtoBurst; i++ {
+			again(i)
 		}
 	}
 	c.snd.mu.Unlock()
