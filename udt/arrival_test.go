@@ -230,6 +230,34 @@ func TestArrivalTogether(t *testing.T) {
 			}
 			return 0
 		}, 100_000, 100_000},
+		{"the second half of a pair follows a read", func(s seqNo) arrivalTime {
+			if s%probeModulus == 1 {
+				return ownTime
+			}
+			return batchTime
+		}, func(s seqNo) time.Duration {
+			switch s % probeModulus {
+			case 1:
+				return 5 * us
+			case 2:
+				return 155 * us
+			}
+			return 0
+		}, 100_000, 100_000},
+		{"the second half of a pair is in a train", func(s seqNo) arrivalTime {
+			if s%probeModulus == 0 {
+				return ownTime
+			}
+			return trainTime
+		}, func(s seqNo) time.Duration {
+			switch s % probeModulus {
+			case 0:
+				return 155 * us
+			case 1:
+				return 5 * us
+			}
+			return 0
+		}, 100_000, 100_000},
 		{"trains of 40 in a row", func(seqNo) arrivalTime { return trainTime }, func(s seqNo) time.Duration {
 			if s%40 == 0 {
 				return 40 * us

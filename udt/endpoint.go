@@ -66,8 +66,18 @@ type peerKey struct {
 // closes it. Any net.PacketConn whose addresses are *net.UDPAddr will do; a
 // *net.UDPConn gets the socket buffers that cfg asks for.
 func NewEndpoint(pc net.PacketConn, cfg *Config) (*Endpoint, error) {
+	own := cfg.get()
+	sock, err := newSocket(pc, &own)
+	if err != nil {
+		return nil, errors.Join(err, pc.Close())
+	}
+	return newEndpoint(sock, own), nil
+}
+
+func newEndpoint(sock *socket, cfg Config) *Endpoint {
 	e := &Endpoint{
-		cfg:       cfg.get(),
+		sock:      sock,
+		cfg:       cfg,
 		epoch:     time.Now(),
 		cookies:   newCookieJar(),
 		conns:     make(map[socketID]*Conn),
@@ -76,12 +86,8 @@ func NewEndpoint(pc net.PacketConn, cfg *Config) (*Endpoint, error) {
 		groups:    make(map[netip.AddrPort]*group),
 		readEnded: make(chan struct{}),
 	}
-	var err error
-	if e.sock, err = newSocket(pc, &e.cfg); err != nil {
-		return nil, errors.Join(err, pc.Close())
-	}
 	e.loops.Go(e.readLoop)
-	return e, nil
+	return e
 }
 
 // ListenEndpoint opens a UDP socket at a local address, for example ":9000",

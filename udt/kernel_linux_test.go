@@ -14,7 +14,9 @@ import (
 
 // A port that nobody listens on refuses at once, on loopback and wherever ICMP
 // comes through.
-func TestDialClosedPort(t *testing.T) {
+func TestDialClosedPort(t *testing.T) { eachOffload(t, testDialClosedPort) }
+
+func testDialClosedPort(t *testing.T) {
 	e, err := udt.ListenEndpoint("udt4", "127.0.0.1:0", nil)
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +32,9 @@ func TestDialClosedPort(t *testing.T) {
 }
 
 // A peer whose process is gone is noticed by the refusals of its host.
-func TestPeerProcessGone(t *testing.T) {
+func TestPeerProcessGone(t *testing.T) { eachOffload(t, testPeerProcessGone) }
+
+func testPeerProcessGone(t *testing.T) {
 	client, server := pair(t, nil)
 	server.Abandon()
 	if _, err := client.Write([]byte("hello?")); err != nil {
@@ -42,7 +46,9 @@ func TestPeerProcessGone(t *testing.T) {
 }
 
 // A connection knows its own address although its socket is bound to all.
-func TestLocalAddrOfWildcard(t *testing.T) {
+func TestLocalAddrOfWildcard(t *testing.T) { eachOffload(t, testLocalAddrOfWildcard) }
+
+func testLocalAddrOfWildcard(t *testing.T) {
 	l, err := udt.Listen("udt", ":0")
 	if err != nil {
 		t.Fatal(err)
@@ -73,7 +79,9 @@ func TestLocalAddrOfWildcard(t *testing.T) {
 
 // ICMP messages arrive while connections end and their sockets are closed:
 // neither may wait for the other.
-func TestCloseAmongRefusals(t *testing.T) {
+func TestCloseAmongRefusals(t *testing.T) { eachOffload(t, testCloseAmongRefusals) }
+
+func testCloseAmongRefusals(t *testing.T) {
 	for range 50 {
 		l, err := udt.Listen("udt4", "127.0.0.1:0")
 		if err != nil {
@@ -96,7 +104,9 @@ func TestCloseAmongRefusals(t *testing.T) {
 }
 
 // No UDP socket outlives its connections and listener.
-func TestSocketsAreClosed(t *testing.T) {
+func TestSocketsAreClosed(t *testing.T) { eachOffload(t, testSocketsAreClosed) }
+
+func testSocketsAreClosed(t *testing.T) {
 	sockets := func() (n int) {
 		fds, err := os.ReadDir("/proc/self/fd")
 		if err != nil {

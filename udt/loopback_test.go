@@ -12,6 +12,16 @@ import (
 	"github.com/chunkget/chunkget/udt"
 )
 
+// eachOffload runs a test with every way of moving datagrams.
+func eachOffload(t *testing.T, test func(t *testing.T)) {
+	for _, mode := range []string{"full", "batch", "off"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Setenv("CHUNKGET_UDP_OFFLOAD", mode)
+			test(t)
+		})
+	}
+}
+
 // pair returns two ends of a connection over real sockets on loopback.
 func pair(t testing.TB, cfg *udt.Config) (client, server *udt.Conn) {
 	t.Helper()
@@ -32,7 +42,9 @@ func pair(t testing.TB, cfg *udt.Config) (client, server *udt.Conn) {
 	return c.(*udt.Conn), s.(*udt.Conn)
 }
 
-func TestLoopbackTransfer(t *testing.T) {
+func TestLoopbackTransfer(t *testing.T) { eachOffload(t, testLoopbackTransfer) }
+
+func testLoopbackTransfer(t *testing.T) {
 	client, server := pair(t, nil)
 	data := make([]byte, 64<<20)
 	rand.NewChaCha8([32]byte{1}).Read(data)
@@ -54,7 +66,9 @@ func TestLoopbackTransfer(t *testing.T) {
 	}
 }
 
-func TestPingPong(t *testing.T) {
+func TestPingPong(t *testing.T) { eachOffload(t, testPingPong) }
+
+func testPingPong(t *testing.T) {
 	client, server := pair(t, nil)
 	go func() { io.Copy(server, server); server.Close() }()
 	buf := make([]byte, 4)
@@ -75,7 +89,9 @@ var _ net.Conn = (*udt.Conn)(nil)
 
 // Buffers of 48 MB cost nothing until they are used: an idle connection, with
 // its goroutine, takes less than 32 KiB.
-func TestIdleConnectionMemory(t *testing.T) {
+func TestIdleConnectionMemory(t *testing.T) { eachOffload(t, testIdleConnectionMemory) }
+
+func testIdleConnectionMemory(t *testing.T) {
 	const n = 200
 	l, err := udt.Listen("udt4", "127.0.0.1:0")
 	if err != nil {
@@ -130,7 +146,9 @@ func TestIdleConnectionMemory(t *testing.T) {
 }
 
 // Two sides that dial each other meet, with the network names of old.
-func TestDialRendezvous(t *testing.T) {
+func TestDialRendezvous(t *testing.T) { eachOffload(t, testDialRendezvous) }
+
+func testDialRendezvous(t *testing.T) {
 	free := func() *net.UDPAddr {
 		pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
 		if err != nil {

@@ -8,7 +8,7 @@ type Offload int
 
 const (
 	// OffloadDefault is what the environment variable CHUNKGET_UDP_OFFLOAD
-	// says, "batch" or "off", and else everything that the kernel can do:
+	// says, "full", "batch" or "off", and else everything that the kernel can do:
 	// segmentation (UDP_SEGMENT), coalescing (UDP_GRO) and batched calls.
 	OffloadDefault Offload = iota
 	// OffloadFull is everything, whatever the environment says.

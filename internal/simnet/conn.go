@@ -55,20 +55,55 @@ func (c *Conn) ReadFrom(b []byte) (int, net.Addr, error) {
 func (c *Conn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	c.n.mu.Lock()
 	defer c.n.mu.Unlock()
+	if err := c.awaitLocked(); err != nil {
+		return 0, netip.AddrPort{}, err
+	}
+	n, from := c.readLocked(b)
+	return n, from, nil
+}
+
+// ReadRun reads datagrams of one sender that wait one behind the other, as a
+// kernel that coalesces does: all have the size segment, but the last may be
+// shorter. It never joins datagrams unless Batching.Run asks for it.
+func (c *Conn) ReadRun(b []byte) (n, segment int, from netip.AddrPort, err error) {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	if err := c.awaitLocked(); err != nil {
+		return 0, 0, netip.AddrPort{}, err
+	}
+	n, from = c.readLocked(b)
+	segment = n
+	for left := c.n.rng.IntN(max(1, c.n.batching.Run)); left > 0 && n > 0 && n%segment == 0 && c.inbox.Len() > 0; left-- {
+		next := c.inbox.Front()
+		if next.from != from || len(next.data) == 0 || len(next.data) > min(segment, len(b)-n) {
+			break
+		}
+		k, _ := c.readLocked(b[n:])
+		n += k
+	}
+	return n, segment, from, nil
+}
+
+// awaitLocked waits until there is a datagram to read.
+func (c *Conn) awaitLocked() error {
 	for {
 		switch {
 		case c.closed:
-			return 0, netip.AddrPort{}, c.opError("read", nil, net.ErrClosed)
+			return c.opError("read", nil, net.ErrClosed)
 		case expired(c.readDeadline):
-			return 0, netip.AddrPort{}, c.opError("read", nil, os.ErrDeadlineExceeded)
+			return c.opError("read", nil, os.ErrDeadlineExceeded)
 		case c.inbox.Len() > 0:
-			p := c.popLocked()
-			n, from := copy(b, p.data), p.from
-			c.n.recycleLocked(p)
-			return n, from, nil
+			return nil
 		}
 		c.readable.Wait()
 	}
+}
+
+func (c *Conn) readLocked(b []byte) (int, netip.AddrPort) {
+	p := c.popLocked()
+	n, from := copy(b, p.data), p.from
+	c.n.recycleLocked(p)
+	return n, from
 }
 
 // WriteTo sends one datagram to a *net.UDPAddr. It never blocks.

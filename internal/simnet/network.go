@@ -3,6 +3,7 @@ package simnet
 import (
 	"container/heap"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"sync"
 	"time"
@@ -19,6 +20,21 @@ type Config struct {
 	// ReceiveBuffer limits the payload bytes waiting in a socket; datagrams
 	// beyond it are dropped and counted as Overrun. 0 means 4 MiB.
 	ReceiveBuffer int
+
+	// Batching makes datagrams arrive in groups, as adapters do that interrupt
+	// rarely.
+	Batching Batching
+}
+
+// Batching holds datagrams back. The zero value delivers each when it arrives.
+type Batching struct {
+	// Interval: what arrives within it comes at its end. 0 means at once.
+	Interval time.Duration
+	// Shuffle brings it in random order.
+	Shuffle bool
+	// Run is the most datagrams that ReadRun joins. Runs end at random before
+	// that.
+	Run int
 }
 
 const (
@@ -31,11 +47,14 @@ const (
 type Network struct {
 	seed          uint64
 	receiveBuffer int
+	batching      Batching
+	epoch         time.Time // where intervals of batching begin
 	wg            sync.WaitGroup
 	done          chan struct{} // closed by Close
 	wake          chan struct{} // one slot: the schedule has an earlier head
 
 	mu          sync.Mutex // guards everything below, every link and every Conn
+	rng         *rand.Rand // of batching
 	closed      bool
 	defaultLink LinkConfig
 	links       map[direction]*link
@@ -54,6 +73,9 @@ func New(cfg Config) *Network {
 	n := &Network{
 		seed:          cfg.Seed,
 		receiveBuffer: cfg.ReceiveBuffer,
+		batching:      cfg.Batching,
+		epoch:         time.Now(),
+		rng:           rand.New(rand.NewPCG(cfg.Seed, 0)),
 		done:          make(chan struct{}),
 		wake:          make(chan struct{}, 1),
 		defaultLink:   cfg.Link,
@@ -170,6 +192,14 @@ func (n *Network) send(c *Conn, data []byte, to netip.AddrPort, now time.Time) {
 func (n *Network) enqueueLocked(p *packet) {
 	p.order = n.order
 	n.order++
+	if interval := n.batching.Interval; interval > 0 {
+		if over := p.arrival.Sub(n.epoch) % interval; over > 0 {
+			p.arrival = p.arrival.Add(interval - over)
+		}
+		if n.batching.Shuffle {
+			p.order = n.rng.Uint64()
+		}
+	}
 	heap.Push(&n.schedule, p)
 	if n.schedule[0] == p {
 		select {

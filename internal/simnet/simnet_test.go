@@ -464,3 +464,71 @@ func BenchmarkDeliver(b *testing.B) {
 		}
 	}
 }
+
+// What arrives within an interval comes at its end, in order or not, and is
+// read in runs of one sender and size.
+func TestBatching(t *testing.T) {
+	for _, shuffle := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			n := simnet.New(simnet.Config{Seed: 3, Batching: simnet.Batching{
+				Interval: 10 * time.Millisecond, Run: 8, Shuffle: shuffle,
+			}})
+			defer n.Close()
+			a, b := n.Listen(netip.AddrPortFrom(hostA, 1)), n.Listen(netip.AddrPortFrom(hostA, 2))
+			to := n.Listen(netip.AddrPortFrom(hostB, 3))
+			time.Sleep(time.Millisecond)
+			const packets = 100
+			for i := range packets {
+				from, size := a, 20
+				if i%10 == 9 {
+					from = b
+				}
+				if i%10 == 5 {
+					size = 7
+				}
+				p := make([]byte, size)
+				p[0] = byte(i)
+				if _, err := from.WriteToUDPAddrPort(p, to.AddrPort()); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(10 * time.Microsecond)
+			}
+			var order []int
+			buf := make([]byte, 1000)
+			start := time.Now()
+			joined, reads := 0, 0
+			for len(order) < packets {
+				k, segment, from, err := to.ReadRun(buf)
+				if err != nil {
+					t.Fatal(err)
+				}
+				reads++
+				for p := range slices.Chunk(buf[:k], segment) {
+					i := int(p[0])
+					order = append(order, i)
+					if (from == b.AddrPort()) != (i%10 == 9) || (len(p) == 7) != (i%10 == 5) {
+						t.Errorf("packet %d from %v has %d bytes", i, from, len(p))
+					}
+				}
+				if k > segment {
+					joined++
+				}
+			}
+			if waited := time.Since(start); waited != 8*time.Millisecond {
+				t.Errorf("the batch came after %v, want 8ms", waited)
+			}
+			if joined < 5 || reads < 20 {
+				t.Errorf("%d of %d reads joined", joined, reads)
+			}
+			if slices.IsSorted(order) == shuffle {
+				t.Errorf("shuffle %v: order %v", shuffle, order)
+			}
+			slices.Sort(order)
+			for i, v := range order {
+				if i != v {
+					t.Fatalf("packet %d is missing", i)
+				}
+			}
+		})
+	}
+}
