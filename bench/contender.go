@@ -59,9 +59,15 @@ type tools struct {
 func contenders() []contender {
 	list := []contender{{
 		name:   "chunkget-udt",
-		about:  "chunkget from chunkserve over UDT, congestion control udt (native DAIMD)",
+		about:  "chunkget from chunkserve over UDT, congestion control bbr",
 		server: serveChunkserve,
 		client: chunkgetClient("udt"),
+	}, {
+		name:        "chunkget-udt-native",
+		about:       "chunkget from chunkserve over UDT, congestion control udt (native DAIMD)",
+		connections: []int{1, 8},
+		server:      serveNative,
+		client:      chunkgetClient("udt"),
 	}}
 	for _, cc := range []string{"cubic", "bbr"} {
 		list = append(list, contender{

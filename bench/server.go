@@ -21,6 +21,7 @@ type serverKind string
 
 const (
 	serveChunkserve serverKind = "chunkserve"
+	serveNative     serverKind = "chunkserve --congestion udt"
 	serveNginx      serverKind = "nginx"
 	serveHTTP3      serverKind = "serve-http3"
 	serveLibudt     serverKind = "serve-libudt"
@@ -57,9 +58,12 @@ func startServer(ctx context.Context, kind serverKind, at end, t *tools, content
 	var name, ready string
 	var args []string
 	switch kind {
-	case serveChunkserve:
+	case serveChunkserve, serveNative:
 		name = t.chunkserve
 		args = []string{"--listen", address, "--state", filepath.Join(state, "hashes"), "--log-level", "debug", content}
+		if kind == serveNative {
+			args = append([]string{"--congestion", "udt"}, args...)
+		}
 	case serveNginx:
 		if name, err = findProgram("nginx"); err != nil {
 			return nil, err
@@ -78,7 +82,7 @@ func startServer(ctx context.Context, kind serverKind, at end, t *tools, content
 	s.cmd = at.command(ctx, name, args...)
 	s.cmd.Env = environment()
 	s.cmd.Stderr = s.log
-	if kind == serveChunkserve {
+	if kind == serveChunkserve || kind == serveNative {
 		s.conns = &connLog{rest: s.log}
 		s.cmd.Stderr = s.conns
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/chunkget/chunkget/udt"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 )
@@ -21,6 +22,7 @@ type options struct {
 	state    string
 	dotFiles bool
 	logLevel string
+	control  string
 
 	// Set by validate.
 	level slog.Level
@@ -33,8 +35,14 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.status, "status", "", "serve the status as JSON on this `ADDR`; without a host, on loopback only")
 	f.StringVar(&o.state, "state", "", "keep computed hashes in `DIR` (default: chunkget in the user's cache directory)")
 	f.BoolVar(&o.dotFiles, "dotfiles", false, "serve names that begin with a dot, too")
+	f.StringVar(&o.control, "congestion", "bbr", "congestion control of what is sent over UDT: bbr (a model of the path) or udt (the original)")
 	f.StringVar(&o.logLevel, "log-level", "info", "least level to log: debug (counters of UDT connections), info (one line per request), warn or error")
 }
+
+var controllers = map[string]func() udt.Congestion{"bbr": udt.NewBBR, "udt": udt.NewNative}
+
+// udtConfig returns the parameters of the UDT endpoint.
+func (o *options) udtConfig() *udt.Config { return &udt.Config{Congestion: controllers[o.control]} }
 
 // validate checks everything that can be known before anything is opened.
 func (o *options) validate(args []string) error {
@@ -61,6 +69,9 @@ func (o *options) validate(args []string) error {
 		if err := checkAddress("--status", o.status); err != nil {
 			return err
 		}
+	}
+	if controllers[o.control] == nil {
+		return &usageError{fmt.Sprintf("--congestion %q is not known", o.control), "there are: bbr, udt"}
 	}
 	if err := o.level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return &usageError{fmt.Sprintf("--log-level %q is not known", o.logLevel), "levels: debug, info, warn, error"}

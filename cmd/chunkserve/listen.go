@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -15,7 +16,7 @@ import (
 const portTries = 20
 
 // listen opens the two listeners of address: UDT on UDP and TCP, on one port.
-func listen(address string) (overUDT, overTCP net.Listener, err error) {
+func listen(address string, cfg *udt.Config) (overUDT, overTCP net.Listener, err error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, nil, err
@@ -26,7 +27,7 @@ func listen(address string) (overUDT, overTCP net.Listener, err error) {
 			return nil, nil, listenError("TCP", address, err)
 		}
 		chosen := net.JoinHostPort(host, strconv.Itoa(overTCP.Addr().(*net.TCPAddr).Port))
-		overUDT, err = udt.Listen("udt", chosen)
+		overUDT, err = listenUDT(chosen, cfg)
 		if err == nil {
 			return overUDT, overTCP, nil
 		}
@@ -35,6 +36,15 @@ func listen(address string) (overUDT, overTCP net.Listener, err error) {
 			return nil, nil, listenError("UDT", chosen, err)
 		}
 	}
+}
+
+// listenUDT returns no typed nil.
+func listenUDT(address string, cfg *udt.Config) (net.Listener, error) {
+	l, err := (&udt.ListenConfig{Config: cfg}).Listen(context.Background(), "udt", address)
+	if err != nil {
+		return nil, err
+	}
+	return l, nil
 }
 
 // listenError says what to do about the two usual reasons.

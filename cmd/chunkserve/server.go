@@ -28,7 +28,7 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 
-	overUDT, overTCP, err := listen(o.listen)
+	overUDT, overTCP, err := listen(o.listen, o.udtConfig())
 	if err != nil {
 		return err
 	}
