@@ -58,8 +58,11 @@ const (
 	bbrLoss = 0.02
 	// bbrMaxLoss bounds what is compensated.
 	bbrMaxLoss = 0.35
-	bbrYield   = 0.85 // what is left of the rate after a congested round
-	bbrRegain  = 1.1  // and its growth in each round without
+	// After a congested round bbrYield of the rate that it delivered is left, but
+	// no less than bbrLeast of what was allowed.
+	bbrYield  = 0.9
+	bbrLeast  = 0.7
+	bbrRegain = 1.1 // and its growth in each round without
 )
 
 type bbrState int
@@ -85,6 +88,7 @@ type bbr struct {
 	rates  [bbrRateRounds]float64 // highest rate of each round that was not limited by the application, packets/s
 	slot   int                    // of the current round in rates
 	rate   float64                // highest of them
+	latest float64                // highest rate of the round so far
 	bound  float64                // the rate that congestion left us, 0 = no bound
 	minRTT time.Duration
 	minAt  time.Duration // when minRTT was seen
@@ -107,6 +111,7 @@ type bbr struct {
 	calmLost, calmArrived float64       // of all that are over
 	allLost, allArrived   float64
 	random                float64 // share, 0..bbrMaxLoss
+	exact                 bool    // the peer says what has arrived
 
 	// The start.
 	first      int64 // packets of the first flight
@@ -183,6 +188,7 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 	if e.Newly == 0 {
 		return
 	}
+	b.exact = e.Exact
 	b.delivered += e.Newly
 	b.allArrived += float64(e.Newly)
 	if b.calm(e.SentAt) {
@@ -199,6 +205,7 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 		b.endRound(now, e.Delivered)
 	}
 	b.limited = b.limited || e.Sample.AppLimited
+	b.latest = max(b.latest, e.Sample.Rate)
 	if s := e.Sample; s.Rate > 0 && (!s.AppLimited || s.Rate > b.rate) {
 		b.rates[b.slot] = max(b.rates[b.slot], s.Rate)
 		b.rate = max(b.rate, s.Rate)
@@ -210,15 +217,20 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 func (b *bbr) endRound(now time.Duration, delivered int64) {
 	share := float64(b.lost) / float64(max(1, b.lost+b.delivered))
 	queue := b.queue()
-	congested := share > b.random+bbrLoss && queue > max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue)
+	congested := share > b.random+max(bbrLoss, b.random/2) && queue > max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue)
 	if congested && b.state != bbrUp && b.state != bbrStart && b.delivered > 0 {
-		b.bound = max(b.paceRate()*bbrYield, b.rate*0.3)
+		had := b.rate
+		if b.bound > 0 {
+			had = min(had, b.bound)
+		}
+		b.bound = max(b.latest*bbrYield, had*bbrLeast)
 	} else if b.bound > 0 {
 		if b.bound *= bbrRegain; b.bound > b.rate {
 			b.bound = 0
 		}
 	}
 	b.learnLoss()
+	b.latest = 0
 
 	b.round++
 	b.roundEnd = delivered + int64(b.inFlight)
@@ -241,7 +253,7 @@ func (b *bbr) endRound(now time.Duration, delivered int64) {
 // as far as it has seen enough packets.
 func (b *bbr) learnLoss() {
 	const (
-		half   = 4096 // packets after which older ones count half
+		half   = 2048 // packets after which older ones count half
 		enough = 256
 	)
 	if n := b.allLost + b.allArrived; n > half {
@@ -261,6 +273,9 @@ func (b *bbr) learnLoss() {
 		p = min(p, q+5*math.Sqrt(q*(1-q)/n))
 	}
 	b.random = min(p, bbrMaxLoss)
+	if !b.exact {
+		b.random = 0 // reports of a peer without feedback name packets twice
+	}
 }
 
 // queue is the time that packets of the latest round trips stood in queues.
@@ -350,7 +365,7 @@ func (b *bbr) stepStart(now time.Duration, newRound, limited bool) {
 		b.enter(now, bbrDrain)
 		return
 	}
-	grown := b.rate / (1 - b.random) * bbrStartGain
+	grown := b.rate / (1 - b.compensation()) * bbrStartGain
 	if promised := b.train.rate * bbrTrainTrust; promised > 0 && b.rate < b.train.rate*1.1 {
 		switch {
 		case b.round == 1 && newRound:
@@ -382,7 +397,15 @@ func (b *bbr) paceRate() float64 {
 	if b.bound > 0 {
 		r = min(r, b.bound)
 	}
-	return r / (1 - b.random)
+	return r / (1 - b.compensation())
+}
+
+// compensation is the share of loss to make up for by sending more. While a
+// queue stands the link is full anyway, and sending more only loses more.
+func (b *bbr) compensation() float64 {
+	few := max(b.minRTT/8, 4*time.Millisecond)
+	queue := max(0, b.recent-b.minRTT)
+	return b.random * min(max(2-float64(queue)/float64(few), 0), 1)
 }
 
 // bdp is the number of packets in flight that fills the path, times gain.

@@ -54,7 +54,9 @@ type Config struct {
 	// from repairing its losses.
 	KeepAlive time.Duration
 
-	// Congestion makes the controller of a connection. The default is NewBBR.
+	// Congestion makes the controller of a connection. The default is
+	// NewBBR. Peers that give no feedback, such as the C++ library, get NewNative
+	// in its place.
 	Congestion func() Congestion
 
 	// PlainUDT leaves out what this package adds to UDT 4 in packets of its own:

@@ -78,6 +78,7 @@ type ACKEvent struct {
 	DeliveredAt time.Duration // when the latest of them arrived, on a clock of ours
 	SentAt      time.Duration // when the latest of them was sent, 0 if there are none
 	Sample      RateSample
+	Exact       bool // from feedback, which names every packet; else guessed from ACKs and loss reports
 }
 
 // RateSample is a measurement of the delivery rate over the time of one flight

@@ -14,7 +14,7 @@ type recoveryState struct {
 	// was sent reorderWindow before (RFC 8985).
 	newest        time.Duration
 	reorderWindow time.Duration
-	calmUntil     time.Duration // the reordering window shrinks then
+	widened       time.Duration // latest change of the window
 
 	probeAt time.Duration // when to send something into a tail without acknowledgement, 0 = never
 	probes  int
@@ -24,6 +24,9 @@ const (
 	// reorderPackets is how many packets may overtake one on a path that has not
 	// been seen to reorder (RFC 9002, kPacketThreshold).
 	reorderPackets = 3
+	// reorderMemory is the number of round trips without needless retransmissions
+	// after which the reordering window is halved.
+	reorderMemory = 64
 	// minProbe and maxProbes bound how a tail is probed.
 	minProbe  = 5 * time.Millisecond
 	maxProbes = 12
@@ -91,11 +94,11 @@ func (c *Conn) assumeLocked(from, to int64, got *arrivals) {
 // needed.
 func (c *Conn) onSpurious(now time.Duration) {
 	c.count.spurious++
-	if c.calmUntil > now+8*c.rtt.srtt {
+	if c.widened+c.rtt.srtt > now {
 		return // of the same flight
 	}
 	c.reorderWindow = min(c.reorderWindow+max(c.rtt.min/16, time.Millisecond), c.rtt.srtt/2)
-	c.calmUntil = now + 9*c.rtt.srtt
+	c.widened = now
 }
 
 // onFeedback takes a report of the receiver.
@@ -149,9 +152,9 @@ func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
 	if latest > 0 {
 		c.rtt.update(latest)
 	}
-	if c.reorderWindow > 0 && now > c.calmUntil {
-		c.reorderWindow -= c.reorderWindow/4 + 1
-		c.calmUntil = now + 8*c.rtt.srtt
+	if c.reorderWindow > 0 && now > c.widened+reorderMemory*c.rtt.srtt {
+		c.reorderWindow /= 2
+		c.widened = now
 	}
 	if lost.Lost > 0 {
 		c.count.pktSndLoss += int64(lost.Lost)
@@ -169,7 +172,7 @@ func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
 	c.grp.acknowledged(now, ACKEvent{
 		Acked: acked, Next: to, Sent: next, Full: true,
 		RTT: c.rtt.srtt, MinRTT: c.rtt.min, Latest: latest,
-		ArrivalSpeed: float64(f.speed), Capacity: float64(f.capacity),
+		ArrivalSpeed: float64(f.speed), Capacity: float64(f.capacity), Exact: true,
 	}, got)
 }
 

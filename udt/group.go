@@ -49,6 +49,9 @@ func (e *Endpoint) join(now time.Duration, c *Conn, p CongestionParams) *group {
 			e.dropIdleGroupsLocked()
 		}
 		g = &group{peer: c.remote, cc: e.cfg.congestion(), share: defaultShare}
+		if g.cc.Name() == bbrName && (!c.peerChecks || e.cfg.PlainUDT) {
+			g.cc = NewNative() // such peers say too little of what arrives
+		}
 		if g.cc.Name() != nativeName {
 			e.groups[c.remote] = g // UDT's own has each connection for itself
 		}
