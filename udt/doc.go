@@ -20,7 +20,7 @@
 //
 // # Extensions
 //
-// Between peers of this package two things are added. Neither changes the
+// Between peers of this package some things are added. None changes the
 // length of a packet or a field that another implementation reads.
 //
 // Check value: word 2 of the header, the timestamp, carries the CRC-32C
@@ -34,6 +34,12 @@
 // to although no such connection exists. It answers packets with a valid check
 // value only, at most 100 times a second. A receiver that has a connection to
 // that id at the address that the reset came from ends it.
+//
+// Early data: a listener answers a connection request of type 1 that has a valid
+// check value with a socket id other than the client's, the one that the
+// connection will get, and with its own packet size and window. The client may
+// then send data to that id behind its second request, before it is answered.
+// It ignores resets until then, and takes the id in the answer for the right one.
 //
 // # Limitations
 //
