@@ -84,7 +84,7 @@ func (c *Conn) assumeLocked(from, to int64, got *arrivals) {
 	for i := max(c.top, c.snd.base); i < from; i++ {
 		assume(i)
 	}
-	if to < c.snd.next && to >= c.top {
+	if to < c.snd.next && to >= max(c.top, c.snd.base) {
 		assume(to)
 	}
 	c.top = max(c.top, min(to+1, c.snd.next))

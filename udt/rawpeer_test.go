@@ -643,3 +643,24 @@ func TestLongIdle(t *testing.T) {
 		}
 	})
 }
+
+// A loss report that an ACK has overtaken changes nothing.
+func TestOvertakenLossReport(t *testing.T) {
+	connected(t, func(t *testing.T, p *rawPeer) {
+		const packets = 200 // the send buffer has let go of the first ones
+		go p.conn.Write(make([]byte, packets*1456))
+		next := func(i int) uint32 { return uint32(rawISN+i) & (1<<31 - 1) }
+		for i := range packets {
+			for b := p.want(-1); word(b, 0) != next(i); {
+				b = p.want(-1)
+			}
+			p.send(p.control(2, 0, next(i+1)))
+		}
+		p.send(p.control(3, 0, next(1)|1<<31, next(2)))
+		p.send(p.control(3, 0, next(5)))
+		time.Sleep(10 * time.Millisecond)
+		if s := p.conn.Stats(); s.PktRecvNAK != 2 || s.PktSndLoss != 0 {
+			t.Errorf("%d reports taken, %d packets lost, want 2 and 0", s.PktRecvNAK, s.PktSndLoss)
+		}
+	})
+}
