@@ -58,6 +58,13 @@ const (
 	bbrLoss = 0.02
 	// bbrMaxLoss bounds what is compensated.
 	bbrMaxLoss = 0.35
+	// bbrQueued is the number of packets that a flow keeps in a queue that it
+	// shares, bbrShortQueue the delay from which on it counts as one, and
+	// bbrBalance by how much the rate is changed for it.
+	bbrQueued     = 32
+	bbrShortQueue = time.Millisecond
+	bbrBalance    = 0.05
+
 	// After a congested round bbrYield of the rate that it delivered is left, but
 	// no less than bbrLeast of what was allowed.
 	bbrYield  = 0.9
@@ -408,6 +415,19 @@ func (b *bbr) compensation() float64 {
 	return b.random * min(max(2-float64(queue)/float64(few), 0), 1)
 }
 
+// balance is what flows that share a queue do to become equal: each keeps about
+// the same number of packets in it, as TCP Vegas does. Who has more of them than
+// that goes a little slower. A queue that is long is not of our making and says
+// nothing.
+func (b *bbr) balance() float64 {
+	queue := b.recent - b.minRTT
+	if queue < bbrShortQueue || queue > b.minRTT/2 {
+		return 1
+	}
+	own := b.paceRate() * queue.Seconds()
+	return 1 + bbrBalance*min(max((bbrQueued-own)/bbrQueued, -1), 1)
+}
+
 // bdp is the number of packets in flight that fills the path, times gain.
 func (b *bbr) bdp(gain float64) int {
 	return int(gain * b.paceRate() * b.minRTT.Seconds())
@@ -447,6 +467,8 @@ func (b *bbr) SendPeriod() time.Duration {
 		r *= bbrProbeUp
 	case bbrDown:
 		r *= bbrProbeDown
+	case bbrSteady:
+		r *= b.balance()
 	}
 	if r <= 0 {
 		return 0
