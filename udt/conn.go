@@ -140,7 +140,11 @@ func (c *Conn) establish(now time.Duration, peer handshake) {
 	c.rcv.init(c.payload)
 	c.in.widen(c.recvCapacity() * mss)
 	c.peerWindow = int(peer.window)
-	c.grp = c.ep.join(now, c, CongestionParams{MSS: mss, MaxWindow: int(peer.window)})
+	onWire := mss
+	if c.remote.Addr().Is6() {
+		onWire += 20 // UDT counts an IPv4 header
+	}
+	c.grp = c.ep.join(now, c, CongestionParams{MSS: onWire, MaxWindow: int(peer.window)})
 	c.lastHeard = now
 	c.setState(stateEstablished)
 	c.offerFeedback(now)

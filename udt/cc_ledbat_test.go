@@ -1,0 +1,70 @@
+package udt
+
+import (
+	"testing"
+	"time"
+)
+
+func TestLEDBATTargetAndGain(t *testing.T) {
+	for _, tt := range []struct {
+		base   time.Duration
+		peak   float64 // packets/s
+		target time.Duration
+		gain   float64
+	}{
+		{time.Millisecond, 0, 3 * ms, 1.0 / 16},
+		{20 * ms, 1e5, 3 * ms, 1.0 / 6},
+		{50 * ms, 1e5, 6250 * time.Microsecond, 1.0 / 3},
+		{50 * ms, 100, 30 * ms, 1.0 / 3}, // three packets
+		{120 * ms, 1e5, 15 * ms, 1},
+		{600 * ms, 1e5, 60 * ms, 1},
+		{600 * ms, 10, 60 * ms, 1},
+	} {
+		l := NewLEDBAT().(*ledbat)
+		l.Init(ccStart, CongestionParams{MSS: 1500, MaxWindow: 1000})
+		l.path.add(ccStart, tt.base, tt.peak)
+		if got := l.target(); got != tt.target {
+			t.Errorf("base %v, %g packets/s: target %v, want %v", tt.base, tt.peak, got, tt.target)
+		}
+		if got := l.gain(); got != tt.gain {
+			t.Errorf("base %v: gain %v, want %v", tt.base, got, tt.gain)
+		}
+	}
+}
+
+// The base is forgotten after ten minutes, the peak after three.
+func TestPathHistory(t *testing.T) {
+	var h pathHistory
+	h.add(time.Minute, 20*ms, 5000)
+	for minute := 2; minute < 16; minute++ {
+		h.add(time.Duration(minute)*time.Minute, 30*ms, 1000)
+		base, peak := 20*ms, 5000.0
+		if minute >= 11 {
+			base = 30 * ms
+		}
+		if minute >= 4 {
+			peak = 1000
+		}
+		if h.base() != base || h.peak() != peak {
+			t.Errorf("minute %d: %v, %g packets/s, want %v, %g", minute, h.base(), h.peak(), base, peak)
+		}
+	}
+}
+
+// A transfer that becomes one of the background leaves the path at once, and
+// comes back to what it had at most.
+func TestLEDBATTakesOver(t *testing.T) {
+	l := NewLEDBAT().(*ledbat)
+	l.Init(ccStart, CongestionParams{MSS: 1500, MaxWindow: 1e4, Rate: 1e4, MinRTT: 50 * ms, Measured: true})
+	if l.Window() != ledbatLeast || l.State() != "slowdown" {
+		t.Errorf("window %d, %s", l.Window(), l.State())
+	}
+	now := ccStart
+	for range 400 {
+		now += 5 * ms
+		l.OnACK(now, ACKEvent{Newly: max(1, l.Window()/10), InFlight: l.Window(), RTT: 50 * ms, Latest: 50 * ms})
+	}
+	if w := l.Window(); w < 450 || w > 600 {
+		t.Errorf("window %d after 2 s without a queue, want about 500", w)
+	}
+}

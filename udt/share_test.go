@@ -1,0 +1,293 @@
+package udt
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chunkget/chunkget/internal/simnet"
+)
+
+// flow is one download in a test of several that share a path.
+type flow struct {
+	name     string
+	cc       func() Congestion
+	from, to time.Duration // when it runs; to 0 = to the end
+
+	got    atomic.Int64 // bytes
+	server *Conn
+}
+
+// shared runs flows over one path, and returns the payload that each of them
+// received between two times, as a share of what the link carries.
+func shared(t *testing.T, link simnet.LinkConfig, length time.Duration, flows []*flow) (between func(flow int, from, to time.Duration) float64) {
+	t.Helper()
+	const step = 100 * time.Millisecond
+	var samples [][]int64 // by step, then flow
+	seed := simnet.SeedFromTest(t)
+	synctest.Test(t, func(t *testing.T) {
+		n := simnet.New(simnet.Config{Seed: seed, Link: link})
+		l := &lab{t: t, net: n}
+		start := time.Now()
+		var ends []*Endpoint
+		var running []chan struct{}
+		for i, f := range flows {
+			server := l.endpoint(netip.AddrPortFrom(serverHost, uint16(9000+i)), &Config{Congestion: f.cc, Linger: -1})
+			client := l.endpoint(netip.AddrPortFrom(clientHost, 0), nil)
+			ends = append(ends, server, client)
+			listener, err := server.Listen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan struct{})
+			running = append(running, ended)
+			go func() {
+				defer close(ended)
+				time.Sleep(f.from)
+				c, err := client.DialContext(t.Context(), "udt", serverAddrOf(i).String())
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				s, err := listener.Accept()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				f.server = s.(*Conn)
+				go func() {
+					b := make([]byte, 1<<18)
+					for {
+						if _, err := s.Write(b); err != nil {
+							return
+						}
+					}
+				}()
+				if f.to > 0 {
+					time.AfterFunc(f.to-f.from, func() { s.Close() })
+				}
+				b := make([]byte, 1<<18)
+				for {
+					k, err := c.Read(b)
+					f.got.Add(int64(k))
+					if err != nil {
+						return
+					}
+				}
+			}()
+		}
+		for time.Since(start) < length {
+			time.Sleep(step)
+			row := make([]int64, len(flows))
+			for i, f := range flows {
+				row[i] = f.got.Load()
+			}
+			samples = append(samples, row)
+			if testing.Verbose() && len(samples)%5 == 0 {
+				line := ""
+				for i, f := range flows {
+					before := int64(0)
+					if k := len(samples) - 6; k >= 0 {
+						before = samples[k][i]
+					}
+					state, w, rtt := "-", 0, time.Duration(0)
+					if f.server != nil && (f.to == 0 || time.Since(start) < f.to) {
+						s := f.server.Stats()
+						g := f.server.grp
+						g.mu.Lock()
+						state = g.cc.State()
+						g.mu.Unlock()
+						w, rtt = s.CongestionWindow, s.RTT
+					}
+					line += fmt.Sprintf("  %s %5.1f Mbit/s %s w=%d rtt=%v", f.name, float64(row[i]-before)*8/0.5/1e6, state, w, rtt.Round(time.Millisecond))
+				}
+				t.Logf("%5.1f s%s", time.Since(start).Seconds(), line)
+			}
+		}
+		for _, e := range ends {
+			e.Close()
+		}
+		for _, c := range running {
+			<-c
+		}
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return func(i int, from, to time.Duration) float64 {
+		at := func(d time.Duration) int64 {
+			if d == 0 {
+				return 0
+			}
+			return samples[d/step-1][i]
+		}
+		limit := float64(link.Rate) / 8 * (to - from).Seconds() * 1456 / 1500
+		return float64(at(to)-at(from)) / limit
+	}
+}
+
+func serverAddrOf(i int) netip.AddrPort { return netip.AddrPortFrom(serverHost, uint16(9000+i)) }
+
+// cubic stands for TCP in tests of sharing: the window of CUBIC (RFC 9438), on
+// the acknowledgements and losses that ours sees.
+type cubic struct {
+	limit     int
+	window    float64
+	threshold float64
+	most      float64 // window before the latest decrease
+	since     time.Duration
+	recoverTo time.Duration // losses of packets sent before belong to the same flight
+	rtt       time.Duration
+	slow      bool
+}
+
+func newCubic() Congestion { return &cubic{} }
+
+func (*cubic) Name() string    { return "cubic" }
+func (c *cubic) State() string { return "" }
+func (c *cubic) Init(_ time.Duration, p CongestionParams) {
+	*c = cubic{limit: p.MaxWindow, window: 10, slow: true}
+}
+func (c *cubic) OnSend(time.Duration, SendEvent) {}
+func (c *cubic) OnTimeout(time.Duration)         { c.threshold, c.window, c.slow = c.window*0.7, 2, true }
+func (c *cubic) SendPeriod() time.Duration       { return 0 }
+func (c *cubic) Window() int                     { return min(int(c.window), c.limit) }
+
+func (c *cubic) OnACK(now time.Duration, e ACKEvent) {
+	c.rtt = e.RTT
+	if e.Newly == 0 {
+		return
+	}
+	if c.slow {
+		c.window += float64(e.Newly)
+		if c.threshold > 0 && c.window > c.threshold {
+			c.leave(now, c.window)
+		}
+		return
+	}
+	k := math.Cbrt(c.most * 0.3 / 0.4)
+	t := (now - c.since + c.rtt).Seconds()
+	target := 0.4*math.Pow(t-k, 3) + c.most
+	reno := c.most*0.7 + 3*0.3/1.7*(now-c.since).Seconds()/max(c.rtt.Seconds(), 1e-3)
+	target = min(max(target, reno), 1.5*c.window)
+	if target > c.window {
+		c.window += (target - c.window) / c.window * float64(e.Newly)
+	}
+}
+
+func (c *cubic) leave(now time.Duration, most float64) { c.slow, c.most, c.since = false, most, now }
+
+func (c *cubic) OnLoss(now time.Duration, e LossEvent) {
+	if e.SentAt < c.recoverTo {
+		return
+	}
+	c.recoverTo = now
+	most := c.window
+	c.window = max(2, c.window*0.7)
+	c.leave(now, most)
+}
+
+// A background transfer that comes late takes nothing from who is there.
+func TestLEDBATComesLate(t *testing.T) {
+	for i, c := range []struct {
+		name       string
+		queue      float64
+		foreground func() Congestion
+	}{
+		{"bbr 0.5 BDP", 0.5, NewBBR}, {"bbr 4 BDP", 4, NewBBR},
+		{"cubic 0.5 BDP", 0.5, newCubic}, {"cubic 1 BDP", 1, newCubic}, {"cubic 4 BDP", 4, newCubic},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if raceEnabled && i > 0 {
+				t.Skip("half a minute of real time each with the race detector")
+			}
+			link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(c.queue * 100e6 / 8 * 0.05)}
+			const join, end = 10 * time.Second, 30 * time.Second
+			share := shared(t, link, end, []*flow{
+				{name: "foreground", cc: c.foreground},
+				{name: "ledbat", cc: NewLEDBAT, from: join},
+			})
+			before, theirs, ours := share(0, join/2, join), share(0, join, end), share(1, join, end)
+			t.Logf("foreground %.3f before and %.3f after, ledbat %.3f", before, theirs, ours)
+			if ours > 0.1 || theirs < 0.9*before {
+				t.Errorf("foreground %.3f before and %.3f after, ledbat %.3f", before, theirs, ours)
+			}
+		})
+	}
+}
+
+// A background transfer takes what others leave: everything when it is alone,
+// next to nothing beside a foreground, within seconds both ways.
+func TestLEDBAT(t *testing.T) {
+	type cell struct {
+		name       string
+		rate       int64
+		rtt        time.Duration
+		loss       float64
+		queue      float64 // bandwidth-delay products
+		foreground func() Congestion
+	}
+	for i, c := range []cell{
+		{"100M 50ms", 100e6, 50 * time.Millisecond, 0, 1, nil},
+		{"100M 50ms 4 BDP", 100e6, 50 * time.Millisecond, 0, 4, nil},
+		{"100M 50ms 1%", 100e6, 50 * time.Millisecond, 0.01, 1, nil},
+		{"100M 50ms 5%", 100e6, 50 * time.Millisecond, 0.05, 1, nil},
+		{"300M 20ms", 300e6, 20 * time.Millisecond, 0, 1, nil},
+		{"300M 100ms 0.1%", 300e6, 100 * time.Millisecond, 0.001, 1, nil},
+		{"20M 200ms 3%", 20e6, 200 * time.Millisecond, 0.03, 1, nil},
+		{"100M 50ms 0.1 BDP", 100e6, 50 * time.Millisecond, 0, 0.1, nil},
+		{"5M 30ms", 5e6, 30 * time.Millisecond, 0, 4, nil},
+		{"beside bbr 0.5 BDP", 100e6, 50 * time.Millisecond, 0, 0.5, NewBBR},
+		{"beside bbr", 100e6, 50 * time.Millisecond, 0, 1, NewBBR},
+		{"beside bbr 4 BDP", 100e6, 50 * time.Millisecond, 0, 4, NewBBR},
+		{"beside bbr 1%", 100e6, 50 * time.Millisecond, 0.01, 1, NewBBR},
+		{"beside cubic 0.5 BDP", 100e6, 50 * time.Millisecond, 0, 0.5, newCubic},
+		{"beside cubic", 100e6, 50 * time.Millisecond, 0, 1, newCubic},
+		{"beside cubic 4 BDP", 100e6, 50 * time.Millisecond, 0, 4, newCubic},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if raceEnabled && i%6 != 0 {
+				t.Skip("half a minute of real time each with the race detector")
+			}
+			link := simnet.LinkConfig{
+				Rate: c.rate, Delay: c.rtt / 2, Loss: c.loss,
+				Queue: int(c.queue * float64(c.rate) / 8 * c.rtt.Seconds()),
+			}
+			if c.foreground == nil {
+				// The start and the first slowdown take some 30 round trips.
+				settled := max(5*time.Second, 50*c.rtt)
+				end := settled + 20*time.Second
+				share := shared(t, link, end, []*flow{{name: "ledbat", cc: NewLEDBAT}})
+				whole, late := share(0, 0, end), share(0, settled, end)
+				t.Logf("%.2f of the link, %.2f from %v on", whole, late, settled)
+				want := 0.85 * (1 - c.loss)
+				if c.queue < 0.2 {
+					want = 0.75 // a queue smaller than the target shows in losses only
+				}
+				if late < want {
+					t.Errorf("alone it had %.2f of the link, want %.2f", late, want)
+				}
+				return
+			}
+			const join, leave, end = 8 * time.Second, 28 * time.Second, 40 * time.Second
+			share := shared(t, link, end, []*flow{
+				{name: "ledbat", cc: NewLEDBAT},
+				{name: "foreground", cc: c.foreground, from: join, to: leave},
+			})
+			first := share(0, join, join+4*time.Second)
+			ours, theirs := share(0, join+4*time.Second, leave), share(1, join+4*time.Second, leave)
+			after := share(0, leave+6*time.Second, end)
+			t.Logf("ledbat %.3f in the first 4 s, %.3f later, foreground %.3f, ledbat alone again %.3f", first, ours, theirs, after)
+			if ours > 0.1 || theirs < 0.75 { // cubic takes seconds to make up for the losses of its start
+				t.Errorf("ledbat had %.3f of the link, the foreground %.3f", ours, theirs)
+			}
+			if after < 0.8 {
+				t.Errorf("alone again it had %.3f", after)
+			}
+		})
+	}
+}
