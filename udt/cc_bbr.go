@@ -302,20 +302,22 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 	case bbrDrain:
 		if b.inFlight <= b.bdp(1) || now-b.since > 3*b.minRTT {
 			b.enter(now, bbrSteady)
+			b.cruised = bbrCruise - 1 // the start may have ended too early
 		}
 	case bbrUp:
 		elapsed := now - b.since
-		full := b.inFlight >= b.bdp(bbrProbeUp)
-		pressed := b.queue() > max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue)
-		if elapsed >= b.minRTT && (full || elapsed > 2*b.minRTT) || pressed && elapsed > b.minRTT/2 {
+		pressed := b.recent-b.minRTT > max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue)
+		switch {
+		case pressed && elapsed > b.minRTT/2:
+			b.enter(now, bbrDown)
+		case elapsed < 2*b.minRTT:
+		case b.rate > b.before*bbrGrowth:
+			b.enter(now, bbrUp) // there was more, there may be more
+		default:
 			b.enter(now, bbrDown)
 		}
 	case bbrDown:
 		if elapsed := now - b.since; elapsed >= b.minRTT && b.inFlight <= b.bdp(1) || elapsed > 3*b.minRTT {
-			if b.rate > b.before*bbrGrowth {
-				b.enter(now, bbrUp) // there was more, there may be more
-				return
-			}
 			b.enter(now, bbrSteady)
 		}
 	case bbrSteady:
