@@ -208,8 +208,8 @@ func (c *Conn) findLostLocked(now time.Duration) (e LossEvent, out int) {
 	for _, s := range c.missing {
 		for i := s.from; i < s.to; i++ {
 			m := c.snd.markLocked(i)
-			if m.fate != 0 {
-				continue
+			if m.fate&(fateLost|fateDelivered) != 0 {
+				continue // what was assumed before the peer gave feedback, it contradicts
 			}
 			overtaken := c.reorderWindow == 0 && m.count == 1 && c.top-i > reorderPackets
 			if !overtaken && m.at+c.reorderWindow >= c.newest {
