@@ -304,7 +304,7 @@ func (l *ledbat) fill(rate float64) float64 {
 func (l *ledbat) leaveStart(now time.Duration) {
 	w := max(l.fill(max(l.rate, l.lastRate)), l.window*math.Exp(-l.gain()))
 	l.window = max(min(l.window, w), ledbatLeast)
-	l.filled = l.window
+	l.filled = 0
 	l.skip = true
 	l.calmSince, l.calmRounds = now, 0
 	l.enter(now, ledbatGrow)
@@ -315,6 +315,10 @@ func (l *ledbat) leaveStart(now time.Duration) {
 func (l *ledbat) decrease(now time.Duration, full, lossy bool) {
 	own := l.window+ledbatLeast >= max(0.95*l.filled, ledbatMost*l.fill(l.path.peak()))
 	l.filled = l.window
+	if full { // that of a queue just at the target
+		base := l.path.base()
+		l.filled *= float64(base+l.target()) / float64(base+l.queue)
+	}
 	if !own || l.state == ledbatYield {
 		if l.state != ledbatYield {
 			l.calmNeeded = min(2*l.calmNeeded, ledbatMaxCalm)
