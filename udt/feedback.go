@@ -2,6 +2,7 @@ package udt
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 )
 
@@ -48,7 +49,7 @@ type feedback struct {
 // appendTo appends the words of f but for the missing ranges, which follow.
 func (f *feedback) appendTo(words []uint32) []uint32 {
 	return append(words, uint32(f.next), f.window, uint32(f.echo), f.arrived,
-		uint32(min(f.delay.Microseconds(), 1<<31)), f.received, f.duplicates, uint32(f.end), f.speed, f.capacity)
+		uint32(min(f.delay.Microseconds(), math.MaxUint32)), f.received, f.duplicates, uint32(f.end), f.speed, f.capacity)
 }
 
 // parse decodes a payload. The spans of f are used again.
