@@ -20,11 +20,15 @@ type contender struct {
 	connections []int
 
 	server serverKind
+	flags  func(l Link) []string // that its server gets besides its own; nil = none
 	client func(t *target) (name string, args []string)
 
 	// tcp is the congestion control of the kernel on both ends, "" where there
 	// is no TCP. Setting it needs a network namespace of one's own.
 	tcp string
+
+	// linkOnly says that the contender makes sense only over a link with a rate.
+	linkOnly bool
 
 	// programs must be installed.
 	programs []string
@@ -63,11 +67,24 @@ func contenders() []contender {
 		server: serveChunkserve,
 		client: chunkgetClient("udt"),
 	}, {
-		name:        "chunkget-udt-native",
-		about:       "chunkget from chunkserve over UDT, congestion control udt (native DAIMD)",
-		connections: []int{1, 8},
-		server:      serveNative,
-		client:      chunkgetClient("udt"),
+		name:   "chunkget-udt-native",
+		about:  "chunkget from chunkserve over UDT, congestion control udt (native DAIMD)",
+		server: serveChunkserve,
+		flags:  func(Link) []string { return []string{"--congestion", "udt"} },
+		client: chunkgetClient("udt"),
+	}, {
+		name:   "chunkget-udt-ledbat",
+		about:  "chunkget from chunkserve over UDT, congestion control ledbat (background)",
+		server: serveChunkserve,
+		flags:  func(Link) []string { return []string{"--congestion", "ledbat"} },
+		client: chunkgetClient("udt"),
+	}, {
+		name:     "chunkget-udt-fixed",
+		about:    "chunkget from chunkserve over UDT, congestion control fixed, told 0.95 of the link's rate",
+		server:   serveChunkserve,
+		flags:    fixedFlags,
+		client:   chunkgetClient("udt"),
+		linkOnly: true,
 	}}
 	for _, cc := range []string{"cubic", "bbr"} {
 		list = append(list, contender{
@@ -122,6 +139,20 @@ func contenders() []contender {
 	return list
 }
 
+// fixedFlags ask for a rate that leaves a margin below that of the link, as an
+// operator would.
+func fixedFlags(l Link) []string {
+	return []string{"--congestion", "fixed", "--rate", strconv.FormatFloat(0.95*l.Rate, 'f', 0, 64)}
+}
+
+// serverFlags returns the flags of the contender's server.
+func (c *contender) serverFlags(l Link) []string {
+	if c.flags == nil {
+		return nil
+	}
+	return c.flags(l)
+}
+
 // quickContenders are the ones of -quick: ours, and the strongest of the others
 // on a long path with loss.
 var quickContenders = []string{"chunkget-udt", "chunkget-tcp-cubic", "chunkget-tcp-bbr", "http3", "libudt", "curl-bbr", "aria2-bbr"}
@@ -146,8 +177,12 @@ func choose(names []string) ([]contender, error) {
 }
 
 // unavailable says why the contender cannot run on this machine, "" if it can.
-// ownTCP says that the congestion control of TCP can be set.
+// ownTCP says that the site is an emulated link, where the congestion control of
+// TCP can be set.
 func (c *contender) unavailable(ownTCP bool) string {
+	if c.linkOnly && !ownTCP {
+		return "it is told the rate of the link, and there is none"
+	}
 	if c.missing != nil {
 		if reason := c.missing(); reason != "" {
 			return reason

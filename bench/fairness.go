@@ -14,7 +14,7 @@ import (
 )
 
 // sharing lists the pairs of contenders that share a link, one connection each.
-// late says that the second one begins when a third of the time has passed, and
+// ledbat is there to be seen yielding. late says that the second one begins when a third of the time has passed, and
 // finds a link that the first one has filled.
 var sharing = []struct {
 	first, second string
@@ -26,6 +26,8 @@ var sharing = []struct {
 	{"chunkget-udt", "curl-cubic", true},
 	{"chunkget-udt", "curl-bbr", false},
 	{"chunkget-udt", "curl-bbr", true},
+	{"chunkget-udt-ledbat", "curl-cubic", false},
+	{"chunkget-udt-ledbat", "curl-cubic", true},
 }
 
 // shareInterval is the time over which the rate of a flow is averaged.
@@ -120,7 +122,7 @@ func (r *runner) share(ctx context.Context, at *site, pair []contender, delays [
 		}
 		serverEnd := at.server
 		serverEnd.port = fmt.Sprint(9000 + i)
-		srv, err := startServer(ctx, pair[i].server, serverEnd, r.tools, content, state)
+		srv, err := startServer(ctx, pair[i].server, pair[i].serverFlags(at.link), serverEnd, r.tools, content, state)
 		if err != nil {
 			return err
 		}

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/chunkget/chunkget/internal/units"
 )
 
 // A usageError is a mistake in the command line.
@@ -20,7 +22,7 @@ type options struct {
 	profiles    []string
 	connections []int
 	contenders  []string
-	size        int64 // bytes
+	size        units.Size
 	reps        int
 	bound       time.Duration // for one transfer
 	budget      time.Duration // no transfer begins after it; 0 = none
@@ -35,7 +37,7 @@ type options struct {
 
 // freeLink is a link of the user's own. rate 0 means that there is none.
 type freeLink struct {
-	rate         float64 // bit/s
+	rate         units.Rate
 	rtt, jitter  time.Duration
 	loss         float64 // share
 	burst, queue float64 // packets, and products of rate and RTT
@@ -47,10 +49,7 @@ func parseWAN(args []string, stderr io.Writer) (*options, error) {
 	o := &options{args: append([]string{"wan"}, args...)}
 	f := o.flagSet("wan", stderr)
 	f.Func("profiles", "measure these `links`, as lan,satellite; without it, all of them", listInto(&o.profiles))
-	f.Func("rate", "measure a link of this `rate`, such as 100M, in bit/s, instead of profiles", func(s string) (err error) {
-		o.link.rate, err = parseRate(s)
-		return err
-	})
+	f.Var(&o.link.rate, "rate", "measure a link of this `rate`, such as 100M, in bit/s, instead of profiles")
 	f.DurationVar(&o.link.rtt, "rtt", 50*time.Millisecond, "round trip `time` of the link of -rate")
 	f.DurationVar(&o.link.jitter, "jitter", 0, "jitter of the link of -rate, a `time`; keeps the order")
 	f.Func("loss", "`share` of packets that the link of -rate loses each way, as 0.01 or 1%", func(s string) (err error) {
@@ -113,10 +112,7 @@ func (o *options) flagSet(command string, stderr io.Writer) *flag.FlagSet {
 		return nil
 	})
 	f.Func("contenders", "measure these `names` only, as chunkget-udt,http3", listInto(&o.contenders))
-	f.Func("size", "`size` of the file, as 64MiB (default 64MiB; 16MiB with -quick)", func(s string) (err error) {
-		o.size, err = parseSize(s)
-		return err
-	})
+	f.Var(&o.size, "size", "`size` of the file, as 64MiB (default 64MiB; 16MiB with -quick)")
 	f.IntVar(&o.reps, "reps", 3, "measure everything this many `times`, in turn; 0 with -fairness measures that alone")
 	f.DurationVar(&o.bound, "bound", 0, "stop a transfer after this `time` (default 20s; 10s with -quick); what is stopped in its first repetition is not repeated")
 	f.DurationVar(&o.budget, "budget", 0, "begin no transfer after this `time`, of which each link has its share for repetitions after the first (default 45m for wan, none for loopback; 2m20s with -quick)")
@@ -144,7 +140,7 @@ func parseFlags(f *flag.FlagSet, args []string) error {
 // validate checks, and fills in what depends on -quick.
 func (o *options) validate() error {
 	if o.size == 0 {
-		o.size = either[int64](o.quick, 16<<20, 64<<20)
+		o.size = either[units.Size](o.quick, 16<<20, 64<<20)
 	}
 	if o.bound == 0 {
 		o.bound = either(o.quick, 10*time.Second, 20*time.Second)
@@ -184,30 +180,6 @@ func listInto(list *[]string) func(string) error {
 		*list = strings.Split(s, ",")
 		return nil
 	}
-}
-
-// parseSize reads bytes with an optional binary unit, such as 64MiB.
-func parseSize(s string) (int64, error) {
-	digits := strings.TrimRight(s, "KMGTiB")
-	factors := map[string]int64{"": 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
-	factor, ok := factors[s[len(digits):]]
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || !ok || n < 0 || n > (1<<50)/factor {
-		return 0, fmt.Errorf("%q is no size such as 1000, 64KiB, 64MiB or 2GiB", s)
-	}
-	return n * factor, nil
-}
-
-// parseRate reads bit/s with an optional decimal unit, such as 100M.
-func parseRate(s string) (float64, error) {
-	digits := strings.TrimRight(s, "kMG")
-	factors := map[string]float64{"": 1, "k": 1e3, "M": 1e6, "G": 1e9}
-	factor, ok := factors[s[len(digits):]]
-	n, err := strconv.ParseFloat(digits, 64)
-	if rate := n * factor; err == nil && ok && rate >= 1e3 && rate <= 1e12 {
-		return rate, nil
-	}
-	return 0, fmt.Errorf("%q is no rate such as 500k, 100M or 1G bit/s", s)
 }
 
 // parseShare reads a share below 1, also in percent.

@@ -99,17 +99,7 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
-func TestParseUnits(t *testing.T) {
-	for s, want := range map[string]int64{"0": 0, "1000": 1000, "64KiB": 64 << 10, "64MiB": 64 << 20, "2GiB": 2 << 30, "1TiB": 1 << 40, "7B": 7} {
-		if got, err := parseSize(s); err != nil || got != want {
-			t.Errorf("size %s: %d, %v; want %d", s, got, err, want)
-		}
-	}
-	for s, want := range map[string]float64{"500k": 500e3, "1.5M": 1.5e6, "1G": 1e9, "64000": 64000} {
-		if got, err := parseRate(s); err != nil || got != want {
-			t.Errorf("rate %s: %v, %v; want %v", s, got, err, want)
-		}
-	}
+func TestParseShare(t *testing.T) {
 	for s, want := range map[string]float64{"0": 0, "0.01": 0.01, "1%": 0.01, "0.5%": 0.005} {
 		if got, err := parseShare(s); err != nil || !near(got, want) {
 			t.Errorf("share %s: %v, %v; want %v", s, got, err, want)

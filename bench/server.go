@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -21,7 +22,6 @@ type serverKind string
 
 const (
 	serveChunkserve serverKind = "chunkserve"
-	serveNative     serverKind = "chunkserve --congestion udt"
 	serveNginx      serverKind = "nginx"
 	serveHTTP3      serverKind = "serve-http3"
 	serveLibudt     serverKind = "serve-libudt"
@@ -45,9 +45,10 @@ type server struct {
 	conns   *connLog // of chunkserve, nil for others; to be read after exited
 }
 
-// startServer starts a server of this kind for the folder content, and returns
-// when it is ready. State is a folder that servers of one run share.
-func startServer(ctx context.Context, kind serverKind, at end, t *tools, content, state string) (*server, error) {
+// startServer starts a server of this kind for the folder content, with these
+// flags besides its own, and returns when it is ready. State is a folder that
+// servers of one run share.
+func startServer(ctx context.Context, kind serverKind, flags []string, at end, t *tools, content, state string) (*server, error) {
 	port, err := at.port, error(nil)
 	if port == "" {
 		if port, err = freePort(at.addr); err != nil {
@@ -58,12 +59,9 @@ func startServer(ctx context.Context, kind serverKind, at end, t *tools, content
 	var name, ready string
 	var args []string
 	switch kind {
-	case serveChunkserve, serveNative:
+	case serveChunkserve:
 		name = t.chunkserve
-		args = []string{"--listen", address, "--state", filepath.Join(state, "hashes"), "--log-level", "debug", content}
-		if kind == serveNative {
-			args = append([]string{"--congestion", "udt"}, args...)
-		}
+		args = append(slices.Clone(flags), "--listen", address, "--state", filepath.Join(state, "hashes"), "--log-level", "debug", content)
 	case serveNginx:
 		if name, err = findProgram("nginx"); err != nil {
 			return nil, err
@@ -82,7 +80,7 @@ func startServer(ctx context.Context, kind serverKind, at end, t *tools, content
 	s.cmd = at.command(ctx, name, args...)
 	s.cmd.Env = environment()
 	s.cmd.Stderr = s.log
-	if kind == serveChunkserve || kind == serveNative {
+	if kind == serveChunkserve {
 		s.conns = &connLog{rest: s.log}
 		s.cmd.Stderr = s.conns
 	}

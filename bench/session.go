@@ -48,7 +48,7 @@ func newSession(ctx context.Context, o *options, log io.Writer) (_ *session, err
 	if err != nil {
 		return nil, err
 	}
-	if s.runner, err = newRunner(s.temp, t, o.size, o.bound); err != nil {
+	if s.runner, err = newRunner(s.temp, t, int64(o.size), o.bound); err != nil {
 		return nil, err
 	}
 	if err := s.runner.warm(ctx); err != nil {
@@ -82,7 +82,7 @@ func filesFolder(asked string) string {
 // worth eight connections is fetched more than once, and hashing is not what is
 // measured.
 func (r *runner) warm(ctx context.Context) (err error) {
-	srv, err := startServer(ctx, serveChunkserve, loopbackSite().server, r.tools, r.content, r.state)
+	srv, err := startServer(ctx, serveChunkserve, nil, loopbackSite().server, r.tools, r.content, r.state)
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (s *session) entries(ownTCP bool) (entries []entry, skipped []Row, err erro
 				entries = append(entries, entry{c, n})
 				continue
 			}
-			row := Row{Contender: c.name, Connections: n, Size: s.o.size}
+			row := Row{Contender: c.name, Connections: n, Size: int64(s.o.size)}
 			row.fail(statusSkipped, reason)
 			skipped = append(skipped, row)
 		}
@@ -146,7 +146,7 @@ func (s *session) plan(ownTCP bool, links []Link) error {
 		return err
 	}
 	for _, l := range links {
-		s.progress.plan(len(entries)*s.o.reps, expected(l, s.o.size, s.o.bound))
+		s.progress.plan(len(entries)*s.o.reps, expected(l, int64(s.o.size), s.o.bound))
 		if s.o.fairness > 0 {
 			s.progress.plan(len(sharing), s.expectedSharing())
 		}
@@ -181,7 +181,7 @@ func (s *session) matrix(ctx context.Context, at *site) error {
 			return err
 		}
 	}
-	each := expected(at.link, s.o.size, s.o.bound)
+	each := expected(at.link, int64(s.o.size), s.o.bound)
 	stopped := make(map[entry]bool)
 	for rep := 1; rep <= s.o.reps; rep++ {
 		for _, e := range entries {

@@ -61,7 +61,7 @@ func (r *runner) transfer(ctx context.Context, s *site, c *contender, n int) (ro
 			return row, err
 		}
 	}
-	srv, err := startServer(ctx, c.server, s.server, r.tools, r.content, r.state)
+	srv, err := startServer(ctx, c.server, c.serverFlags(s.link), s.server, r.tools, r.content, r.state)
 	if err != nil {
 		if ctx.Err() != nil {
 			return row, ctx.Err()

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/internal/units"
 	"github.com/chunkget/chunkget/serve"
 	"github.com/chunkget/chunkget/udt"
 	"github.com/chunkget/chunkget/udtpool"
@@ -26,7 +27,7 @@ const demoFile = "demo.bin"
 
 func demoCommand(u *ui) *cobra.Command {
 	o := new(options)
-	size := byteSize(256 << 20)
+	size := units.Size(256 << 20)
 	cmd := &cobra.Command{
 		Use:   "demo [flags]",
 		Short: "download a generated file from a server in this process, over UDT",

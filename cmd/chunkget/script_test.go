@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/chunkget/chunkget/internal/units"
 )
 
 func TestMain(m *testing.M) {
@@ -72,7 +74,7 @@ func need(ts *testscript.TestScript, neg bool, args []string, least int, usage s
 
 func scriptMkfile(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 2, "mkfile NAME SIZE")
-	size, err := parseSize(args[1])
+	size, err := units.ParseSize(args[1])
 	ts.Check(err)
 	f, err := os.Create(ts.MkAbs(args[0]))
 	ts.Check(err)

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/chunkget/chunkget/internal/units"
 	"github.com/chunkget/chunkget/serve"
 	"github.com/chunkget/chunkget/udt"
 )
@@ -78,7 +79,7 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 func startServer(kind, dir, arg string) (*server, error) {
 	s := &server{held: make(chan struct{}), gate: make(chan struct{}), hold: -1}
 	if n, ok := strings.CutPrefix(arg, "hold="); ok {
-		size, err := parseSize(n)
+		size, err := units.ParseSize(n)
 		if err != nil {
 			return nil, err
 		}

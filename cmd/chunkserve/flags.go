@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/chunkget/chunkget/internal/units"
 	"github.com/chunkget/chunkget/udt"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -23,10 +24,12 @@ type options struct {
 	dotFiles bool
 	logLevel string
 	control  string
+	rate     units.Rate
 
 	// Set by validate.
-	level slog.Level
-	dir   string
+	level      slog.Level
+	dir        string
+	congestion func() udt.Congestion
 }
 
 func (o *options) addFlags(f *pflag.FlagSet) {
@@ -35,14 +38,13 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.status, "status", "", "serve the status as JSON on this `ADDR`; without a host, on loopback only")
 	f.StringVar(&o.state, "state", "", "keep computed hashes in `DIR` (default: chunkget in the user's cache directory)")
 	f.BoolVar(&o.dotFiles, "dotfiles", false, "serve names that begin with a dot, too")
-	f.StringVar(&o.control, "congestion", "bbr", "congestion control of what is sent over UDT: bbr (a model of the path) or udt (the original)")
+	f.StringVar(&o.control, "congestion", "bbr", "congestion `CONTROL` of what is sent over UDT: bbr (a model of the path), ledbat (takes what others leave), fixed (sends at --rate) or udt (the original)")
+	f.Var(&o.rate, "rate", "with --congestion fixed: send to each client at this `RATE` in bit/s, such as 200M, whatever the path loses")
 	f.StringVar(&o.logLevel, "log-level", "info", "least level to log: debug (counters of UDT connections), info (one line per request), warn or error")
 }
 
-var controllers = map[string]func() udt.Congestion{"bbr": udt.NewBBR, "udt": udt.NewNative}
-
 // udtConfig returns the parameters of the UDT endpoint.
-func (o *options) udtConfig() *udt.Config { return &udt.Config{Congestion: controllers[o.control]} }
+func (o *options) udtConfig() *udt.Config { return &udt.Config{Congestion: o.congestion} }
 
 // validate checks everything that can be known before anything is opened.
 func (o *options) validate(args []string) error {
@@ -70,8 +72,8 @@ func (o *options) validate(args []string) error {
 			return err
 		}
 	}
-	if controllers[o.control] == nil {
-		return &usageError{fmt.Sprintf("--congestion %q is not known", o.control), "there are: bbr, udt"}
+	if o.congestion, err = udt.ControllerByName(o.control, float64(o.rate)); err != nil {
+		return &usageError{"--congestion, --rate: " + err.Error(), "for example: --congestion fixed --rate 200M"}
 	}
 	if err := o.level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return &usageError{fmt.Sprintf("--log-level %q is not known", o.logLevel), "levels: debug, info, warn, error"}

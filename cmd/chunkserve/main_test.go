@@ -200,6 +200,10 @@ func TestUsage(t *testing.T) {
 		{[]string{"--listen", ":65536", dir}, "is no port"},
 		{[]string{"--status", "x", dir}, "is no address"},
 		{[]string{"--log-level", "loud", dir}, "is not known"},
+		{[]string{"--congestion", "vegas", dir}, "there are bbr, ledbat, fixed, udt"},
+		{[]string{"--congestion", "fixed", dir}, "needs a rate"},
+		{[]string{"--rate", "200M", dir}, "takes no rate"},
+		{[]string{"--congestion", "fixed", "--rate", "200", dir}, "no rate such as"},
 		{[]string{"--unknown\x1b[31m", dir}, "unknown flag"},
 	} {
 		var stdout, stderr bytes.Buffer

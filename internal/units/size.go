@@ -1,4 +1,4 @@
-package main
+package units
 
 import (
 	"fmt"
@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// byteSize is a flag value: a number of bytes with an optional unit.
-type byteSize int64
+// Size is a number of bytes. As text it may have a binary unit: 512KiB.
+type Size int64
 
 // sizeUnits are the units a size may have, the longer of two first.
 var sizeUnits = []struct {
@@ -18,8 +18,9 @@ var sizeUnits = []struct {
 	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"B", 1},
 }
 
-// parseSize reads a size such as 1048576, 512KiB or 1.5GiB.
-func parseSize(s string) (byteSize, error) {
+// ParseSize reads a size such as 1048576, 512KiB or 1.5GiB. It is never
+// negative.
+func ParseSize(s string) (Size, error) {
 	number, factor := s, int64(1)
 	for _, u := range sizeUnits {
 		if n, ok := strings.CutSuffix(s, u.name); ok {
@@ -33,17 +34,17 @@ func parseSize(s string) (byteSize, error) {
 	}
 	// Whole numbers apart, because a float64 does not hold all of them.
 	if n, err := strconv.ParseInt(number, 10, 64); err == nil && n <= math.MaxInt64/factor {
-		return byteSize(n * factor), nil
+		return Size(n * factor), nil
 	}
 	f, err := strconv.ParseFloat(number, 64)
 	if err != nil || f*float64(factor) >= math.MaxInt64 {
 		return 0, bad
 	}
-	return byteSize(f * float64(factor)), nil
+	return Size(f * float64(factor)), nil
 }
 
-// String writes the size so that parseSize reads the same value back.
-func (b *byteSize) String() string {
+// String writes the size so that ParseSize reads the same value back.
+func (b *Size) String() string {
 	for i := len(sizeUnits) - 2; i >= 0; i-- {
 		if u := sizeUnits[i]; *b != 0 && int64(*b)%u.bytes == 0 {
 			return strconv.FormatInt(int64(*b)/u.bytes, 10) + u.name
@@ -52,9 +53,9 @@ func (b *byteSize) String() string {
 	return strconv.FormatInt(int64(*b), 10)
 }
 
-// Set implements pflag.Value.
-func (b *byteSize) Set(s string) error {
-	v, err := parseSize(s)
+// Set implements flag.Value.
+func (b *Size) Set(s string) error {
+	v, err := ParseSize(s)
 	if err == nil {
 		*b = v
 	}
@@ -62,4 +63,4 @@ func (b *byteSize) Set(s string) error {
 }
 
 // Type implements pflag.Value.
-func (b *byteSize) Type() string { return "SIZE" }
+func (b *Size) Type() string { return "SIZE" }
