@@ -77,6 +77,7 @@ type Conn struct {
 	sendState
 	recoveryState
 	feedbackState
+	statusState
 	recvState
 	closeState
 }
@@ -190,6 +191,7 @@ func (c *Conn) loop() {
 func (c *Conn) end() {
 	c.in.close()
 	c.final = c.snapshotIfOpen()
+	c.final.Ended = true
 	if c.grp != nil {
 		c.grp.leave(c.ep.now(), c.inFlight, c.hungry)
 	}

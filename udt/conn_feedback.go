@@ -77,6 +77,8 @@ func (c *Conn) onExtension(now time.Duration, info uint32, p []byte) {
 	case feedbackType:
 		c.reports, c.offerAt = true, 0
 		c.onFeedback(now, info, payload)
+	case statusType:
+		c.onStatus(now, info, payload)
 	}
 }
 

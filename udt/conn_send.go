@@ -85,6 +85,7 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 		c.ctl = appendControl(c.ctl[:0], ctrlKeepalive, 0, c.peerID)
 		c.batch = append(c.batch, c.ctl)
 	}
+	c.appendDueStatus(now)
 	c.transmit(c.batch)
 	clear(c.batch)
 	c.noteSent(now)

@@ -41,6 +41,24 @@
 // then send data to that id behind its second request, before it is answered.
 // It ignores resets until then, and takes the id in the answer for the right one.
 //
+// Status: a peer that has sent feedback may be told how we send, in a control
+// packet of type 0x7FFF, extended type 0x4653, beside data, every 250 ms and every
+// 32 data packets at most. It is for people to see; nothing depends on it, and what is
+// malformed or older than the latest is ignored. Word 1 of the header numbers those
+// of a connection from 1. What is said holds for all connections between the two
+// endpoints, except for controller 4, of which each has its own. The payload, in
+// words, of which a later version may add some:
+//
+//	0      the controller: 1 bbr, 2 ledbat, 3 fixed, 4 udt, 0 another one
+//	1..3   its state, up to 12 characters a–z, 0–9 and -, filled up with zeros
+//	4      pacing rate, in 1000 bit/s of payload, 0 = not paced
+//	5      delivery rate of the latest round trips, likewise, 0 = unknown
+//	6      shortest round trip, µs, 0 = unknown
+//	7      smoothed round trip, µs, 0 = unknown
+//	8      packets lost, in millionths of those sent lately
+//	9      congestion window, packets
+//	10     packets in flight
+//
 // # Limitations
 //
 // There is no encryption and no integrity check beyond the UDP checksum: run

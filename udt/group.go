@@ -21,9 +21,14 @@ type group struct {
 	hungry   int // members that have more to send than they may
 	cc       Congestion
 	meter    deliveryMeter
-	inFlight int   // packets, over all members
-	lost     int64 // packets found lost
-	share    float64
+	inFlight int // packets, over all members
+	losses   recentLoss
+	recent   recentRate
+
+	unsaid     int           // packets sent since the latest status packet
+	statusNext time.Duration // the next one may be sent from then on
+	heard      told          // what the peer says about its sending
+	share      float64
 
 	// The peer's clock: its latest reading as sent and without wrapping, and
 	// what leads from there to ours. Differences on it are exact, the offset
@@ -142,6 +147,7 @@ func (g *group) sent(now time.Duration, e SendEvent, wasHungry, hungry bool) {
 	if n := e.New + e.Retransmitted; n > 0 {
 		g.meter.commit()
 		g.inFlight += n
+		g.unsaid += n
 		e.InFlight = g.inFlight
 		g.cc.OnSend(now, e)
 	}
@@ -172,6 +178,8 @@ func (g *group) acknowledged(now time.Duration, e ACKEvent, a arrivals) {
 		g.progressAt = now
 		e.Sample = g.meter.arrived(a.newly, a.at, a.sentAt, a.burst, g.minRTT*3/4)
 		e.SentAt = a.sentAt
+		g.losses.add(0, a.newly)
+		g.recent.add(now, g.meter.delivered, g.srtt)
 	}
 	e.Newly, e.Delivered, e.DeliveredAt = a.newly, g.meter.delivered, g.meter.deliveredAt
 	e.InFlight = g.inFlight
@@ -183,7 +191,7 @@ func (g *group) lostPackets(now time.Duration, n int, e LossEvent) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.inFlight -= n
-	g.lost += int64(e.Lost)
+	g.losses.add(e.Lost, 0)
 	g.cc.OnLoss(now, e)
 }
 

@@ -5,7 +5,8 @@ import "time"
 // Stats is a snapshot of a connection's counters and estimates. The fields are
 // those of the C++ library's performance monitor, with its names in comments
 // where they differ. Totals count from the start of the connection; packets
-// are data packets, control packets are never counted.
+// are data packets, control packets are never counted. Sending and Peer tell what
+// the congestion controls of both sides know of the path.
 type Stats struct {
 	Elapsed time.Duration // since the connection was opened (msTimeStamp)
 
@@ -41,6 +42,11 @@ type Stats struct {
 	AvailRcvBuf int // free receive buffer, bytes
 
 	Payload int // largest payload of a packet, bytes
+
+	Sending SenderStats // how we send
+	Peer    SenderStats // how the peer sends, as far as it tells; the zero value if it does not
+
+	Ended bool // the connection has ended, and nothing will change any more
 }
 
 // counters are the totals in Stats that the loop counts.
@@ -87,5 +93,7 @@ func (c *Conn) snapshot(now time.Duration) Stats {
 		AvailSndBuf:      max(0, c.sendCapacity()-int(unacked)) * c.payload,
 		AvailRcvBuf:      max(0, c.recvCapacity()-held) * c.payload,
 		Payload:          c.payload,
+		Sending:          c.sendingStats(),
+		Peer:             c.peerStats(now),
 	}
 }
