@@ -24,8 +24,16 @@ func appendStatus(b []byte, no uint32, dst socketID, s *SenderStats, payload int
 	return appendUser(b, statusType, no, dst,
 		controllerCode(s.Controller), word(0), word(1), word(2),
 		wireCount(s.PacingRate/1e3), wireCount(s.DeliveryRate/1e3),
-		wireCount(float64(s.MinRTT.Microseconds())), wireCount(float64(s.RTT.Microseconds())),
+		statusMicros(s.MinRTT), statusMicros(s.RTT),
 		wireCount(s.Loss*1e6), wireCount(float64(s.Window)/float64(payload)), wireCount(float64(s.InFlight)/float64(payload)))
+}
+
+// statusMicros keeps round trips on one machine from becoming unknown ones.
+func statusMicros(d time.Duration) uint32 {
+	if d > 0 {
+		d = max(d, time.Microsecond)
+	}
+	return wireCount(float64(d.Microseconds()))
 }
 
 // wireCount turns x into a word, the nearest that there is.
