@@ -8,7 +8,7 @@ import "time"
 // all of them together. Rates and bytes are of payload.
 type SenderStats struct {
 	Controller string // as in ControllerNames; "" if it is not known
-	State      string // what it is doing, one word; docs/congestion.md explains them
+	State      string // what it is doing, one word; docs/congestion.md explains those of bbr
 
 	PacingRate   float64       // at which it sends, bit/s, 0 = not paced
 	DeliveryRate float64       // at which packets arrived in the latest two round trips, 100 ms at least; bit/s, 0 before that

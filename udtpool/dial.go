@@ -142,6 +142,9 @@ func (p *Pool) admit(h *host, c *conn) {
 	h.conns[c] = struct{}{}
 	p.offerLocked(c)
 	p.mu.Unlock()
+	if p.cfg.Opened != nil {
+		p.cfg.Opened(c.nc)
+	}
 	p.cfg.Logger.Debug("connection opened", "host", h.key.String(), "local", c.nc.LocalAddr())
 	// Only now, so that the hook finds c in the pool if c is dead already.
 	c.cc.SetStateHook(func(*http.ClientConn) { p.noticeDeath(c) })

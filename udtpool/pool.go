@@ -70,6 +70,10 @@ type Config struct {
 	// Default 90 s; negative means for ever.
 	IdleTimeout time.Duration
 
+	// Opened, if not nil, is told of each connection that comes into the pool: what
+	// Dial returned. It must not block, and not call the pool.
+	Opened func(net.Conn)
+
 	// Logger receives one record at debug level when a connection is opened,
 	// retired, or could not be had. Default: discard.
 	Logger *slog.Logger

@@ -87,8 +87,13 @@ func demo(ctx context.Context, u *ui, connections int, size int64) (err error) {
 	defer func() { err = errors.Join(err, stop()) }()
 
 	log := logger(u)
-	rt := newTransports(connections, udtpool.DefaultDialTimeout, log)
+	conns, err := observe(u, "")
+	if err != nil {
+		return err
+	}
+	rt := newTransports(connections, udtpool.DefaultDialTimeout, log, conns)
 	defer rt.Close()
+	defer func() { err = errors.Join(err, conns.close()) }()
 	res, err := download(ctx, u, fetch.Options{
 		URL:         &url.URL{Scheme: "udt", Host: address, Path: "/" + demoFile},
 		Transport:   rt,

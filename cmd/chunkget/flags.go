@@ -28,6 +28,7 @@ type options struct {
 	json        bool
 	quiet       bool
 	verbose     bool
+	trace       string
 
 	// Set by validate.
 	sha256 []byte
@@ -47,6 +48,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print one JSON event per line on stdout instead of text")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only")
 	o.addVerbose(f)
+	f.StringVar(&o.trace, "trace", "", "record how each connection is doing into `FILE`, JSON lines, 10 times a second")
 }
 
 func (o *options) addConnections(f *pflag.FlagSet) {
@@ -54,7 +56,7 @@ func (o *options) addConnections(f *pflag.FlagSet) {
 }
 
 func (o *options) addVerbose(f *pflag.FlagSet) {
-	f.BoolVarP(&o.verbose, "verbose", "v", false, "print details of connections and requests")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "print how each connection is doing every 2 s and at its end (rate, round trip, queue, loss, congestion control), and details of connections and requests")
 }
 
 // validate checks everything that can be known before anything is sent.

@@ -12,11 +12,22 @@ import (
 
 // getAll fetches the URLs one after the other. A failure does not keep the
 // others from being fetched; an interruption does.
-func getAll(ctx context.Context, u *ui, o *options, args []string) error {
+func getAll(ctx context.Context, u *ui, o *options, args []string) (first error) {
 	log := logger(u)
-	rt := newTransports(o.connections, o.timeout, log)
+	conns, err := observe(u, o.trace)
+	if err != nil {
+		if u.json {
+			(&eventWriter{w: u.stdout}).end(err)
+		}
+		return err
+	}
+	rt := newTransports(o.connections, o.timeout, log, conns)
 	defer rt.Close()
-	var first error
+	defer func() {
+		if err := conns.close(); first == nil {
+			first = err
+		}
+	}()
 	for _, target := range o.urls {
 		err := getOne(ctx, u, o, target, rt, log)
 		if err == nil {

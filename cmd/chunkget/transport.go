@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,19 +21,29 @@ type transports struct {
 
 // newTransports makes room for n requests for data at a time and one more for
 // the hash tree, so that pieces can be checked while data flows.
-func newTransports(n int, dialTimeout time.Duration, log *slog.Logger) *transports {
+//
+// The connections are added to conns.
+func newTransports(n int, dialTimeout time.Duration, log *slog.Logger, conns *observation) *transports {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	dialer := &net.Dialer{Timeout: dialTimeout}
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		c, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return conns.add(c), nil
+	}
 	return &transports{
 		udt: udtpool.New(udtpool.Config{
 			Connections: n + 1,
 			DialTimeout: dialTimeout,
+			Opened:      func(c net.Conn) { conns.add(c) },
 			Logger:      log,
 		}),
 		tcp: &http.Transport{
 			Proxy:       http.ProxyFromEnvironment,
-			DialContext: dialer.DialContext,
+			DialContext: dial,
 			// HTTP/2 would put all requests on one connection, and n segments
 			// would be one flow.
 			Protocols:              protocols,

@@ -23,6 +23,7 @@ type options struct {
 	state    string
 	dotFiles bool
 	logLevel string
+	trace    string
 	control  string
 	rate     units.Rate
 
@@ -41,6 +42,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.control, "congestion", "bbr", "congestion `CONTROL` of what is sent over UDT: bbr (a model of the path), ledbat (takes what others leave), fixed (sends at --rate) or udt (the original)")
 	f.Var(&o.rate, "rate", "with --congestion fixed: send to each client at this `RATE` in bit/s, such as 200M, whatever the path loses")
 	f.StringVar(&o.logLevel, "log-level", "info", "least level to log: debug (counters of UDT connections), info (one line per request), warn or error")
+	f.StringVar(&o.trace, "trace", "", "record how each connection is doing into `FILE`, JSON lines, 10 times a second")
 }
 
 // udtConfig returns the parameters of the UDT endpoint.

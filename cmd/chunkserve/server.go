@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/chunkget/chunkget/internal/connstats"
 	"github.com/chunkget/chunkget/serve"
 	"golang.org/x/sync/errgroup"
 )
@@ -31,6 +32,15 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 	overUDT, overTCP, err := listen(o.listen, o.udtConfig())
 	if err != nil {
 		return err
+	}
+	if o.trace != "" {
+		var rec *connstats.Recorder
+		if rec, err = startTrace(o.trace); err != nil {
+			closeAll([]net.Listener{overUDT, overTCP})
+			return err
+		}
+		defer func() { err = errors.Join(err, rec.Close()) }()
+		overUDT, overTCP = tracedListener{overUDT, rec}, tracedListener{overTCP, rec}
 	}
 	if log.Enabled(ctx, slog.LevelDebug) {
 		overUDT = connLogger{overUDT, log}

@@ -42,11 +42,11 @@ var pureNot = map[string]string{
 //	fetch → segment, journal, merkle    serve → merkle    udtpool → udt
 var rules = map[string]rule{
 	"cmd/chunkget": {
-		siblings: []string{"fetch", "serve", "udtpool", "udt", "internal/units"},
+		siblings: []string{"fetch", "serve", "udtpool", "udt", "internal/connstats", "internal/units"},
 		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/term"},
 	},
 	"cmd/chunkserve": {
-		siblings: []string{"fetch", "serve", "udtpool", "udt", "internal/units"},
+		siblings: []string{"fetch", "serve", "udtpool", "udt", "internal/connstats", "internal/units"},
 		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sync", "golang.org/x/sys", "golang.org/x/term"},
 	},
 	"fetch": {
@@ -79,7 +79,12 @@ var rules = map[string]rule{
 		siblings: []string{"bench/wan", "internal/libudt", "internal/units"}, // what it measures, it starts as processes
 		external: []string{"github.com/quic-go/quic-go", "golang.org/x/sync", "gonum.org/v1/plot"},
 	},
-	"internal/archtest":  {},
+	"internal/archtest": {},
+	"internal/connstats": {
+		siblings: []string{"udt", "internal/trace"},
+		external: []string{"golang.org/x/sys"},
+		not:      map[string]string{"net/http": noHTTP},
+	},
 	"internal/e2e":       {},
 	"internal/faultfile": {siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
 	"internal/libudt":    {not: map[string]string{"net/http": noHTTP}},
@@ -92,6 +97,7 @@ var rules = map[string]rule{
 		not:     map[string]string{"os": pure, "syscall": pure, "net": pure, "net/http": pure},
 		noClock: true,
 	},
+	"internal/trace": {not: pureNot, noClock: true},
 	"internal/units": {not: pureNot, noClock: true},
 	"internal/simnet": {
 		siblings: []string{"internal/linkmodel"},
