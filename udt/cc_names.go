@@ -5,14 +5,16 @@ import (
 	"strings"
 )
 
-// controllers lists the controllers that can be asked for by name. code stands
-// for the name on the wire and is never given to another one.
-var controllers = []struct {
+// controllerEntry is a controller that can be asked for by name. code stands for
+// the name on the wire and is never given to another one.
+type controllerEntry struct {
 	name  string
 	code  uint32
 	rated bool // needs a rate
 	make  func(rate float64) Congestion
-}{
+}
+
+var controllers = []controllerEntry{
 	{bbrName, 1, false, func(float64) Congestion { return NewBBR() }},
 	{ledbatName, 2, false, func(float64) Congestion { return NewLEDBAT() }},
 	{fixedName, 3, true, NewFixed},
@@ -63,12 +65,20 @@ func controllerCode(name string) uint32 {
 	return 0
 }
 
+// controllerByCode returns what a code stands for, nil if that is nothing.
+func controllerByCode(code uint32) *controllerEntry {
+	for i, c := range controllers {
+		if c.code == code {
+			return &controllers[i]
+		}
+	}
+	return nil
+}
+
 // controllerName returns the name of a code, "" if it has none.
 func controllerName(code uint32) string {
-	for _, c := range controllers {
-		if c.code == code {
-			return c.name
-		}
+	if c := controllerByCode(code); c != nil {
+		return c.name
 	}
 	return ""
 }

@@ -2,6 +2,7 @@ package udt
 
 import (
 	"log/slog"
+	"net/netip"
 	"time"
 )
 
@@ -59,8 +60,16 @@ type Config struct {
 	// in its place.
 	Congestion func() Congestion
 
+	// Ask is what peers that the endpoint dials are asked for, as by Endpoint.Ask.
+	Ask Ask
+	// OnAnswer, if not nil, is called once for each request and peer with what
+	// became of it. It must not block.
+	OnAnswer func(peer netip.AddrPort, s AskStatus)
+	// Allow says what peers may ask this endpoint for.
+	Allow AskPolicy
+
 	// PlainUDT leaves out what this package adds to UDT 4 in packets of its own:
-	// feedback. It is for comparisons and bug reports.
+	// feedback, and asking for a controller. It is for comparisons and bug reports.
 	PlainUDT bool
 
 	// Logger receives what an operator may want to know about the endpoint.

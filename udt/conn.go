@@ -78,6 +78,7 @@ type Conn struct {
 	recoveryState
 	feedbackState
 	statusState
+	askState
 	recvState
 	closeState
 }
@@ -149,6 +150,7 @@ func (c *Conn) establish(now time.Duration, peer handshake) {
 	c.lastHeard = now
 	c.setState(stateEstablished)
 	c.offerFeedback(now)
+	c.beginAsking(now)
 	close(c.established)
 }
 

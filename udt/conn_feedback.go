@@ -52,10 +52,7 @@ func (c *Conn) sendOffer(now time.Duration) {
 }
 
 func (c *Conn) sendHello(now time.Duration, answer uint32) {
-	c.ctl = appendUser(c.ctl[:0], helloType, answer, c.peerID, helloVersion)
-	c.batch = append(c.batch[:0], c.ctl)
-	c.transmit(c.batch)
-	c.noteSent(now)
+	c.sendUser(now, helloType, answer, helloVersion)
 }
 
 // onExtension takes a user-defined control packet for this connection.
@@ -79,6 +76,11 @@ func (c *Conn) onExtension(now time.Duration, info uint32, p []byte) {
 		c.onFeedback(now, info, payload)
 	case statusType:
 		c.onStatus(now, info, payload)
+	case askType:
+		c.reports, c.offerAt = true, 0 // only who takes feedback asks
+		c.onAsk(now, info, payload)
+	case answerType:
+		c.onAskAnswer(info, payload)
 	}
 }
 

@@ -70,10 +70,11 @@ func (c *Conn) onStatus(now time.Duration, no uint32, payload []byte) {
 
 // peerStats returns what the peer has said, with its age.
 func (c *Conn) peerStats(now time.Duration) SenderStats {
-	if c.heardStatus.said {
-		return c.heardStatus.now(now)
+	shared := c.grp.peerStats(now)
+	if own := c.heardStatus; own.said && (shared.Controller == "" || own.at > now-shared.Age) {
+		return own.now(now)
 	}
-	return c.grp.peerStats(now)
+	return shared
 }
 
 // sendingStats tells how we send. Before data has come back the handshake's

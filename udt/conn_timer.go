@@ -43,6 +43,10 @@ func (c *Conn) onTimers(now time.Duration) {
 	if due(c.offerAt) {
 		c.sendOffer(now)
 	}
+	c.renewAsk(now)
+	if due(c.askAt) {
+		c.sendAsk(now)
+	}
 	if due(c.suspect.probeAt) {
 		c.probeSuspect(now)
 	}
@@ -73,7 +77,7 @@ func (c *Conn) nextTimeout() (next time.Duration) {
 		if c.hs.unconfirmed {
 			at(c.hs.resendAt)
 		}
-		at(c.ackAt, c.ackRepeatAt, c.gaps.nextDue, c.rtoAt, c.pokeAt, c.probeAt, c.offerAt, c.suspect.probeAt,
+		at(c.ackAt, c.ackRepeatAt, c.gaps.nextDue, c.rtoAt, c.pokeAt, c.probeAt, c.offerAt, c.askAt, c.suspect.probeAt,
 			c.lastSent+c.ep.cfg.keepAlive(), c.lastHeard+c.ep.cfg.timeout())
 	}
 	return next

@@ -27,6 +27,10 @@ type Dialer struct {
 	// request. That the listener refuses, or that nobody answers the request,
 	// shows in the first Read or Write.
 	EarlyData bool
+	// Path is what is remembered of the way to the peer. If it has the round trip
+	// that is remembered, a peer that can be asked for its controller is told, and
+	// starts near the rate.
+	Path Path
 	// Endpoint is the UDP socket to use. Without one each connection gets its
 	// own, which is closed with it.
 	Endpoint *Endpoint
@@ -143,7 +147,7 @@ func (d *Dialer) dialAddr(ctx context.Context, remote netip.AddrPort, rendezvous
 		}
 		e.private = true
 	}
-	c, err := e.connect(ctx, remote, rendezvous, d.EarlyData)
+	c, err := e.connectOver(ctx, remote, rendezvous, d.EarlyData, randomISN(), d.Path)
 	if err != nil && d.Endpoint == nil {
 		e.retire()
 	}
@@ -176,6 +180,11 @@ func (e *Endpoint) connect(ctx context.Context, remote netip.AddrPort, rendezvou
 // connectFrom starts a connection whose first packet has number isn, and waits
 // for its handshake.
 func (e *Endpoint) connectFrom(ctx context.Context, remote netip.AddrPort, rendezvous, early bool, isn seqNo) (*Conn, error) {
+	return e.connectOver(ctx, remote, rendezvous, early, isn, Path{})
+}
+
+// connectOver is connectFrom over a path of which something is remembered.
+func (e *Endpoint) connectOver(ctx context.Context, remote netip.AddrPort, rendezvous, early bool, isn seqNo, path Path) (*Conn, error) {
 	e.mu.Lock()
 	if rendezvous && e.meetings[remote] != nil {
 		e.mu.Unlock()
@@ -185,6 +194,7 @@ func (e *Endpoint) connectFrom(ctx context.Context, remote netip.AddrPort, rende
 		c.route = e.sock.route(remote, netip.Addr{})
 		c.dial(now, rendezvous)
 		c.hs.early = early && !e.cfg.PlainUDT
+		c.remembered = path
 	})
 	if err == nil && rendezvous {
 		e.meetings[remote] = c

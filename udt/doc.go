@@ -59,6 +59,28 @@
 //	9      congestion window, packets
 //	10     packets in flight
 //
+// Asking for a controller: who receives may ask who sends for a congestion
+// controller, in a control packet of type 0x7FFF, extended type 0x4641. Word 1
+// of the header is the number of the request. The payload is, in words: the code
+// of the controller (1 bbr, 2 ledbat, 3 fixed, 4 udt, 0 what the sender would
+// take by itself); the rate for fixed in bit/s, upper half first, else 0; the
+// number of flows that the connections may weigh as together, in hundredths, 0
+// for the sender's default; what the asker remembers of the path, the delivery
+// rate in bit/s of payload, upper half first, and the shortest round trip in µs,
+// or 0. The rate may be used, carefully, before any data has been sent; nobody
+// sends it over a path whose first round trip is another.
+//
+// The request follows the handshake at once, may be made again with a higher
+// number at any time, and is repeated until it is answered: extended type 0x4652
+// with the same number, and in words 0 for accepted or a reason for a refusal (1
+// unknown controller, 2 controller not allowed, 3 rate, 4 share, others are to
+// come); the code, the rate and the share that are in force. Receivers of either
+// ignore further words. Connections from one address share a controller, and of
+// the requests on all of them the one with the highest number counts, modulo
+// 2^32; numbers therefore begin with the time in ms. What was asked for ends with
+// the last of these connections. Only who takes feedback asks. A peer that does
+// not answer goes on as it likes.
+//
 // # Limitations
 //
 // There is no encryption and no integrity check beyond the UDP checksum: run

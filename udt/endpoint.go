@@ -37,6 +37,8 @@ type Endpoint struct {
 	resets      int       // sent in that second
 	pending     []inbound // scratch: runs in a row for one connection
 
+	asker asker
+
 	loops sync.WaitGroup // read goroutine and connection loops
 	count atomic.Int64   // open connections
 
@@ -67,6 +69,9 @@ type peerKey struct {
 // *net.UDPConn gets the socket buffers that cfg asks for.
 func NewEndpoint(pc net.PacketConn, cfg *Config) (*Endpoint, error) {
 	own := cfg.get()
+	if err := own.Ask.check(); err != nil {
+		return nil, errors.Join(fmt.Errorf("what to ask for: %w", err), pc.Close())
+	}
 	sock, err := newSocket(pc, &own)
 	if err != nil {
 		return nil, errors.Join(err, pc.Close())
@@ -86,6 +91,7 @@ func newEndpoint(sock *socket, cfg Config) *Endpoint {
 		groups:    make(map[netip.AddrPort]*group),
 		readEnded: make(chan struct{}),
 	}
+	e.asker.begin(cfg.Ask, e.epoch)
 	e.loops.Go(e.readLoop)
 	return e
 }

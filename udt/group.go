@@ -14,12 +14,17 @@ import (
 // Each member sends its part of what the controller allows. The loops of the
 // members call the group; mu guards all of it.
 type group struct {
-	peer netip.AddrPort // immutable
+	peer  netip.AddrPort // immutable
+	alone bool           // immutable; it has one member at most, and no other finds it
 
 	mu       sync.Mutex
 	members  int
 	hungry   int // members that have more to send than they may
 	cc       Congestion
+	params   CongestionParams // what cc began with, but for what was learnt later
+	asked    bool             // the peer has asked for a controller, in request askNo
+	askNo    uint32
+	peak     peakRate
 	meter    deliveryMeter
 	inFlight int // packets, over all members
 	losses   recentLoss
@@ -28,7 +33,6 @@ type group struct {
 	unsaid     int           // packets sent since the latest status packet
 	statusNext time.Duration // the next one may be sent from then on
 	heard      told          // what the peer says about its sending
-	share      float64
 
 	// The peer's clock: its latest reading as sent and without wrapping, and
 	// what leads from there to ours. Differences on it are exact, the offset
@@ -49,19 +53,12 @@ func (e *Endpoint) join(now time.Duration, c *Conn, p CongestionParams) *group {
 	e.groupsMu.Lock()
 	defer e.groupsMu.Unlock()
 	g := e.groups[c.remote]
-	if g == nil {
+	if g == nil || g.outlived() {
 		if len(e.groups) >= maxGroups {
 			e.dropIdleGroupsLocked()
 		}
-		g = &group{peer: c.remote, cc: e.cfg.congestion(), share: defaultShare}
-		if g.cc.Name() == bbrName && (!c.peerChecks || e.cfg.PlainUDT) {
-			g.cc = NewNative() // such peers say too little of what arrives
-		}
-		if g.cc.Name() != nativeName {
-			e.groups[c.remote] = g // UDT's own has each connection for itself
-		}
-		p.Share = g.share
-		g.cc.Init(now, p)
+		p.Share = defaultShare
+		g = e.newGroupLocked(now, c.remote, e.defaultController(c), p)
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -80,6 +77,14 @@ const (
 	// as together.
 	defaultShare = 2
 )
+
+// outlived reports whether the group is without members and has the controller
+// that the last ones have asked for.
+func (g *group) outlived() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.members == 0 && g.asked
+}
 
 // dropIdleGroupsLocked forgets peers without connections; groupsMu is held.
 func (e *Endpoint) dropIdleGroupsLocked() {
@@ -180,6 +185,7 @@ func (g *group) acknowledged(now time.Duration, e ACKEvent, a arrivals) {
 		e.SentAt = a.sentAt
 		g.losses.add(0, a.newly)
 		g.recent.add(now, g.meter.delivered, g.srtt)
+		g.peak.add(now, e.Sample)
 	}
 	e.Newly, e.Delivered, e.DeliveredAt = a.newly, g.meter.delivered, g.meter.deliveredAt
 	e.InFlight = g.inFlight

@@ -46,6 +46,8 @@ type Stats struct {
 	Sending SenderStats // how we send
 	Peer    SenderStats // how the peer sends, as far as it tells; the zero value if it does not
 
+	Ask AskStatus // what became of the request for the peer's controller
+
 	Ended bool // the connection has ended, and nothing will change any more
 }
 
@@ -95,5 +97,6 @@ func (c *Conn) snapshot(now time.Duration) Stats {
 		Payload:          c.payload,
 		Sending:          c.sendingStats(),
 		Peer:             c.peerStats(now),
+		Ask:              c.answer,
 	}
 }
