@@ -61,7 +61,7 @@ func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload) (*batchIO, error) {
 		return nil, err
 	}
 	b.senders.New = func() any { return newSendBatch() }
-	b.in = newRecvBatch(b.gro, cfg.mss(false))
+	b.in = newRecvBatch(b.gro, cfg.largestPacket())
 	return b, nil
 }
 

@@ -14,14 +14,14 @@ import (
 	"github.com/chunkget/chunkget/udt"
 )
 
-// A host is a network namespace of the benchmark's own.
+// A host is a network namespace of the test's own.
 type host struct {
 	run    chan func() // on the thread that is in the namespace
 	thread int
 }
 
-// newHost makes a namespace, which ends with the benchmark.
-func newHost(b *testing.B) *host {
+// newHost makes a namespace, which ends with the test.
+func newHost(b testing.TB) *host {
 	h := &host{run: make(chan func())}
 	ready := make(chan error)
 	go func() {
@@ -49,7 +49,7 @@ func (h *host) do(f func()) {
 	<-done
 }
 
-func (h *host) ip(b *testing.B, command string) {
+func (h *host) ip(b testing.TB, command string) {
 	h.do(func() {
 		if out, err := exec.Command("ip", strings.Fields(command)...).CombinedOutput(); err != nil {
 			b.Fatalf("ip %s: %v\n%s", command, err, out)
@@ -57,7 +57,7 @@ func (h *host) ip(b *testing.B, command string) {
 	})
 }
 
-func (h *host) endpoint(b *testing.B, address string, cfg *udt.Config) (e *udt.Endpoint) {
+func (h *host) endpoint(b testing.TB, address string, cfg *udt.Config) (e *udt.Endpoint) {
 	h.do(func() {
 		pc, err := net.ListenPacket("udp4", address)
 		if err != nil {
@@ -99,6 +99,22 @@ func joinReceived(dev string) error {
 	return nil
 }
 
+// joinHosts joins two namespaces by a pair of virtual Ethernet devices, v0 with
+// 192.0.2.1 on the left and v1 with 192.0.2.2 on the right. They may be told to
+// take single packets: then every frame is a real one.
+func joinHosts(b testing.TB, left, right *host, mtu int, frames bool) {
+	b.Helper()
+	left.ip(b, "link add v0 type veth peer name v1 netns "+strconv.Itoa(right.thread))
+	for i, h := range []*host{left, right} {
+		dev := "v" + strconv.Itoa(i)
+		h.ip(b, "address add 192.0.2."+strconv.Itoa(i+1)+"/24 dev "+dev)
+		h.ip(b, "link set "+dev+" up mtu "+strconv.Itoa(mtu))
+		if frames {
+			h.ip(b, "link set "+dev+" gso_max_segs 1")
+		}
+	}
+}
+
 // BenchmarkVeth measures between two network namespaces, which takes root. The
 // packets of a run cross a pair of virtual Ethernet devices as one, unless the
 // devices are told to take single packets: then every frame is a real one. The
@@ -108,11 +124,13 @@ func BenchmarkVeth(b *testing.B) {
 		name         string
 		mtu          int
 		frames, join bool
+		mss          int
 	}{
-		{"1500", 1500, false, false},
-		{"frames/1500", 1500, true, false},
-		{"frames/1500/joined", 1500, true, true},
-		{"frames/9000", 9000, true, false},
+		{"1500", 1500, false, false, 1500},
+		{"frames/1500", 1500, true, false, 1500},
+		{"frames/1500/joined", 1500, true, true, 1500},
+		{"frames/9000", 9000, true, false, 9000},
+		{"frames/9000/probed", 9000, true, false, 0},
 	} {
 		for _, mode := range []struct {
 			name string
@@ -123,15 +141,10 @@ func BenchmarkVeth(b *testing.B) {
 					b.Skip(err)
 				}
 				left, right := newHost(b), newHost(b)
-				left.ip(b, "link add v0 type veth peer name v1 netns "+strconv.Itoa(right.thread))
+				joinHosts(b, left, right, tt.mtu, tt.frames)
 				for i, h := range []*host{left, right} {
-					dev := "v" + strconv.Itoa(i)
-					h.ip(b, "address add 192.0.2."+strconv.Itoa(i+1)+"/24 dev "+dev)
-					h.ip(b, "link set "+dev+" up mtu "+strconv.Itoa(tt.mtu))
-					if tt.frames {
-						h.ip(b, "link set "+dev+" gso_max_segs 1")
-					}
 					if tt.join {
+						dev := "v" + strconv.Itoa(i)
 						h.do(func() {
 							if err := joinReceived(dev); err != nil {
 								b.Errorf("join what %s receives: %v", dev, err)
@@ -139,7 +152,7 @@ func BenchmarkVeth(b *testing.B) {
 						})
 					}
 				}
-				cfg := &udt.Config{Offload: mode.mode, MSS: tt.mtu}
+				cfg := &udt.Config{Offload: mode.mode, MSS: tt.mss}
 				l, err := right.endpoint(b, "192.0.2.2:9000", cfg).Listen()
 				if err != nil {
 					b.Fatal(err)

@@ -7,30 +7,61 @@ import "sync"
 // when the last one is done with. A connection without data in flight holds
 // none, so the limits on buffers cost nothing until they are used.
 //
+// Each chunk has slots of its own size, since the packets of a connection may
+// become larger and smaller (pathsize.go). What is limited in packets, windows
+// and buffers, counts a slot by its weight: how many packets of the size agreed
+// in the handshake it takes as much as.
+//
 // Ownership: a chunk belongs to the buffer that took it, until that buffer
 // gives it back; nothing may keep a slice of it beyond that.
 type chunk struct {
-	slots []byte // chunkPackets slots of one size
-	size  [chunkPackets]uint16
-	sent  [chunkPackets]sentMark // send buffer only
-	held  uint64                 // receive buffer only: bit i is set if slot i is filled
+	slots  []byte // chunkPackets slots of one size
+	slot   int    // that size, bytes
+	weight int    // of a slot
+	size   [chunkPackets]uint16
+	sent   [chunkPackets]sentMark // send buffer only
+	held   uint64                 // receive buffer only: bit i is set if slot i is filled
 }
 
 const chunkPackets = 64
 
-var chunkPool = sync.Pool{New: func() any { return new(chunk) }}
+// Chunks of large packets have a pool of their own, or either kind would be
+// allocated anew after the other.
+var chunkPool, largeChunkPool = sync.Pool{New: newEmptyChunk}, sync.Pool{New: newEmptyChunk}
 
-// newChunk returns a chunk with slots of the given size in bytes. Their
-// content is undefined.
-func newChunk(slot int) *chunk {
-	c := chunkPool.Get().(*chunk)
+func newEmptyChunk() any { return new(chunk) }
+
+func poolFor(slot int) *sync.Pool {
+	if slot > usualSlot {
+		return &largeChunkPool
+	}
+	return &chunkPool
+}
+
+// usualSlot is more than a packet of 1500 bytes takes.
+const usualSlot = 2048
+
+// newChunk returns a chunk with slots of the given size in bytes and weight.
+// Their content is undefined.
+func newChunk(slot, weight int) *chunk {
+	c := poolFor(slot).Get().(*chunk)
 	if n := slot * chunkPackets; cap(c.slots) < n || cap(c.slots) > 2*n {
 		c.slots = make([]byte, n)
 	} else {
 		c.slots = c.slots[:n]
 	}
-	c.held = 0
+	c.slot, c.weight, c.held = slot, weight, 0
 	return c
 }
 
-func recycle(c *chunk) { chunkPool.Put(c) }
+func recycle(c *chunk) { poolFor(c.slot).Put(c) }
+
+// weigh returns how many packets with base bytes of payload one of size bytes
+// counts as. What is less than an eighth too large counts nothing.
+func weigh(size, base int) int {
+	if size <= base {
+		return 1
+	}
+	one := base + mssOverhead
+	return max(1, (size+mssOverhead+one-one/8-1)/one)
+}

@@ -12,7 +12,10 @@ import (
 type Config struct {
 	// MSS is the largest packet in bytes, IP and UDP headers included, 76 to
 	// 65535. Both peers use the smaller of theirs. The default is 1500, and
-	// 1480 over IPv6 because UDT counts an IPv4 header there too.
+	// 1480 over IPv6 because UDT counts an IPv4 header there too. From there
+	// peers of this package go up to what the path takes, at most 9000, if both
+	// leave MSS to the default. A size that is given is fixed: nothing larger is
+	// sent, probed or accepted.
 	MSS int
 
 	// RecvBuffer and SendBuffer bound what one connection may hold per
@@ -69,7 +72,8 @@ type Config struct {
 	Allow AskPolicy
 
 	// PlainUDT leaves out what this package adds to UDT 4 in packets of its own:
-	// feedback, and asking for a controller. It is for comparisons and bug reports.
+	// feedback, asking for a controller, and packets larger than the handshake
+	// says. It is for comparisons and bug reports.
 	PlainUDT bool
 
 	// Logger receives what an operator may want to know about the endpoint.
@@ -100,6 +104,15 @@ func (c *Config) mss(ipv6 bool) int {
 		return 1480
 	}
 	return 1500
+}
+
+// largestPacket returns the size that packets may have in the end, headers
+// included.
+func (c *Config) largestPacket() int {
+	if c.MSS == 0 && !c.PlainUDT {
+		return maxMTU
+	}
+	return c.mss(false)
 }
 
 // windowPackets turns a buffer size into packets.

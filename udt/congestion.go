@@ -7,7 +7,8 @@ import "time"
 // its own and must not block.
 //
 // All times are monotonic and count from the start of the endpoint. Packets
-// are data packets, counted over all connections of the group; the numbers in
+// are data packets of CongestionParams.MSS bytes, counted over all connections of
+// the group; larger ones, where the path takes them, count as several. The numbers in
 // LossEvent are those of one connection, from 0 in the order of the first
 // transmission.
 type Congestion interface {
@@ -36,7 +37,7 @@ type Congestion interface {
 
 // CongestionParams is what is known before the first packet.
 type CongestionParams struct {
-	MSS       int // packet size in bytes, IP and UDP headers included
+	MSS       int // packet size in bytes that is counted in, IP and UDP headers included
 	MaxWindow int // the peer's receive buffer, packets
 
 	// Rate and MinRTT are what the path is known or believed to carry, in

@@ -33,7 +33,7 @@ type Conn struct {
 	// Fixed by the handshake. Users get the Conn only after established is
 	// closed and may read them; nobody writes them later.
 	route   route
-	payload int // largest payload of a packet, bytes
+	payload int // of a full packet, bytes; what is counted in packets counts larger ones as several
 	window  int // receive window announced to the peer, packets
 
 	in   inbox
@@ -79,6 +79,7 @@ type Conn struct {
 	feedbackState
 	statusState
 	askState
+	sizeState
 	recvState
 	closeState
 }
@@ -138,6 +139,7 @@ func (c *Conn) establish(now time.Duration, peer handshake) {
 	c.peerID, c.peerISN = peer.id, peer.isn
 	c.payload = mss - mssOverhead
 	c.window = c.ep.cfg.recvWindow(ownMSS)
+	c.initSize()
 	c.snd.init(c.payload)
 	c.rcv.init(c.payload)
 	c.in.widen(c.recvCapacity() * mss)

@@ -71,6 +71,12 @@ func (c *Conn) onExtension(now time.Duration, info uint32, p []byte) {
 		if info == 0 {
 			c.sendHello(now, 1)
 		}
+	case probeType:
+		c.onSizeProbe(now, info, p)
+	case probeAnswerType:
+		c.onProbeAnswer(now, payload)
+	case pieceType:
+		c.onPiece(now, seqNo(info), payload)
 	case feedbackType:
 		c.reports, c.offerAt = true, 0
 		c.onFeedback(now, info, payload)
@@ -110,8 +116,10 @@ func (c *Conn) sendFeedback(now time.Duration) {
 		next: seqAt(c.peerISN, next), window: uint32(window), echo: c.echoSeq,
 		arrived: uint32(c.echoAt.Microseconds()), delay: max(0, now-c.echoAt),
 		received: c.received, duplicates: c.duplicates,
-		speed: c.arrivals.rate(), capacity: c.arrivals.capacity(),
 	}
+	// In packets as the handshake allows them, as the window.
+	weight := uint32(weigh(c.fullSize, c.payload))
+	f.speed, f.capacity = c.arrivals.rate()*weight, c.arrivals.capacity()*weight
 	c.rcv.mu.Lock()
 	f.end = seqAt(c.peerISN, max(c.rcv.top, next))
 	c.rcv.mu.Unlock()

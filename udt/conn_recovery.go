@@ -38,7 +38,7 @@ const (
 // deliveredLocked notes that packets arrived; c.snd.mu is held.
 func (c *Conn) deliveredLocked(now time.Duration, s span, got *arrivals) {
 	for i := s.from; i < s.to; i++ {
-		m := c.snd.markLocked(i)
+		m, weight := c.snd.weightLocked(i)
 		switch {
 		case m.fate&fateDelivered != 0:
 			continue
@@ -46,11 +46,11 @@ func (c *Conn) deliveredLocked(now time.Duration, s span, got *arrivals) {
 			m.fate = fateDelivered
 			continue
 		case m.fate == 0:
-			c.inFlight--
-			got.landed++
+			c.inFlight -= weight
+			got.landed += weight
 		}
 		m.fate = fateDelivered
-		got.newly++
+		got.newly += weight
 		if m.count > 1 && c.rtt.sampled && now-m.at < c.rtt.min {
 			if !m.probe {
 				c.onSpurious(now) // it is an earlier transmission that arrived
@@ -143,9 +143,9 @@ func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
 	}
 	c.learnLocked(now, to, end, f.missing, &got)
 	lost, out := c.findLostLocked(now)
+	acked := int(to - base + b.heavyLocked(base, to))
 	b.mu.Unlock()
 
-	acked := int(to - base)
 	c.peerWindow = int(min(f.window, maxWindow))
 	c.peerSpeed = smoothRate(c.peerSpeed, float64(f.speed))
 	c.peerCapacity = smoothRate(c.peerCapacity, float64(f.capacity))
@@ -157,7 +157,6 @@ func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
 		c.widened = now
 	}
 	if lost.Lost > 0 {
-		c.count.pktSndLoss += int64(lost.Lost)
 		c.count.recvNAK++
 		c.grp.lostPackets(now, out, lost)
 	}
@@ -205,6 +204,7 @@ func (c *Conn) learnLocked(now time.Duration, to, end int64, missing spans, got 
 // held.
 func (c *Conn) findLostLocked(now time.Duration) (e LossEvent, out int) {
 	e = LossEvent{First: -1, Sent: c.snd.next}
+	doubtful := false // a large packet was lost again and again
 	for _, s := range c.missing {
 		for i := s.from; i < s.to; i++ {
 			m := c.snd.markLocked(i)
@@ -220,11 +220,18 @@ func (c *Conn) findLostLocked(now time.Duration) (e LossEvent, out int) {
 			if m.count == 1 && e.First < 0 {
 				e.First = i
 			}
-			if c.markLostLocked(i, &out) {
-				e.Lost++
-				e.SentAt = max(e.SentAt, at)
+			weight := c.markLostLocked(i, &out)
+			if weight == 0 {
+				continue
 			}
+			c.count.pktSndLoss++
+			e.Lost += weight
+			e.SentAt = max(e.SentAt, at)
+			doubtful = doubtful || weight > 1 && m.count >= doubtCount
 		}
+	}
+	if doubtful {
+		c.doubtSize(now)
 	}
 	return e, out
 }

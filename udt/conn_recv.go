@@ -20,6 +20,7 @@ type recvState struct {
 	reorderDelay  time.Duration // how long a gap waits before it is reported
 	lastDataAt    time.Duration // latest data packet that was new
 	tailIrregular bool          // the highest packet received was not full
+	fullSize      int           // payload of the latest packet that was full, or larger
 	paused        bool          // see pauseForPeer
 	nakWords      []uint32      // scratch
 }
@@ -135,7 +136,7 @@ func (c *Conn) acceptable(h header, p []byte) bool {
 
 // onDataLocked takes a data packet; c.rcv.mu is held.
 func (c *Conn) onDataLocked(now, at time.Duration, is arrivalTime, seq seqNo, data []byte) {
-	if len(data) > c.payload {
+	if len(data) > c.rcv.large {
 		c.count.invalid++
 		return
 	}
@@ -157,6 +158,9 @@ func (c *Conn) onDataLocked(now, at time.Duration, is arrivalTime, seq seqNo, da
 		c.ackBy(now + ackInterval)
 		return
 	}
+	if len(c.partial) > 0 {
+		delete(c.partial, i)
+	}
 	c.count.byteRecv += int64(len(data))
 	c.lastDataAt, c.paused = now, false
 	c.received++
@@ -171,7 +175,10 @@ func (c *Conn) onDataLocked(now, at time.Duration, is arrivalTime, seq seqNo, da
 	case i < top:
 		c.onFilled(now, seq)
 	}
-	irregular := len(data) != c.payload
+	irregular := len(data) != c.payload && len(data) != c.fullSize
+	if len(data) >= c.payload {
+		c.fullSize = len(data)
+	}
 	if i >= top {
 		c.tailIrregular = irregular
 	}
@@ -255,7 +262,7 @@ func (c *Conn) ackPoint() (next int64, window int) {
 	c.rcv.mu.Lock()
 	defer c.rcv.mu.Unlock()
 	next = c.rcv.next
-	window = capacity - int(next-c.rcv.read)
+	window = capacity - c.rcv.heldLocked()
 	c.rcv.reopen = window < reopenRoom(capacity)
 	if window < minAdvertised {
 		next = max(c.acked, next-1)

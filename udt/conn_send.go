@@ -10,6 +10,7 @@ type sendState struct {
 	grp          *group // nil before the handshake is complete
 	hungry       bool   // there was more to send than the group allowed
 	inFlight     int    // packets sent that are neither delivered nor lost, as far as known
+	spent        int    // packets of the latest burst, copies included
 	pacer        pacer
 	lost         lossList // sequence numbers to send again, all of them unacknowledged
 	msg          msgNo
@@ -69,8 +70,9 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 	if budget == 0 {
 		return c.pacer.next
 	}
+	c.followPath(now)
 	drained := c.gather(now, budget, window)
-	n := len(c.batch)
+	n := c.spent
 	hungry := !drained
 	if n == 0 {
 		if hungry != c.hungry {
@@ -102,6 +104,9 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 		c.pokes, c.probes = 0, 0
 		c.pokeAt = now + c.rtt.srtt + ackDelayAllowance
 	}
+	if c.burst.New > 0 {
+		c.exploreSize(now)
+	}
 	if drained {
 		c.armProbe(now)
 	}
@@ -116,39 +121,43 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 // sent again not considered. It reports whether nothing that could be sent is
 // left.
 func (c *Conn) gather(now time.Duration, limit, window int) (drained bool) {
-	c.batch = c.batch[:0]
+	c.batch, c.pieces, c.spent = c.batch[:0], c.pieces[:0], 0
 	burst := c.grp.begin(now)
+	packets, again := 0, 0
 	b := &c.snd
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c.burst = SendEvent{}
 	base := seqAt(c.isn, b.base)
-	for len(c.batch) < limit {
+	for c.spent < limit {
 		s, ok := c.lost.first()
 		if !ok {
 			break
 		}
 		c.lost.pop()
 		i := b.base + int64(s.sub(base))
-		mark := b.markLocked(i)
+		mark, weight := b.weightLocked(i)
 		if mark.fate&fateDelivered != 0 {
 			continue // it was only late
 		}
 		p := b.packetLocked(i)
-		c.launch(mark, now, burst)
-		c.batch = append(c.batch, p)
+		c.launch(mark, weight, now, burst)
+		copies := 1
 		if mark.count >= stubborn && c.reports {
-			// Runs of losses end with packets, not with time.
-			c.batch = append(c.batch, p, p)
-			c.count.pktRetrans += 2
+			copies = 3 // runs of losses end with packets, not with time
 		}
-		c.burst.Retransmitted++
+		for range copies {
+			c.appendPacket(p)
+		}
+		c.spent += copies * weight
+		again += copies
+		c.burst.Retransmitted += weight
 		c.count.byteRetrans += int64(len(p) - headerSize)
 	}
 	// The second half of a probe pair goes with the first: the receiver takes
 	// their distance for the capacity of the link.
 	probing := false
-	for (len(c.batch) < limit || probing) && b.next-b.base < int64(c.peerWindow) && c.inFlight < window {
+	for (c.spent < limit || probing) && b.next-b.base+b.heavySent < int64(c.peerWindow) && c.inFlight < window {
 		i, ok := b.sealLocked()
 		if !ok {
 			break
@@ -158,23 +167,35 @@ func (c *Conn) gather(now time.Duration, limit, window int) (drained bool) {
 		probing = seq%probeModulus == 0
 		c.msg = c.msg.next()
 		putDataHeader(p, seq, c.msg, c.peerID)
-		mark := b.markLocked(i)
+		mark, weight := b.weightLocked(i)
 		*mark = sentMark{}
-		c.launch(mark, now, burst)
-		c.batch = append(c.batch, p)
-		c.burst.New++
+		c.launch(mark, weight, now, burst)
+		c.appendPacket(p)
+		c.spent += weight
+		packets++
+		c.burst.New += weight
 		c.count.byteSent += int64(len(p) - headerSize)
 	}
 	c.burst.Sent = b.next
 	b.wakeLocked()
-	c.count.pktSent += int64(len(c.batch))
-	c.count.pktRetrans += int64(c.burst.Retransmitted)
+	c.count.pktSent += int64(packets + again)
+	c.count.pktRetrans += int64(again)
 	return b.next == b.end && c.lost.empty()
 }
 
+// appendPacket adds a packet to the batch, in pieces if it has become too large
+// for the path.
+func (c *Conn) appendPacket(p []byte) {
+	if len(p)-headerSize <= c.size {
+		c.batch = append(c.batch, p)
+		return
+	}
+	c.batch, c.pieces = appendPieces(c.batch, c.pieces, p, headerSize+c.payload)
+}
+
 // launch notes one more transmission of a packet.
-func (c *Conn) launch(m *sentMark, now time.Duration, burst uint32) {
-	c.inFlight++
+func (c *Conn) launch(m *sentMark, weight int, now time.Duration, burst uint32) {
+	c.inFlight += weight
 	m.at, m.burst, m.fate = now, burst, 0
 	if m.count < math.MaxUint16 {
 		m.count++
@@ -324,21 +345,22 @@ func (c *Conn) repairFirstHole(now time.Duration) {
 	}
 }
 
-// markLostLocked queues packet i to be sent again. It reports whether the
-// packet was not queued before, and counts it out of flight. c.snd.mu is held.
-func (c *Conn) markLostLocked(i int64, out *int) bool {
-	m := c.snd.markLocked(i)
+// markLostLocked queues packet i to be sent again and counts it out of flight.
+// It returns what the packet counts as, 0 if it was queued before. c.snd.mu is
+// held.
+func (c *Conn) markLostLocked(i int64, out *int) (weight int) {
+	m, weight := c.snd.weightLocked(i)
 	if m.fate&(fateLost|fateDelivered) != 0 {
-		return false
+		return 0
 	}
 	if m.fate&fateAssumed == 0 {
-		c.inFlight--
-		*out++
+		c.inFlight -= weight
+		*out += weight
 	}
 	m.fate = fateLost
 	s := seqAt(c.isn, i)
 	c.lost.add(seqRange{s, s.add(1)})
-	return true
+	return weight
 }
 
 // onRTO acts when progress is overdue: it repeats the first packet that is not
@@ -358,7 +380,8 @@ func (c *Conn) onRTO(now time.Duration) {
 			m.fate = fateAssumed
 		}
 		again := func(i int64) {
-			if c.markLostLocked(i, &out) {
+			if c.markLostLocked(i, &out) > 0 {
+				c.count.pktSndLoss++
 				c.snd.markLocked(i).probe = true
 			}
 		}
@@ -369,7 +392,6 @@ func (c *Conn) onRTO(now time.Duration) {
 		}
 	}
 	c.snd.mu.Unlock()
-	c.count.pktSndLoss += int64(out)
 	c.grp.landed(out)
 	if base == next {
 		c.rtoAt = 0
@@ -379,6 +401,7 @@ func (c *Conn) onRTO(now time.Duration) {
 	if c.backoff++; c.backoff > 1 {
 		c.grp.timeout(now)
 	}
+	c.doubtSize(now)
 	c.armRTO(now)
 }
 
@@ -426,7 +449,7 @@ func (c *Conn) onNAK(now time.Duration, payload []byte) {
 				e.First = i
 			}
 			at := m.at
-			if c.markLostLocked(i, &out) {
+			if c.markLostLocked(i, &out) > 0 {
 				e.Lost++
 				e.SentAt = max(e.SentAt, at)
 			}

@@ -81,6 +81,32 @@
 // the last of these connections. Only who takes feedback asks. A peer that does
 // not answer goes on as it likes.
 //
+// Packet size: between peers that have agreed on feedback, a sender may look for
+// packets larger than the handshake says, up to IP packets of 9000 bytes (RFC 8899).
+// All of it is in control packets of type 0x7FFF with a valid check value. Sizes
+// are in bytes of UDP payload, the UDT header included.
+//
+//   - A probe, extended type 0x4D50, is numbered in word 1 and padded with zeros to
+//     the size in question. It leaves with fragmentation forbidden, and its loss is
+//     not a sign of congestion.
+//   - The answer, extended type 0x4D41, repeats that number; its payload is one word,
+//     the size at which the probe arrived. Who answers takes data packets up to that
+//     size from then on, beside smaller ones and in any order, until the end of the
+//     connection. A peer that does not want such packets does not answer.
+//   - A piece, extended type 0x5043, carries a part of a data packet that has become
+//     too large for the path. Word 1 is the sequence number of that packet. The
+//     payload is one word, the number of the piece from 0 (8 bits), the number of
+//     pieces, 1 to 64 (8), the payload of the data packet in bytes (16), and then the
+//     bytes. Of n bytes in k pieces each carries ⌈n/k⌉, and the last one the rest.
+//     When all have come, the data packet has. Pieces are understood by whoever has
+//     answered a probe.
+//
+// Sequence numbers count packets, whatever their size. The window in feedback and
+// its rates count packets of the size agreed on in the handshake, M bytes with IP and
+// UDP headers. A sender counts each data packet against the window as what the
+// largest packet it then made would take: s/M rounded up, or down if the remainder is
+// less than M/8.
+//
 // # Limitations
 //
 // There is no encryption and no integrity check beyond the UDP checksum: run

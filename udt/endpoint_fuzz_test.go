@@ -111,6 +111,14 @@ func FuzzEndpoint(f *testing.F) {
 	f.Add(false, true, fuzzInput(appendControl(nil, ctrlShutdown, 0, id), data(isn, 1)))
 	f.Add(true, false, append([]byte{0x80, 20}, appendControl(nil, ctrlKeepalive, 0, 0)...))
 	f.Add(false, true, fuzzInput(nil, make([]byte, 15), make([]byte, 16), make([]byte, 64)))
+	hello := appendUser(nil, helloType, 0, id, helloVersion)
+	probe := appendUser(make([]byte, 0, 8972), probeType, 1, id)[:8972]
+	putCheck(probe)
+	large := data(isn, 8956)
+	pieces, _ := appendPieces(nil, nil, data(isn.add(1), 8000), 1472)
+	f.Add(true, false, fuzzInput(append([][]byte{hello, probe, large}, pieces...)...))
+	f.Add(true, false, fuzzInput(hello, probe, data(isn, 5), data(isn.add(1), 8956), pieces[1], pieces[0], pieces[1]))
+	f.Add(true, false, fuzzInput(hello, probe, appendUser(nil, probeAnswerType, 1, id, 8972), pieces[0][:30]))
 	f.Fuzz(func(t *testing.T, checks, elsewhere bool, input []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSink()
@@ -197,6 +205,9 @@ func FuzzEndpoint(f *testing.F) {
 			}
 			if held > packets || len(c.gaps.gaps) > packets || len(c.rcv.chunks) > c.acceptance()/chunkPackets+1 {
 				t.Errorf("%d packets made us keep %d chunks and %d gaps", packets, held, len(c.gaps.gaps))
+			}
+			if len(c.partial) > packets {
+				t.Errorf("%d packets made us keep %d that are not complete", packets, len(c.partial))
 			}
 			if in := c.in.bytes; in != 0 {
 				t.Errorf("%d bytes stay in the inbox", in)

@@ -33,6 +33,7 @@ type group struct {
 	unsaid     int           // packets sent since the latest status packet
 	statusNext time.Duration // the next one may be sent from then on
 	heard      told          // what the peer says about its sending
+	sizes      pathSize
 
 	// The peer's clock: its latest reading as sent and without wrapping, and
 	// what leads from there to ours. Differences on it are exact, the offset
@@ -58,7 +59,7 @@ func (e *Endpoint) join(now time.Duration, c *Conn, p CongestionParams) *group {
 			e.dropIdleGroupsLocked()
 		}
 		p.Share = defaultShare
-		g = e.newGroupLocked(now, c.remote, e.defaultController(c), p)
+		g = e.newGroupLocked(now, c.remote, e.defaultController(c), p, newPathSize(c.remote.Addr(), c.payload+headerSize))
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -47,8 +47,8 @@ func (e *Endpoint) defaultController(c *Conn) Congestion {
 
 // newGroupLocked makes a group for the peer; groupsMu is held. UDT's own
 // controller follows the numbers of one connection and has each for itself.
-func (e *Endpoint) newGroupLocked(now time.Duration, peer netip.AddrPort, cc Congestion, p CongestionParams) *group {
-	g := &group{peer: peer, cc: cc, params: p, alone: cc.Name() == nativeName}
+func (e *Endpoint) newGroupLocked(now time.Duration, peer netip.AddrPort, cc Congestion, p CongestionParams, sizes pathSize) *group {
+	g := &group{peer: peer, cc: cc, params: p, sizes: sizes, alone: cc.Name() == nativeName}
 	if !g.alone {
 		e.groups[peer] = g
 	}
@@ -84,7 +84,7 @@ func (c *Conn) moveTo(now time.Duration, cc Congestion, alone bool) {
 	e, old := c.ep, c.grp
 	old.leave(now, c.inFlight, c.hungry)
 	old.mu.Lock()
-	p, minRTT, srtt := old.learntLocked(now), old.minRTT, old.srtt
+	p, minRTT, srtt, sizes := old.learntLocked(now), old.minRTT, old.srtt, old.sizes
 	old.mu.Unlock()
 	e.groupsMu.Lock()
 	defer e.groupsMu.Unlock()
@@ -93,7 +93,7 @@ func (c *Conn) moveTo(now time.Duration, cc Congestion, alone bool) {
 		g = e.groups[c.remote]
 	}
 	if g == nil {
-		g = e.newGroupLocked(now, c.remote, cc, p)
+		g = e.newGroupLocked(now, c.remote, cc, p, sizes)
 		g.minRTT, g.srtt = minRTT, srtt
 	}
 	g.mu.Lock()

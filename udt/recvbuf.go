@@ -13,10 +13,12 @@ import (
 //	[read, next)  in order, waiting for the reader
 //	[next, ...)   out of order, up to read + the capacity
 //
+// The capacity is a weight, see chunk: of large packets fewer fit.
+//
 // The connection's loop inserts, readers take, both under mu. Data is readable
 // as soon as it is in order; acknowledgements have a schedule of their own.
 type recvBuffer struct {
-	payload int           // largest payload of a packet, bytes; set before use
+	payload int           // that the handshake allows in a packet, bytes; set before use
 	ready   chan struct{} // capacity 1: poked when there is data, or err is set
 
 	mu      sync.Mutex
@@ -32,10 +34,14 @@ type recvBuffer struct {
 	reopen bool // guarded by mu
 	// pending is the number of bytes in order.
 	pending int // guarded by mu
+	large   int // guarded by mu; largest payload that is taken, bytes
+	// heavy is by how much the packets [read, next) weigh more than one each,
+	// taken the weight of all slots.
+	heavy, taken int // guarded by mu
 }
 
 func (b *recvBuffer) init(payload int) {
-	b.payload = payload
+	b.payload, b.large = payload, payload
 	b.ready = make(chan struct{}, 1)
 }
 
@@ -45,6 +51,53 @@ func (b *recvBuffer) chunkLocked(i int64) *chunk {
 		return nil
 	}
 	return b.chunks[k]
+}
+
+// heldLocked returns the weight of what waits for the reader.
+func (b *recvBuffer) heldLocked() int { return int(b.next-b.read) + b.heavy }
+
+// slotsLocked returns the chunk for packet i of the given size, nil if there
+// is no room for it. A chunk becomes what the largest of its packets needs: the
+// sender may begin with large ones in the midst of it.
+func (b *recvBuffer) slotsLocked(i int64, size, capacity int) *chunk {
+	k := int(i/chunkPackets - b.read/chunkPackets)
+	for k >= len(b.chunks) {
+		b.chunks = append(b.chunks, nil)
+	}
+	old := b.chunks[k]
+	if old != nil && size <= old.slot {
+		return old
+	}
+	slot := b.payload
+	if size > slot {
+		slot = max(b.large, size)
+	}
+	weight := weigh(slot, b.payload)
+	more := chunkPackets * weight
+	if old != nil {
+		more -= chunkPackets * old.weight
+	}
+	// Of the first and the last chunk only a part counts in the window.
+	if weight > 1 && b.taken+more > capacity+2*chunkPackets*weight && i/chunkPackets != b.next/chunkPackets {
+		return nil
+	}
+	c := newChunk(slot, weight)
+	if old != nil {
+		c.size, c.held = old.size, old.held
+		for s := range chunkPackets {
+			if old.held>>s&1 != 0 {
+				copy(c.slots[s*c.slot:], old.slots[s*old.slot:][:old.size[s]])
+			}
+		}
+		first := i - i%chunkPackets
+		if n := min(b.next, first+chunkPackets) - max(b.read, first); n > 0 {
+			b.heavy += int(n) * (weight - old.weight)
+		}
+		recycle(old)
+	}
+	b.chunks[k] = c
+	b.taken += more
+	return c
 }
 
 // insertResult says what became of a packet.
@@ -65,21 +118,18 @@ func (b *recvBuffer) insertLocked(i int64, data []byte, capacity int) insertResu
 	case i >= b.read+int64(capacity):
 		return noRoom
 	}
-	k := int(i/chunkPackets - b.read/chunkPackets)
-	for k >= len(b.chunks) {
-		b.chunks = append(b.chunks, nil)
-	}
-	c := b.chunks[k]
-	if c == nil {
-		c = newChunk(b.payload)
-		b.chunks[k] = c
-	}
 	s := int(i % chunkPackets)
-	if c.held>>s&1 != 0 {
+	c := b.chunkLocked(i)
+	if c != nil && c.held>>s&1 != 0 {
 		return duplicate
 	}
+	if c == nil || len(data) > c.slot {
+		if c = b.slotsLocked(i, len(data), capacity); c == nil {
+			return noRoom
+		}
+	}
 	c.held |= 1 << s
-	c.size[s] = uint16(copy(c.slots[s*b.payload:(s+1)*b.payload], data))
+	c.size[s] = uint16(copy(c.slots[s*c.slot:(s+1)*c.slot], data))
 	b.top = max(b.top, i+1)
 	if i == b.next {
 		b.advanceLocked()
@@ -97,6 +147,7 @@ func (b *recvBuffer) advanceLocked() {
 			b.pending += int(size)
 		}
 		b.next += int64(run)
+		b.heavy += run * (c.weight - 1)
 		if s+run < chunkPackets {
 			return
 		}
@@ -121,7 +172,7 @@ func (b *recvBuffer) take(p []byte, capacity int) (n int, reopened bool, err err
 	for n < len(p) && b.read < b.next {
 		c := b.chunks[0]
 		s := int(b.read % chunkPackets)
-		data := c.slots[s*b.payload : s*b.payload+int(c.size[s])]
+		data := c.slots[s*c.slot : s*c.slot+int(c.size[s])]
 		k := copy(p[n:], data[b.readOff:])
 		n += k
 		if b.readOff += k; b.readOff < len(data) {
@@ -129,6 +180,7 @@ func (b *recvBuffer) take(p []byte, capacity int) (n int, reopened bool, err err
 		}
 		b.readOff = 0
 		b.read++
+		b.heavy -= c.weight - 1
 		if b.read%chunkPackets == 0 {
 			b.dropFirstLocked()
 		}
@@ -137,7 +189,7 @@ func (b *recvBuffer) take(p []byte, capacity int) (n int, reopened bool, err err
 	if b.read == b.top && len(b.chunks) > 0 {
 		b.dropFirstLocked() // idle connections hold no chunk
 	}
-	if b.reopen && int(b.read)+capacity-int(b.next) >= reopenRoom(capacity) {
+	if b.reopen && capacity-b.heldLocked() >= reopenRoom(capacity) {
 		b.reopen = false
 		reopened = true
 	}
@@ -156,6 +208,7 @@ func reopenRoom(capacity int) int { return max(minAdvertised, min(capacity/4, 25
 
 func (b *recvBuffer) dropFirstLocked() {
 	if c := b.chunks[0]; c != nil {
+		b.taken -= chunkPackets * c.weight
 		recycle(c)
 	}
 	rest := copy(b.chunks, b.chunks[1:])
@@ -189,6 +242,6 @@ func (b *recvBuffer) discard() {
 		}
 	}
 	b.chunks = nil
-	b.pending = 0
+	b.pending, b.heavy, b.taken = 0, 0, 0
 	b.read, b.next, b.readOff = b.top, b.top, 0
 }

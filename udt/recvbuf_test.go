@@ -301,3 +301,79 @@ func BenchmarkRecvBuffer(b *testing.B) {
 		})
 	}
 }
+
+// Packets of two sizes, in any order, come out in order, and what they weigh is
+// counted back to nothing.
+func TestRecvBufferSizesMix(t *testing.T) {
+	const payload, large, packets, capacity = 10, 73, 2000, 300
+	r := rand.New(rand.NewPCG(3, 4))
+	b := newRecvBuffer(payload)
+	b.large = large
+	var stream []byte
+	sizes := make([][]byte, packets)
+	for i := range sizes {
+		n := r.IntN(payload + 1)
+		if i/150%2 == 1 { // changes in the midst of chunks
+			n = r.IntN(large + 1)
+		}
+		sizes[i] = make([]byte, n)
+		for k := range sizes[i] {
+			sizes[i][k] = byte(r.Int())
+		}
+		stream = append(stream, sizes[i]...)
+	}
+	var got []byte
+	buf := make([]byte, 500)
+	for len(got) < len(stream) {
+		b.mu.Lock()
+		for range 20 {
+			if i := b.next + int64(r.IntN(40)); i < packets {
+				b.insertLocked(i, sizes[i], capacity)
+			}
+		}
+		if b.next < packets {
+			b.insertLocked(b.next, sizes[b.next], capacity)
+		}
+		b.mu.Unlock()
+		if r.IntN(3) == 0 {
+			n, _, _ := b.take(buf, capacity)
+			got = append(got, buf[:n]...)
+		}
+		want, chunks := 0, 0
+		for i := b.read; i < b.next; i++ {
+			want += b.chunkLocked(i).weight
+		}
+		for _, c := range b.chunks {
+			if c != nil {
+				chunks += chunkPackets * c.weight
+			}
+		}
+		if held := b.heldLocked(); held != want || chunks != b.taken {
+			t.Fatalf("weight %d, want %d; of chunks %d, want %d", held, want, b.taken, chunks)
+		}
+	}
+	if !bytes.Equal(got, stream) {
+		t.Error("content differs")
+	}
+	b.take(buf, capacity) // packets without bytes at the end
+	if b.heavy != 0 || b.taken != 0 {
+		t.Errorf("in the end %d and %d are left", b.heavy, b.taken)
+	}
+}
+
+// However few large packets a peer sends, what they make us hold is bounded by
+// the capacity.
+func TestRecvBufferLargeIsBounded(t *testing.T) {
+	const payload, large, capacity = 1456, 8956, 4096
+	b := newRecvBuffer(payload)
+	b.large = large
+	for i := int64(1); i < capacity; i += chunkPackets {
+		b.insertLocked(i, make([]byte, large), capacity)
+	}
+	if most := capacity + 2*6*chunkPackets; b.taken > most {
+		t.Errorf("a weight of %d is held, want %d at most", b.taken, most)
+	}
+	if b.insertLocked(0, make([]byte, large), capacity) != stored {
+		t.Error("the packet that everything waits for was refused")
+	}
+}

@@ -17,7 +17,7 @@ import (
 // the only one to recycle chunks, so the bytes of a sealed packet stay valid
 // outside the lock until the loop itself acknowledges it.
 type sendBuffer struct {
-	payload int           // largest payload of a packet, bytes; set before use
+	payload int           // that the handshake allows in a packet, bytes; set before use
 	space   chan struct{} // capacity 1: poked when there is space again, or err is set
 
 	mu     sync.Mutex
@@ -25,10 +25,15 @@ type sendBuffer struct {
 	next   int64    // guarded by mu
 	end    int64    // guarded by mu
 	chunks []*chunk // guarded by mu; chunks[0] holds packet base
-	err    error    // guarded by mu; why writing is over
-	want   int      // guarded by mu; free slots that a blocked writer waits for, 0 = none blocked
-	limit  int      // guarded by mu; packets that may be held, as of the latest write
-	once   error    // guarded by mu; fails one write
+	full   int      // guarded by mu; largest payload of packets to come, bytes
+	// heavySent and heavyHeld are by how much the packets [base, next) and [base,
+	// end) weigh more than one each, see chunk.
+	heavySent, heavyHeld int64 // guarded by mu
+
+	err   error // guarded by mu; why writing is over
+	want  int   // guarded by mu; room that a blocked writer waits for, 0 = none blocked
+	limit int   // guarded by mu; weight that may be held, as of the latest write
+	once  error // guarded by mu; fails one write
 }
 
 // sentMark is what the loop remembers of a packet's transmissions.
@@ -55,11 +60,16 @@ const (
 )
 
 func (b *sendBuffer) init(payload int) {
-	b.payload = payload
+	b.payload, b.full = payload, payload
 	b.space = make(chan struct{}, 1)
 }
 
-func (b *sendBuffer) slotSize() int { return headerSize + b.payload }
+// resize changes the largest payload of packets to come.
+func (b *sendBuffer) resize(payload int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.full = payload
+}
 
 // locateLocked returns the chunk and slot of packet i, base <= i < end.
 func (b *sendBuffer) locateLocked(i int64) (*chunk, int) {
@@ -72,11 +82,17 @@ func (b *sendBuffer) markLocked(i int64) *sentMark {
 	return &c.sent[s]
 }
 
+// weightLocked returns what is remembered of packet i, and what it counts as.
+func (b *sendBuffer) weightLocked(i int64) (*sentMark, int) {
+	c, s := b.locateLocked(i)
+	return &c.sent[s], weigh(int(c.size[s]), b.payload)
+}
+
 // packetLocked returns header and payload of packet i. Its capacity reaches to
 // the end of the chunk, so that full neighbours can be joined.
 func (b *sendBuffer) packetLocked(i int64) []byte {
 	c, s := b.locateLocked(i)
-	off := s * b.slotSize()
+	off := s * c.slot
 	return c.slots[off : off+headerSize+int(c.size[s])]
 }
 
@@ -85,16 +101,35 @@ func (b *sendBuffer) packetLocked(i int64) []byte {
 // is sent.
 const aheadBytes = 1 << 20
 
-// freeLocked returns how many packets may be appended.
+// freeLocked returns the weight of packets that may be appended.
 func (b *sendBuffer) freeLocked() int64 {
-	ahead := max(aheadBytes/int64(b.slotSize()), b.next-b.base)
-	return min(int64(b.limit)-(b.end-b.base), ahead-(b.end-b.next))
+	sent := b.next - b.base + b.heavySent
+	ahead := max(aheadBytes/int64(headerSize+b.payload), sent)
+	return min(int64(b.limit)-b.heldLocked(), ahead-(b.heldLocked()-sent))
 }
 
-// wantLocked returns for how many free slots a blocked writer waits. A writer
+// heldLocked returns the weight of what is not acknowledged or not sent.
+func (b *sendBuffer) heldLocked() int64 { return b.end - b.base + b.heavyHeld }
+
+// heavyLocked returns by how much the packets [from, to) weigh more than one
+// each.
+func (b *sendBuffer) heavyLocked(from, to int64) (heavy int64) {
+	if b.heavyHeld == 0 {
+		return 0
+	}
+	for from < to {
+		c, _ := b.locateLocked(from)
+		end := min(to, (from/chunkPackets+1)*chunkPackets)
+		heavy += (end - from) * int64(c.weight-1)
+		from = end
+	}
+	return heavy
+}
+
+// wantLocked returns for how much room a blocked writer waits. A writer
 // woken for every packet would cost a switch of goroutines for each.
 func (b *sendBuffer) wantLocked() int {
-	return max(1, min(b.limit, aheadBytes/b.slotSize())/4)
+	return max(1, min(b.limit, aheadBytes/(headerSize+b.payload))/4)
 }
 
 // wakeLocked wakes a blocked writer if there is space enough.
@@ -105,7 +140,7 @@ func (b *sendBuffer) wakeLocked() {
 	}
 }
 
-// write appends as much of p as limit packets allow, filling up the last
+// write appends as much of p as a weight of limit allows, filling up the last
 // packet if it has not been sent. It returns how much it took and whether the
 // loop has to be woken: with packets waiting it is awake or has a timer.
 func (b *sendBuffer) write(p []byte, limit int) (n int, wakeLoop bool, err error) {
@@ -129,7 +164,7 @@ func (b *sendBuffer) write(p []byte, limit int) (n int, wakeLoop bool, err error
 			b.appendLocked()
 		}
 		c, s := b.locateLocked(b.end - 1)
-		at := s*b.slotSize() + headerSize + int(c.size[s])
+		at := s*c.slot + headerSize + int(c.size[s])
 		k := copy(c.slots[at:at+b.roomLocked(b.end-1)], p[n:])
 		c.size[s] += uint16(k)
 		n += k
@@ -144,23 +179,27 @@ func (b *sendBuffer) write(p []byte, limit int) (n int, wakeLoop bool, err error
 // nothing to move.
 func (b *sendBuffer) roomLocked(i int64) int {
 	c, s := b.locateLocked(i)
-	room := b.payload - int(c.size[s])
+	room := b.mostLocked(c) - int(c.size[s])
 	windowEnd := i < startPackets && (i+1)%nativeInitialWindow == 0
-	if b.payload > 1 && (windowEnd || b.end-b.base >= int64(b.limit)) {
+	if b.payload > 1 && (windowEnd || b.heldLocked() >= int64(b.limit)) {
 		room--
 	}
 	return max(0, room)
 }
+
+// mostLocked returns the largest payload of a packet that c takes now.
+func (b *sendBuffer) mostLocked(c *chunk) int { return min(c.slot-headerSize, b.full) }
 
 // startPackets is where light ACKs are sure to keep a window moving.
 const startPackets = 1024
 
 func (b *sendBuffer) appendLocked() {
 	if b.end%chunkPackets == 0 || len(b.chunks) == 0 {
-		b.chunks = append(b.chunks, newChunk(b.slotSize()))
+		b.chunks = append(b.chunks, newChunk(headerSize+b.full, weigh(b.full, b.payload)))
 	}
 	b.end++
 	c, s := b.locateLocked(b.end - 1)
+	b.heavyHeld += int64(c.weight - 1)
 	c.size[s] = 0
 	c.sent[s] = sentMark{}
 }
@@ -174,14 +213,16 @@ func (b *sendBuffer) sealLocked() (i int64, ok bool) {
 	}
 	i = b.next
 	b.next++
-	if c, s := b.locateLocked(i); b.next == b.end && b.payload > 1 && int(c.size[s]) == b.payload {
+	c, s := b.locateLocked(i)
+	b.heavySent += int64(c.weight - 1)
+	if b.next == b.end && b.payload > 1 && int(c.size[s]) == b.mostLocked(c) {
 		p := b.packetLocked(i)
 		last := p[len(p)-1]
 		c.size[s]--
 		b.appendLocked()
 		c, s = b.locateLocked(i + 1)
 		c.size[s] = 1
-		c.slots[s*b.slotSize()+headerSize] = last
+		c.slots[s*c.slot+headerSize] = last
 	}
 	return i, true
 }
@@ -190,6 +231,9 @@ func (b *sendBuffer) sealLocked() (i int64, ok bool) {
 func (b *sendBuffer) ack(n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	heavy := b.heavyLocked(b.base, n)
+	b.heavySent -= heavy
+	b.heavyHeld -= heavy
 	done := int(n/chunkPackets - b.base/chunkPackets)
 	if n == b.end {
 		done = len(b.chunks)
@@ -224,6 +268,7 @@ func (b *sendBuffer) close(err error, discard bool) {
 			recycle(c)
 		}
 		b.chunks, b.base, b.next = nil, b.end, b.end
+		b.heavySent, b.heavyHeld = 0, 0
 	}
 	b.want = 0
 	poke(b.space)

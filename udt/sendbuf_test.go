@@ -301,7 +301,7 @@ func TestWriterStaysAhead(t *testing.T) {
 		rest = rest[n:]
 		return b.end - before
 	}
-	ahead := int64(aheadBytes / b.slotSize())
+	ahead := int64(aheadBytes / (headerSize + b.payload))
 	if n := write(); n != ahead {
 		t.Fatalf("%d packets taken, want %d", n, ahead)
 	}
@@ -325,5 +325,65 @@ func TestWriterStaysAhead(t *testing.T) {
 	b.ack(1000)
 	if woken() {
 		t.Error("woken although no more may wait")
+	}
+}
+
+// The size of packets to come changes at any time; what they weigh is counted
+// back to nothing, and the limit counts it.
+func TestSendBufferResize(t *testing.T) {
+	const payload, limit = 100, 400
+	r := rand.New(rand.NewPCG(5, 6))
+	b := newSendBuffer(payload)
+	var stream, got []byte
+	for range 3000 {
+		switch r.IntN(8) {
+		case 0:
+			b.resize([]int{payload, 3 * payload, 620}[r.IntN(3)])
+		case 1, 2, 3:
+			p := randomBytes(r.IntN(3000), byte(r.Int()))
+			n, _, err := b.write(p, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stream = append(stream, p[:n]...)
+		case 4, 5, 6:
+			for range r.IntN(10) {
+				i, ok := b.sealLocked()
+				if !ok {
+					break
+				}
+				got = append(got, b.packetLocked(i)[headerSize:]...)
+			}
+		case 7:
+			b.ack(b.base + r.Int64N(b.next-b.base+1))
+		}
+		sent, held := int64(0), int64(0)
+		for i := b.base; i < b.end; i++ {
+			c, _ := b.locateLocked(i)
+			held += int64(c.weight)
+			if i < b.next {
+				sent += int64(c.weight)
+			}
+		}
+		if held != b.heldLocked() || sent != b.next-b.base+b.heavySent {
+			t.Fatalf("weights %d and %d, want %d and %d", b.heldLocked(), b.next-b.base+b.heavySent, held, sent)
+		}
+		if held > limit+10 {
+			t.Fatalf("a weight of %d is held", held)
+		}
+	}
+	for {
+		i, ok := b.sealLocked()
+		if !ok {
+			break
+		}
+		got = append(got, b.packetLocked(i)[headerSize:]...)
+	}
+	if !bytes.Equal(got, stream) {
+		t.Error("content differs")
+	}
+	b.ack(b.end)
+	if b.heavySent != 0 || b.heavyHeld != 0 {
+		t.Errorf("in the end %d and %d are left", b.heavySent, b.heavyHeld)
 	}
 }

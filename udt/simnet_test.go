@@ -28,6 +28,7 @@ type lab struct {
 	net            *simnet.Network
 	client, server *Endpoint
 	listener       *Listener
+	probing        bool // endpoints look for the packet size that the path takes
 }
 
 // runIO reads what the simulated network has joined, as batchIO does what the
@@ -60,7 +61,7 @@ func inBatchingLab(t *testing.T, link simnet.LinkConfig, batching simnet.Batchin
 	seed := simnet.SeedFromTest(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := simnet.New(simnet.Config{Seed: seed, Link: link, Batching: batching})
-		l := &lab{t: t, net: n}
+		l := &lab{t: t, net: n, probing: link.MTU > 0}
 		l.client = l.endpoint(netip.AddrPortFrom(clientHost, 0), cfg)
 		l.server = l.endpoint(serverAddr, cfg)
 		var err error
@@ -77,9 +78,13 @@ func inBatchingLab(t *testing.T, link simnet.LinkConfig, batching simnet.Batchin
 func (l *lab) endpoint(addr netip.AddrPort, cfg *Config) *Endpoint {
 	l.t.Helper()
 	conn := l.net.Listen(addr)
-	return newEndpoint(&socket{
+	s := &socket{
 		datagramIO: &runIO{singleIO: singleIO{conn: conn}, conn: conn}, conn: conn, local: conn.AddrPort(),
-	}, cfg.get())
+	}
+	if l.probing {
+		s.probe = func(p []byte, r route) error { return s.send([][]byte{p}, r) }
+	}
+	return newEndpoint(s, cfg.get())
 }
 
 // However arrivals are grouped, joined, cut and shuffled, every byte arrives

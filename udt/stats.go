@@ -73,8 +73,11 @@ func (c *Conn) snapshot(now time.Duration) Stats {
 	}
 	window, period := c.grp.allowance(c.inFlight, c.hungry)
 	c.rcv.mu.Lock()
-	held := int(c.rcv.next - c.rcv.read)
+	held := c.rcv.heldLocked()
 	c.rcv.mu.Unlock()
+	c.snd.mu.Lock()
+	queued := int(c.snd.heldLocked())
+	c.snd.mu.Unlock()
 	return Stats{
 		Elapsed: now - c.opened,
 		PktSent: n.pktSent, PktRecv: n.pktRecv, PktSndLoss: n.pktSndLoss, PktRcvLoss: n.pktRcvLoss,
@@ -92,9 +95,9 @@ func (c *Conn) snapshot(now time.Duration) Stats {
 		MinRTT:           c.rtt.min,
 		Bandwidth:        mbps(c.peerCapacity),
 		DeliveryRate:     mbps(c.peerSpeed),
-		AvailSndBuf:      max(0, c.sendCapacity()-int(unacked)) * c.payload,
+		AvailSndBuf:      max(0, c.sendCapacity()-queued) * c.payload,
 		AvailRcvBuf:      max(0, c.recvCapacity()-held) * c.payload,
-		Payload:          c.payload,
+		Payload:          c.size,
 		Sending:          c.sendingStats(),
 		Peer:             c.peerStats(now),
 		Ask:              c.answer,

@@ -46,6 +46,8 @@ type socket struct {
 	// packetInfo: the kernel reports for each datagram which local address it
 	// came to. Wanted on sockets that are bound to a wildcard address.
 	packetInfo bool
+	// probe sends a packet that nobody may fragment, nil where that cannot be.
+	probe probeSender
 	// batches is the datagramIO if that is the kernel's batched one, else nil.
 	batches *batchIO
 }
@@ -64,6 +66,7 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 		s.datagramIO = &singleIO{conn: conn}
 		return s, nil
 	}
+	s.probe = newProbeSender(s.udp)
 	if err := setBuffers(s.udp, cfg); err != nil {
 		return nil, fmt.Errorf("size the buffers of the UDP socket: %w", err)
 	}

@@ -1,0 +1,147 @@
+package udt_test
+
+import (
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os/exec"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/chunkget/chunkget/udt"
+)
+
+// The packet size follows real devices: jumbo frames are found, what only one
+// side takes is not believed, and a path that narrows holds nothing up.
+func TestPacketSizeOfDevices(t *testing.T) {
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip(err)
+	}
+	for _, tt := range []struct {
+		name    string
+		mtu     int
+		frames  bool
+		before  func(left, right *host) // the connection is made
+		midway  func(left, right *host)
+		payload int // in the end
+	}{
+		{name: "1500", mtu: 1500, payload: 1456},
+		{name: "9000", mtu: 9000, payload: 8956},
+		{name: "frames of 9000", mtu: 9000, frames: true, payload: 8956},
+		{name: "receiver takes 1500", mtu: 9000, frames: true, payload: 1456, before: func(_, right *host) {
+			right.ip(t, "link set v1 mtu 1500")
+		}},
+		{name: "interface narrows", mtu: 9000, payload: 1456, midway: func(left, right *host) {
+			left.ip(t, "link set v0 mtu 1500")
+			right.ip(t, "link set v1 mtu 1500")
+		}},
+		{name: "path narrows in silence", mtu: 9000, frames: true, payload: 1456, midway: func(_, right *host) {
+			right.ip(t, "link set v1 mtu 1500")
+		}},
+	} {
+		for _, mode := range []struct {
+			name string
+			mode udt.Offload
+		}{{"full", udt.OffloadFull}, {"batch", udt.OffloadBatch}, {"off", udt.OffloadOff}} {
+			t.Run(tt.name+"/"+mode.name, func(t *testing.T) {
+				left, right := newHost(t), newHost(t)
+				joinHosts(t, left, right, tt.mtu, tt.frames)
+				if tt.before != nil {
+					tt.before(left, right)
+				}
+				cfg := &udt.Config{Offload: mode.mode}
+				l, err := right.endpoint(t, "192.0.2.2:9000", cfg).Listen()
+				if err != nil {
+					t.Fatal(err)
+				}
+				c, err := left.endpoint(t, "192.0.2.1:0", cfg).DialContext(t.Context(), "udt", "192.0.2.2:9000")
+				if err != nil {
+					t.Fatal(err)
+				}
+				s, err := l.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				data := make([]byte, 4<<20)
+				rand.NewChaCha8([32]byte{1}).Read(data)
+				pour(t, c, s, data)
+				if tt.midway != nil {
+					tt.midway(left, right)
+					// The size is confirmed in the end, whatever the kernel does in between.
+					for patience := time.After(time.Minute); c.Stats().Payload != tt.payload; {
+						pour(t, c, s, data)
+						select {
+						case <-patience:
+							t.Fatalf("%+v", c.Stats())
+						default:
+						}
+					}
+				}
+				if got := c.Stats(); got.Payload != tt.payload {
+					t.Errorf("packets carry %d bytes, want %d; %+v", got.Payload, tt.payload, got)
+				}
+			})
+		}
+	}
+}
+
+// Every kind of socket can send probes.
+func TestPacketSizeOnLoopback(t *testing.T) {
+	for _, tt := range []struct {
+		network, listen, host string
+		payload               int
+	}{
+		{"udt4", "127.0.0.1:0", "127.0.0.1", 8956},
+		{"udt6", "[::1]:0", "::1", 8936},
+		{"udt", ":0", "127.0.0.1", 8956},
+		{"udt", ":0", "::1", 8936},
+	} {
+		t.Run(tt.network+"/"+tt.host, func(t *testing.T) {
+			a, err := udt.ListenEndpoint(tt.network, tt.listen, nil)
+			if err != nil {
+				t.Skip(err)
+			}
+			defer a.Close()
+			b, err := udt.ListenEndpoint(tt.network, tt.listen, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			l, err := a.Listen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			port := a.Addr().(*udt.Addr).AddrPort().Port()
+			c, err := b.DialContext(t.Context(), tt.network, net.JoinHostPort(tt.host, strconv.Itoa(int(port))))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := l.Accept()
+			if err != nil {
+				t.Fatal(err)
+			}
+			data := make([]byte, 4<<20)
+			pour(t, s, c, data)
+			pour(t, c, s, data)
+			if got := c.Stats().Payload; got != tt.payload {
+				t.Errorf("packets carry %d bytes, want %d", got, tt.payload)
+			}
+		})
+	}
+}
+
+// pour sends data from one end of a connection to the other.
+func pour(t *testing.T, from, to io.ReadWriter, data []byte) {
+	t.Helper()
+	sent := make(chan error, 1)
+	go func() { _, err := from.Write(data); sent <- err }()
+	got := make([]byte, len(data))
+	if n, err := io.ReadFull(to, got); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("read %d of %d bytes: %v", n, len(data), err)
+	}
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,131 @@
+package udt
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"testing"
+)
+
+func dataPacket(seq seqNo, payload []byte) []byte {
+	p := append(make([]byte, headerSize), payload...)
+	putDataHeader(p, seq, 1, 7)
+	return p
+}
+
+// cutPieces returns the payloads of the pieces of a packet, whose headers it
+// checks.
+func cutPieces(t *testing.T, seq seqNo, payload []byte, most int) (cut [][]byte) {
+	t.Helper()
+	packets, _ := appendPieces(nil, nil, dataPacket(seq, payload), most)
+	for _, p := range packets {
+		h, _ := parseHeader(p)
+		if len(p) > most || !h.control || h.typ != ctrlUser || h.info != uint32(seq) || h.dst != 7 || extendedType(p) != pieceType || !checked(p) {
+			t.Fatalf("%d bytes, %+v", len(p), h)
+		}
+		cut = append(cut, p[headerSize:])
+	}
+	return cut
+}
+
+func TestPiecesRoundTrip(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for _, n := range []int{1, 2, 1452, 1453, 2904, 2905, 4308, 8956} {
+		payload := randomBytes(n, byte(n))
+		cut := cutPieces(t, 5, payload, 1472)
+		// In any order, with others between, some of them twice.
+		m := make(partials)
+		var got []byte
+		order := r.Perm(len(cut))
+		for k, j := range order {
+			var f piece
+			if !f.parse(cut[j]) {
+				t.Fatalf("%d bytes: piece %d is malformed", n, j)
+			}
+			again := k > 0 && m.add(9, f) != nil
+			got = m.add(9, f)
+			if (got != nil || again) != (k == len(cut)-1) {
+				t.Fatalf("%d bytes: complete with piece %d of %d", n, k+1, len(cut))
+			}
+			if again {
+				break
+			}
+			m.add(10, piece{number: 0, count: 2, total: 4, data: []byte{1, 2}})
+		}
+		if got != nil && !bytes.Equal(got, payload) {
+			t.Errorf("%d bytes: content differs", n)
+		}
+	}
+}
+
+// However small the pieces are cut the second time, no bytes of the first cut
+// end up among them.
+func TestPiecesCutAnew(t *testing.T) {
+	payload := randomBytes(8000, 1)
+	m := make(partials)
+	var f piece
+	f.parse(cutPieces(t, 5, make([]byte, 8000), 1472)[0])
+	m.add(3, f)
+	var got []byte
+	for _, p := range cutPieces(t, 5, payload, 1200) {
+		f.parse(p)
+		got = m.add(3, f)
+	}
+	if !bytes.Equal(got, payload) {
+		t.Error("content differs")
+	}
+}
+
+func TestPartialsAreBounded(t *testing.T) {
+	m := make(partials)
+	f := piece{number: 0, count: 2, total: 4, data: []byte{1, 2}}
+	for i := range int64(2 * maxPartial) {
+		m.add(1000-i, f)
+	}
+	if len(m) != maxPartial || m[1000-2*maxPartial+1] == nil || m[1000] != nil {
+		t.Errorf("%d packets are kept, not the first ones", len(m))
+	}
+	m.dropBefore(1000)
+	if len(m) != 0 {
+		t.Errorf("%d packets are kept that are not needed", len(m))
+	}
+}
+
+func TestPieceMalformed(t *testing.T) {
+	var f piece
+	for name, p := range map[string][]byte{
+		"empty":               nil,
+		"no bytes":            {0, 1, 0, 1},
+		"no pieces":           {0, 0, 0, 1, 5},
+		"number too large":    {2, 2, 0, 3, 5},
+		"too many pieces":     append([]byte{0, 65, 0, 65}, 5),
+		"more pieces":         {0, 3, 0, 2, 5},
+		"short":               {0, 2, 0, 4, 5},
+		"long":                {0, 2, 0, 4, 5, 5, 5},
+		"the rest is nothing": {3, 4, 0, 5, 1},
+	} {
+		if f.parse(p) {
+			t.Errorf("%s: %+v", name, f)
+		}
+	}
+}
+
+// What is accepted lies inside the packet that it is a part of.
+func FuzzPiece(f *testing.F) {
+	f.Add([]byte{0, 2, 0, 4, 1, 2})
+	f.Add([]byte{1, 2, 0, 3, 1})
+	f.Add([]byte{63, 64, 0, 64, 1})
+	f.Fuzz(func(t *testing.T, p []byte) {
+		var f piece
+		if !f.parse(p) {
+			return
+		}
+		m := make(partials)
+		data := m.add(1, f)
+		if (data != nil) != (f.count == 1) {
+			t.Fatalf("complete: %v, of %d pieces", data != nil, f.count)
+		}
+		if f.number*pieceSize(f.total, f.count)+len(f.data) > f.total {
+			t.Fatalf("%+v reaches beyond the packet", f)
+		}
+	})
+}
