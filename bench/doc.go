@@ -39,5 +39,7 @@
 //
 // Each run appends to one file DIR/rows-TIME.jsonl, one [Row] per line, as it
 // goes. The report is made from all rows files of the folder: report.html, which
-// needs no other file, and report.md with plots beside it.
+// needs no other file, and report.md with plots beside it. With -trace, chunkserve
+// records each transfer over time into DIR/traces; traces.html and traces.md show
+// them.
 package main

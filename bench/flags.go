@@ -29,6 +29,7 @@ type options struct {
 	out         string
 	files       string // folder for content and results
 	quick       bool
+	trace       bool
 	fairness    time.Duration // that two flows share each link; 0 = not at all
 	link        freeLink
 
@@ -118,6 +119,7 @@ func (o *options) flagSet(command string, stderr io.Writer) *flag.FlagSet {
 	f.DurationVar(&o.budget, "budget", 0, "begin no transfer after this `time`, of which each link has its share for repetitions after the first (default 45m for wan, none for loopback; 2m20s with -quick)")
 	f.StringVar(&o.out, "out", "bench-out", "put rows and report into this `folder`")
 	f.StringVar(&o.files, "files", "", "keep the files to transfer in this `folder` (default /dev/shm, or the one for temporary files)")
+	f.BoolVar(&o.trace, "trace", false, "let chunkserve record a trace of each transfer into the folder traces of -out, and draw them")
 	f.BoolVar(&o.quick, "quick", false, "a small file and the contenders that matter most, within 3 minutes")
 	return f
 }

@@ -18,10 +18,13 @@ const help = `Bench measures downloads over emulated links and over loopback.
   bench wan -rate 100M -rtt 200ms -loss 3%           a link of your own
   bench wan -profiles transatlantic -fairness 20s    also pairs of flows sharing the link
   bench loopback -size 1GiB                          no privileges
+  bench wan -profiles transatlantic -trace           also a trace of each transfer by chunkserve
   bench report DIR                                   the report again, from all rows in DIR
+  bench report -trace FILE,FILE -out DIR             rate, round trips, queue and state over time
 
 Each run appends its rows to DIR/rows-TIME.jsonl, where -out says DIR, and renews
-DIR/report.html and DIR/report.md. Flags of a command: bench COMMAND -h.
+DIR/report.html and DIR/report.md; with -trace also DIR/traces, DIR/traces.html and
+DIR/traces.md. Flags of a command: bench COMMAND -h.
 Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.
 `
 
@@ -73,6 +76,9 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		o, err := parseReport(args[1:], stderr)
 		if err != nil {
 			return err
+		}
+		if o.traces != nil {
+			return writeTraces(o.traces, o.out, stderr)
 		}
 		return writeReport(o, stderr)
 	case peerCommand:

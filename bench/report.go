@@ -47,6 +47,9 @@ type SectionReport struct {
 type reportOptions struct {
 	dir      string
 	markdown string // file to write, "" for report.md in dir
+
+	traces []string // to draw instead, into out
+	out    string
 }
 
 func parseReport(args []string, stderr io.Writer) (*reportOptions, error) {
@@ -54,14 +57,22 @@ func parseReport(args []string, stderr io.Writer) (*reportOptions, error) {
 	f := flag.NewFlagSet("bench report", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.StringVar(&o.markdown, "markdown", "", "write the Markdown to this `file` (default report.md in the folder)")
+	f.Func("trace", "draw these traces of chunkget or chunkserve (`files`, as a.jsonl,b.jsonl) over time instead of rows", listInto(&o.traces))
+	f.StringVar(&o.out, "out", "bench-out", "with -trace: put the plots, traces.html and traces.md into this `folder`")
 	if err := f.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return nil, err
 		}
 		return nil, &usageError{err.Error()}
 	}
+	if o.traces != nil {
+		if f.NArg() > 0 || o.markdown != "" {
+			return nil, &usageError{"report -trace takes no folder with rows and no -markdown"}
+		}
+		return o, nil
+	}
 	if f.NArg() != 1 {
-		return nil, &usageError{"report takes one folder with rows"}
+		return nil, &usageError{"report takes one folder with rows, or -trace"}
 	}
 	o.dir = f.Arg(0)
 	return o, nil

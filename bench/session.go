@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -50,6 +51,12 @@ func newSession(ctx context.Context, o *options, log io.Writer) (_ *session, err
 	}
 	if s.runner, err = newRunner(s.temp, t, int64(o.size), o.bound); err != nil {
 		return nil, err
+	}
+	if o.trace {
+		s.runner.traces = filepath.Join(o.out, "traces", s.start.UTC().Format("20060102T150405"))
+		if err := os.MkdirAll(s.runner.traces, 0o777); err != nil {
+			return nil, fmt.Errorf("make a folder for traces: %w", err)
+		}
 	}
 	if err := s.runner.warm(ctx); err != nil {
 		return nil, err
@@ -261,7 +268,14 @@ func (s *session) finish() error {
 	if s.late > 0 {
 		fmt.Fprintf(s.log, "bench: %d measurements left out: the budget of %v, or the share of a link in it, was spent\n", s.late, s.o.budget)
 	}
-	return writeReport(&reportOptions{dir: s.o.out}, s.log)
+	if err := writeReport(&reportOptions{dir: s.o.out}, s.log); err != nil || s.runner.traces == "" {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(s.runner.traces, "*.jsonl"))
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	return writeTraces(files, s.o.out, s.log)
 }
 
 // benchLoopback measures on this machine alone.

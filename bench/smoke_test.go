@@ -36,7 +36,11 @@ func smoke(t *testing.T, args ...string) []Row {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"report.html", "report.md"} {
+	pages := []string{"report.html", "report.md"}
+	if slices.Contains(args, "-trace") {
+		pages = append(pages, "traces.html")
+	}
+	for _, name := range pages {
 		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Size() < 500 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
@@ -76,7 +80,7 @@ func checkSmoke(t *testing.T, rows []Row, want int) {
 }
 
 func TestLoopback(t *testing.T) {
-	rows := smoke(t, strings.Fields("loopback -size 1MiB -n 2 -reps 1 -contenders chunkget-udt,http3,libudt")...)
+	rows := smoke(t, strings.Fields("loopback -trace -size 1MiB -n 2 -reps 1 -contenders chunkget-udt,http3,libudt")...)
 	checkSmoke(t, rows, 5)
 }
 

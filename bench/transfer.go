@@ -23,6 +23,8 @@ type runner struct {
 	sum   [sha256.Size]byte
 
 	content, state, result string
+
+	traces string // folder for traces of chunkserve, "" for none
 }
 
 // newRunner fills dir with a file of size random bytes, the same each time.
@@ -61,7 +63,12 @@ func (r *runner) transfer(ctx context.Context, s *site, c *contender, n int) (ro
 			return row, err
 		}
 	}
-	srv, err := startServer(ctx, c.server, c.serverFlags(s.link), s.server, r.tools, r.content, r.state)
+	flags := c.serverFlags(s.link)
+	if r.traces != "" && c.server == serveChunkserve {
+		name := fmt.Sprintf("%s-%s-n%d-%s.jsonl", s.profile, c.name, n, time.Now().UTC().Format("20060102T150405"))
+		flags = append(flags, "--trace", filepath.Join(r.traces, name))
+	}
+	srv, err := startServer(ctx, c.server, flags, s.server, r.tools, r.content, r.state)
 	if err != nil {
 		if ctx.Err() != nil {
 			return row, ctx.Err()

@@ -81,7 +81,7 @@ func sampleOf(at time.Duration, r *Row) trace.Sample {
 }
 
 // seconds has microseconds, which is what the sources have.
-func seconds(d time.Duration) float64 { return d.Round(time.Microsecond).Seconds() }
+func seconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e6) / 1e6 }
 
 // roundTrip keeps one on the same machine from becoming an unknown one.
 func roundTrip(d time.Duration) float64 {
