@@ -64,6 +64,7 @@ func (c *Conn) onStatus(now time.Duration, no uint32, payload []byte) {
 	if heard := (told{s, now, true}); s.Controller == nativeName {
 		c.heardStatus = heard
 	} else {
+		c.heardStatus = told{} // the controller may have been changed
 		c.grp.hear(heard)
 	}
 }
