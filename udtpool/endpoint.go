@@ -13,10 +13,10 @@ import (
 // given a dial function. One socket means one port to keep open in a firewall,
 // and one binding in a NAT.
 type endpoint struct {
-	config  udt.Config
 	timeout time.Duration
 
 	mu     sync.Mutex
+	config udt.Config    // guarded by mu
 	e      *udt.Endpoint // guarded by mu; nil before the first dial
 	closed bool          // guarded by mu
 }
@@ -24,7 +24,9 @@ type endpoint struct {
 func newEndpoint(cfg Config) *endpoint {
 	return &endpoint{
 		config: udt.Config{
-			Logger: cfg.Logger,
+			Logger:   cfg.Logger,
+			Ask:      cfg.Ask,
+			OnAnswer: cfg.OnAnswer,
 			// A connection is closed when nobody needs it any more. What the server
 			// has not acknowledged by then is a request whose answer is unwanted.
 			Linger: -1,
@@ -57,6 +59,17 @@ func (s *endpoint) open() (*udt.Endpoint, error) {
 		s.e = e
 	}
 	return s.e, nil
+}
+
+// ask makes a what servers are asked for.
+func (s *endpoint) ask(a udt.Ask) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.config.Ask = a
+	if s.e == nil {
+		return nil
+	}
+	return s.e.Ask(a)
 }
 
 func (s *endpoint) close() error {

@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/netip"
 	"net/url"
 	"sync"
 	"time"
+
+	"github.com/chunkget/chunkget/udt"
 )
 
 // Ownership.
@@ -73,6 +76,11 @@ type Config struct {
 	// Opened, if not nil, is told of each connection that comes into the pool: what
 	// Dial returned. It must not block, and not call the pool.
 	Opened func(net.Conn)
+
+	// Ask is how servers are asked to send, and OnAnswer is told what became of
+	// that, as in udt.Config. Neither is used with a Dial of one's own.
+	Ask      udt.Ask
+	OnAnswer func(server netip.AddrPort, s udt.AskStatus)
 
 	// Logger receives one record at debug level when a connection is opened,
 	// retired, or could not be had. Default: discard.
@@ -237,6 +245,15 @@ func (p *Pool) Warm(ctx context.Context, u *url.URL, n int) {
 	for want := min(n, p.cfg.Connections); len(h.conns)+h.dialing < want; {
 		p.startDialLocked(ctx, h)
 	}
+}
+
+// Ask asks the servers of open connections and of later ones to send in another
+// way, as udt.Endpoint.Ask.
+func (p *Pool) Ask(a udt.Ask) error {
+	if p.endpoint == nil {
+		return fmt.Errorf("ask a server to send in another way: %w", errors.ErrUnsupported)
+	}
+	return p.endpoint.ask(a)
 }
 
 // CloseIdleConnections closes the connections that no request is using.

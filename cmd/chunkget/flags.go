@@ -28,6 +28,7 @@ type options struct {
 	json        bool
 	quiet       bool
 	verbose     bool
+	sending     sending
 	trace       string
 
 	// Set by validate.
@@ -45,6 +46,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace an existing file")
 	f.DurationVar(&o.timeout, "timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s")
 	f.IntVar(&o.tries, "tries", 5, "give up after this many tries in a row without progress")
+	o.sending.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "print one JSON event per line on stdout instead of text")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only")
 	o.addVerbose(f)
@@ -62,6 +64,9 @@ func (o *options) addVerbose(f *pflag.FlagSet) {
 // validate checks everything that can be known before anything is sent.
 func (o *options) validate(args []string) error {
 	if err := o.validateConnections(); err != nil {
+		return err
+	}
+	if err := o.sending.validate(); err != nil {
 		return err
 	}
 	if len(args) == 0 {
@@ -164,6 +169,7 @@ against the server's hash tree, and goes on after an interruption where it was.
   chunkget demo                              see it work on this machine
   chunkget udt://host:9000/big.iso           fetch over UDT from a chunkserve
   chunkget -n 4 https://host/big.iso         fetch over TCP from any web server
+  chunkget --background udt://host/big.iso   take only what others leave of the path
 
 Schemes: udt (HTTP over UDT), http, https. A partial file is FILE.part with its
 journal FILE.part.journal; the same command again resumes.

@@ -8,7 +8,9 @@ import (
 )
 
 func TestValidate(t *testing.T) {
-	valid := func() *options { return &options{connections: 8, timeout: time.Second, tries: 5} }
+	valid := func() *options {
+		return &options{connections: 8, sending: sending{share: 2}, timeout: time.Second, tries: 5}
+	}
 	sum := strings.Repeat("ab", 32)
 	for _, tt := range []struct {
 		name   string

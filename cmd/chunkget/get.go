@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/url"
+	"sync"
 
 	"github.com/chunkget/chunkget/fetch"
 )
@@ -21,14 +22,17 @@ func getAll(ctx context.Context, u *ui, o *options, args []string) (first error)
 		}
 		return err
 	}
-	rt := newTransports(o.connections, o.timeout, log, conns)
+	rt := newTransports(o.connections, o.timeout, o.sending.ask(), u, log, conns)
 	defer rt.Close()
+	defer toggleOnSignal(u, o.sending, rt.udt)()
+	var told sync.Once
 	defer func() {
 		if err := conns.close(); first == nil {
 			first = err
 		}
 	}()
 	for _, target := range o.urls {
+		o.sending.noteOverTCP(u, target.Scheme, &told)
 		err := getOne(ctx, u, o, target, rt, log)
 		if err == nil {
 			continue

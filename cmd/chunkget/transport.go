@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/chunkget/chunkget/udt"
 	"github.com/chunkget/chunkget/udtpool"
 )
 
@@ -22,8 +23,9 @@ type transports struct {
 // newTransports makes room for n requests for data at a time and one more for
 // the hash tree, so that pieces can be checked while data flows.
 //
-// The connections are added to conns.
-func newTransports(n int, dialTimeout time.Duration, log *slog.Logger, conns *observation) *transports {
+// Servers are asked to send as ask says; u shows what they refuse. The
+// connections are added to conns.
+func newTransports(n int, dialTimeout time.Duration, ask udt.Ask, u *ui, log *slog.Logger, conns *observation) *transports {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	dialer := &net.Dialer{Timeout: dialTimeout}
@@ -38,6 +40,8 @@ func newTransports(n int, dialTimeout time.Duration, log *slog.Logger, conns *ob
 		udt: udtpool.New(udtpool.Config{
 			Connections: n + 1,
 			DialTimeout: dialTimeout,
+			Ask:         ask,
+			OnAnswer:    answerNotes(u),
 			Opened:      func(c net.Conn) { conns.add(c) },
 			Logger:      log,
 		}),

@@ -43,12 +43,24 @@ type ui struct {
 }
 
 func newUI(stdout, stderr io.Writer) *ui {
-	return &ui{stdout: stdout, stderr: stderr, terminal: isTerminal(stderr)}
+	return &ui{stdout: &lineWriter{w: stdout}, stderr: stderr, terminal: isTerminal(stderr)}
 }
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// lineWriter lets several goroutines write whole lines.
+type lineWriter struct {
+	mu sync.Mutex
+	w  io.Writer // guarded by mu
+}
+
+func (l *lineWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
 }
 
 // divert sends messages to w until it is called again, and returns where they
@@ -72,6 +84,15 @@ func (u *ui) info(format string, args ...any) {
 	if !u.quiet && !u.json {
 		u.line(format, args...)
 	}
+}
+
+// note tells, as text or as an event, what is out of the ordinary and no error.
+func (u *ui) note(format string, args ...any) {
+	if u.json {
+		(&eventWriter{w: u.stdout}).write(noteEvent{"note", fmt.Sprintf(format, args...)})
+		return
+	}
+	u.info("note: "+format, args...)
 }
 
 // detail prints a message that only -v or somebody at a terminal gets to see.

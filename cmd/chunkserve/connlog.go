@@ -43,6 +43,6 @@ func (c *loggedConn) Close() error {
 	c.log.Debug(closedMessage, "remote", c.RemoteAddr(), "elapsed", s.Elapsed,
 		"packets_sent", s.PktSent, "retransmitted", s.PktRetrans, "lost", s.PktSndLoss, "loss_reports", s.PktRecvNAK,
 		"bytes_sent", s.ByteSent, "packets_received", s.PktRecv, "bytes_received", s.ByteRecv,
-		"rtt", s.RTT, "min_rtt", s.MinRTT)
+		"rtt", s.RTT, "min_rtt", s.MinRTT, "controller", s.Sending.Controller)
 	return err
 }

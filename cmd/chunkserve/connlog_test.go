@@ -9,7 +9,7 @@ import (
 // Each UDT connection logs its counters once, those over TCP nothing.
 func TestConnLog(t *testing.T) {
 	content := strings.Repeat("0123456789abcdef", 10_000)
-	line := regexp.MustCompile(`level=DEBUG msg="udt connection closed" remote=\S+ elapsed=\S+ packets_sent=(\d+) retransmitted=\d+ lost=\d+ loss_reports=\d+ bytes_sent=(\d+) .*rtt=\S+`)
+	line := regexp.MustCompile(`level=DEBUG msg="udt connection closed" remote=\S+ elapsed=\S+ packets_sent=(\d+) retransmitted=\d+ lost=\d+ loss_reports=\d+ bytes_sent=(\d+) .*rtt=\S+ .*controller=bbr`)
 	for _, tt := range []struct {
 		level string
 		want  int

@@ -26,6 +26,7 @@ type options struct {
 	trace    string
 	control  string
 	rate     units.Rate
+	maxRate  units.Rate
 
 	// Set by validate.
 	level      slog.Level
@@ -41,12 +42,28 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.dotFiles, "dotfiles", false, "serve names that begin with a dot, too")
 	f.StringVar(&o.control, "congestion", "bbr", "congestion `CONTROL` of what is sent over UDT: bbr (a model of the path), ledbat (takes what others leave), fixed (sends at --rate) or udt (the original)")
 	f.Var(&o.rate, "rate", "with --congestion fixed: send to each client at this `RATE` in bit/s, such as 200M, whatever the path loses")
+	f.Var(&o.maxRate, "allow-rate", "let each client ask for fixed, sending whatever the path loses, up to this `RATE` in bit/s (default: none)")
 	f.StringVar(&o.logLevel, "log-level", "info", "least level to log: debug (counters of UDT connections), info (one line per request), warn or error")
 	f.StringVar(&o.trace, "trace", "", "record how each connection is doing into `FILE`, JSON lines, 10 times a second")
 }
 
 // udtConfig returns the parameters of the UDT endpoint.
-func (o *options) udtConfig() *udt.Config { return &udt.Config{Congestion: o.congestion} }
+func (o *options) udtConfig() *udt.Config {
+	return &udt.Config{Congestion: o.congestion, Allow: o.allowed()}
+}
+
+// allowed says what clients may ask for. Whoever has chosen the background or a
+// rate for this server does not let clients take more.
+func (o *options) allowed() udt.AskPolicy {
+	p := udt.AskPolicy{MaxRate: float64(max(o.maxRate, o.rate))}
+	switch o.control {
+	case "ledbat":
+		p.Controllers = []string{"ledbat", "fixed"}
+	case "fixed":
+		p.Controllers = []string{"fixed"}
+	}
+	return p
+}
 
 // validate checks everything that can be known before anything is opened.
 func (o *options) validate(args []string) error {
