@@ -57,17 +57,22 @@ func TestPiecesRoundTrip(t *testing.T) {
 	}
 }
 
-// However small the pieces are cut the second time, no bytes of the first cut
-// end up among them.
+// Pieces of another cut of the same packet are not taken for those of the first.
 func TestPiecesCutAnew(t *testing.T) {
 	payload := randomBytes(8000, 1)
 	m := make(partials)
 	var f piece
-	f.parse(cutPieces(t, 5, make([]byte, 8000), 1472)[0])
-	m.add(3, f)
-	var got []byte
-	for _, p := range cutPieces(t, 5, payload, 1200) {
+	first, second := cutPieces(t, 5, payload, 1472), cutPieces(t, 5, payload, 1200)
+	for _, p := range first[:len(first)-1] {
 		f.parse(p)
+		m.add(3, f)
+	}
+	var got []byte
+	for k := range second {
+		if got != nil {
+			t.Fatalf("complete after %d of %d pieces", k, len(second))
+		}
+		f.parse(second[len(second)-1-k])
 		got = m.add(3, f)
 	}
 	if !bytes.Equal(got, payload) {
