@@ -150,7 +150,7 @@ type AskStatus struct {
 //	1, 2  rate in bit/s for fixed, upper half first, else 0
 //	3     share in hundredths of a flow, 0 = the sender's default
 //	4, 5  delivery rate remembered of the path, bit/s of payload, 0 = none
-//	6     its shortest round trip, µs
+//	6     the round trip of this connection's handshake, µs
 //
 // The answer is of extended type answerType with the same number. Its payload:
 //

@@ -33,6 +33,9 @@ const (
 	// bbrTrainTrust is the share of the rate of the first flight at the receiver
 	// that the second one is sent at.
 	bbrTrainTrust = 0.9
+	// bbrRemembered is the share of a remembered rate at which the rest of the
+	// first round trip is sent, behind the first flight.
+	bbrRemembered = 0.5
 	// bbrTrainTime is the least time that the first flight is taken to last at
 	// the receiver: readings of clocks in shorter ones are mostly noise.
 	bbrTrainTime = time.Millisecond
@@ -124,6 +127,7 @@ type bbr struct {
 	first      int64 // packets of the first flight
 	train      trainMeter
 	target     float64 // rate to send at, packets/s
+	hint       float64 // rate that is remembered, 0 = none
 	full       float64 // rate that the growth is measured from
 	fullRounds int
 
@@ -138,8 +142,10 @@ func (b *bbr) State() string { return b.state.String() }
 func (b *bbr) Init(now time.Duration, p CongestionParams) {
 	*b = bbr{p: p, since: now, minAt: now, minRTT: p.MinRTT}
 	if p.Rate > 0 {
-		b.target = p.Rate
-		if p.Measured {
+		if b.hint = p.Rate; !p.Measured {
+			b.target = p.Rate * bbrRemembered
+		} else {
+			b.hint = 0
 			b.rates[0], b.rate = p.Rate, p.Rate
 			b.enter(now, bbrSteady)
 		}
@@ -150,6 +156,9 @@ func (b *bbr) OnSend(now time.Duration, e SendEvent) {
 	b.inFlight = e.InFlight
 	if b.allArrived == 0 {
 		b.first += int64(e.New)
+		if b.hint > 0 {
+			b.first = min(b.first, bbrInitialWindow) // what follows is no flight of its own
+		}
 	}
 }
 
@@ -377,6 +386,9 @@ func (b *bbr) stepStart(now time.Duration, newRound, limited bool) {
 	grown := b.rate / (1 - b.compensation()) * bbrStartGain
 	if promised := b.train.rate * bbrTrainTrust; promised > 0 && b.rate < b.train.rate*1.1 {
 		switch {
+		case b.round == 1 && newRound && b.hint > 0:
+			// The first flight has shown whether the path may still carry it.
+			b.target = min(promised, max(b.hint, b.rate*bbrMaxJump))
 		case b.round == 1 && newRound:
 			b.target = max(b.target, min(promised, b.rate*bbrMaxJump))
 		case b.rate > promised*0.75 || b.rate > b.target*0.9:
@@ -456,7 +468,7 @@ func (b *bbr) SendPeriod() time.Duration {
 	r := b.paceRate()
 	switch b.state {
 	case bbrStart:
-		if b.target == 0 {
+		if b.target == 0 || b.hint > 0 && b.round == 0 && b.first < bbrInitialWindow {
 			return 0 // the first flight
 		}
 		r = b.target

@@ -103,7 +103,7 @@ func (e *Endpoint) Ask(a Ask) error {
 func (c *Conn) beginAsking(now time.Duration) {
 	c.answer.Verdict = NotAsked
 	if c.rtt.sampled && c.remembered.fits(c.rtt.latest) {
-		c.askPath = c.remembered
+		c.askPath = Path{Rate: c.remembered.Rate, MinRTT: c.rtt.latest}
 	}
 	c.ask = c.ep.asker.current.Load()
 	if c.ask == nil && c.askPath != (Path{}) {

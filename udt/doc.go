@@ -66,9 +66,9 @@
 // take by itself); the rate for fixed in bit/s, upper half first, else 0; the
 // number of flows that the connections may weigh as together, in hundredths, 0
 // for the sender's default; what the asker remembers of the path, the delivery
-// rate in bit/s of payload, upper half first, and the shortest round trip in µs,
-// or 0. The rate may be used, carefully, before any data has been sent; nobody
-// sends it over a path whose first round trip is another.
+// rate in bit/s of payload, upper half first, and the round trip of the handshake
+// in µs, or 0. The rate may be used, carefully, before any data has been sent;
+// nobody sends it over a path whose round trip is not the one that is remembered.
 //
 // The request follows the handshake at once, may be made again with a higher
 // number at any time, and is repeated until it is answered: extended type 0x4652

@@ -116,7 +116,7 @@ func (g *group) take(now time.Duration, no uint32, cc Congestion, share float64,
 		return
 	}
 	g.asked, g.askNo = true, no
-	hinted := path.Rate > 0 && g.meter.next == 0 // nothing has been sent
+	hinted := path.Rate > 0 && g.meter.next == 0 && cc.Name() == bbrName // before anything is sent
 	same := cc.Name() == g.cc.Name() && controllerRate(cc) == controllerRate(g.cc) && share == g.params.Share
 	if same && !hinted {
 		return

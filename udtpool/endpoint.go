@@ -14,6 +14,7 @@ import (
 // and one binding in a NAT.
 type endpoint struct {
 	timeout time.Duration
+	path    func(address string) udt.Path // nil = nothing is remembered
 
 	mu     sync.Mutex
 	config udt.Config    // guarded by mu
@@ -32,6 +33,7 @@ func newEndpoint(cfg Config) *endpoint {
 			Linger: -1,
 		},
 		timeout: cfg.DialTimeout,
+		path:    cfg.Path,
 	}
 }
 
@@ -42,6 +44,9 @@ func (s *endpoint) dial(ctx context.Context, network, address string) (net.Conn,
 		return nil, err
 	}
 	d := udt.Dialer{Endpoint: e, Timeout: s.timeout, EarlyData: true}
+	if s.path != nil {
+		d.Path = s.path(address)
+	}
 	return d.DialContext(ctx, network, address)
 }
 

@@ -82,6 +82,10 @@ type Config struct {
 	Ask      udt.Ask
 	OnAnswer func(server netip.AddrPort, s udt.AskStatus)
 
+	// Path returns what is remembered of the way to a server, host:port, as in
+	// udt.Dialer. nil remembers nothing.
+	Path func(address string) udt.Path
+
 	// Logger receives one record at debug level when a connection is opened,
 	// retired, or could not be had. Default: discard.
 	Logger *slog.Logger

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/udt"
 )
 
 // getAll fetches the URLs one after the other. A failure does not keep the
@@ -22,7 +26,11 @@ func getAll(ctx context.Context, u *ui, o *options, args []string) (first error)
 		}
 		return err
 	}
-	rt := newTransports(o.connections, o.timeout, o.sending.ask(), u, log, conns)
+	paths, err := recallPaths(pathsFile(), time.Now())
+	if err != nil {
+		u.note("%v", err)
+	}
+	rt := newTransports(o.connections, o.timeout, o.sending.ask(), paths, u, log, conns)
 	defer rt.Close()
 	defer toggleOnSignal(u, o.sending, rt.udt)()
 	var told sync.Once
@@ -33,8 +41,14 @@ func getAll(ctx context.Context, u *ui, o *options, args []string) (first error)
 	}()
 	for _, target := range o.urls {
 		o.sending.noteOverTCP(u, target.Scheme, &told)
-		err := getOne(ctx, u, o, target, rt, log)
+		res, err := getOne(ctx, u, o, target, rt, log)
 		if err == nil {
+			if address := udtAddress(target); address != "" && res.BytesFetched >= leastRemembered && o.sending == (sending{share: defaultShare}) {
+				rate := float64(res.BytesFetched) * 8 / max(res.Elapsed.Seconds(), 1e-3)
+				if err := paths.remember(address, udt.Path{Rate: rate, MinRTT: rt.minRTT(address)}, time.Now()); err != nil {
+					u.detail("note: %v", err)
+				}
+			}
 			continue
 		}
 		report(u, err, args)
@@ -64,8 +78,8 @@ func logger(u *ui) *slog.Logger {
 }
 
 // getOne fetches one URL and shows how it goes. It reports no error.
-func getOne(ctx context.Context, u *ui, o *options, target *url.URL, rt *transports, log *slog.Logger) error {
-	_, err := download(ctx, u, fetch.Options{
+func getOne(ctx context.Context, u *ui, o *options, target *url.URL, rt *transports, log *slog.Logger) (*fetch.Result, error) {
+	return download(ctx, u, fetch.Options{
 		URL:         target,
 		Transport:   rt,
 		Connections: o.connections,
@@ -77,7 +91,14 @@ func getOne(ctx context.Context, u *ui, o *options, target *url.URL, rt *transpo
 		Retry:       fetch.RetryPolicy{Tries: o.tries},
 		Logger:      log,
 	}, rt)
-	return err
+}
+
+// udtAddress is the host:port of a URL over UDT, "" for others.
+func udtAddress(u *url.URL) string {
+	if u.Scheme != "udt" {
+		return ""
+	}
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "9000"))
 }
 
 // download runs one download with its display or its events.

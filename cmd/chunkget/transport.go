@@ -25,7 +25,7 @@ type transports struct {
 //
 // Servers are asked to send as ask says; u shows what they refuse. The
 // connections are added to conns.
-func newTransports(n int, dialTimeout time.Duration, ask udt.Ask, u *ui, log *slog.Logger, conns *observation) *transports {
+func newTransports(n int, dialTimeout time.Duration, ask udt.Ask, paths *pathMemory, u *ui, log *slog.Logger, conns *observation) *transports {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	dialer := &net.Dialer{Timeout: dialTimeout}
@@ -42,6 +42,7 @@ func newTransports(n int, dialTimeout time.Duration, ask udt.Ask, u *ui, log *sl
 			DialTimeout: dialTimeout,
 			Ask:         ask,
 			OnAnswer:    answerNotes(u),
+			Path:        paths.path,
 			Opened:      func(c net.Conn) { conns.add(c) },
 			Logger:      log,
 		}),
@@ -73,6 +74,21 @@ func (t *transports) RoundTrip(req *http.Request) (*http.Response, error) {
 		req.Body.Close()
 	}
 	return nil, fmt.Errorf("unknown scheme %q: %w", req.URL.Scheme, errors.ErrUnsupported)
+}
+
+// minRTT is the shortest round trip to a server, host:port, that open UDT
+// connections have seen, 0 if there are none.
+func (t *transports) minRTT(address string) (least time.Duration) {
+	for _, s := range t.udt.Stats().Conns {
+		c, ok := s.Conn.(*udt.Conn)
+		if !ok || s.Host != "udt://"+address {
+			continue
+		}
+		if r := c.Stats().MinRTT; r > 0 && (least == 0 || r < least) {
+			least = r
+		}
+	}
+	return least
 }
 
 // Close closes all connections.

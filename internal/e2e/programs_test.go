@@ -35,6 +35,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binDir = dir
+		os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache")) // what chunkget remembers of servers
 		build := exec.Command("go", "build", "-o", dir, "../../cmd/chunkget", "../../cmd/chunkserve")
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)

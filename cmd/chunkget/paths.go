@@ -1,0 +1,146 @@
+package main
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/chunkget/chunkget/udt"
+)
+
+// pathMemory keeps what downloads over UDT have learnt of the way to each
+// server, in a file of the user's, so that the next one starts near it. Nothing
+// depends on it: what cannot be read or written is told and done without.
+type pathMemory struct {
+	file string // "" = nowhere
+
+	mu    sync.Mutex
+	paths map[string]rememberedPath // guarded by mu; by host:port
+}
+
+// rememberedPath is an entry of the file.
+type rememberedPath struct {
+	Rate   float64   `json:"rate"`       // bit/s of payload
+	MinRTT float64   `json:"min_rtt_ms"` // shortest round trip
+	At     time.Time `json:"at"`
+}
+
+const (
+	pathLife = 24 * time.Hour
+	// leastRemembered is what a download must have fetched for its rate to say
+	// something about the path, bytes.
+	leastRemembered = 4 << 20
+	maxPaths        = 256
+	maxPathsFile    = 1 << 20 // bytes
+)
+
+// pathsFile returns the name of the file, "" if the system has no place for it.
+func pathsFile() string {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(dir, "chunkget", "paths.json")
+}
+
+// recallPaths reads what is remembered. An error concerns the file; what is
+// returned beside it is an empty memory.
+func recallPaths(file string, now time.Time) (*pathMemory, error) {
+	m := &pathMemory{file: file, paths: make(map[string]rememberedPath)}
+	if file == "" {
+		return m, nil
+	}
+	info, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return m, nil
+	case err == nil && info.Size() > maxPathsFile:
+		err = fmt.Errorf("%d bytes are too many", info.Size())
+	}
+	var b []byte
+	if err == nil {
+		b, err = os.ReadFile(file)
+	}
+	if err == nil {
+		var paths map[string]rememberedPath
+		if err = json.Unmarshal(b, &paths); err == nil {
+			m.keepLocked(paths, now)
+			return m, nil
+		}
+	}
+	return m, fmt.Errorf("what is remembered of servers in %s is of no use: %w", file, err)
+}
+
+// keepLocked takes over the entries that are good and not too old, the latest
+// of them if there are too many.
+func (m *pathMemory) keepLocked(paths map[string]rememberedPath, now time.Time) {
+	clear(m.paths)
+	var hosts []string
+	for host, p := range paths {
+		if age := now.Sub(p.At); age > -time.Minute && age < pathLife && p.Rate > 0 && p.Rate <= udt.MaxRate && p.MinRTT > 0 && p.MinRTT < 1e5 {
+			hosts = append(hosts, host)
+		}
+	}
+	slices.SortFunc(hosts, func(a, b string) int {
+		return cmp.Or(paths[b].At.Compare(paths[a].At), cmp.Compare(a, b))
+	})
+	for _, host := range hosts[:min(len(hosts), maxPaths)] {
+		m.paths[host] = paths[host]
+	}
+}
+
+// path returns what is remembered of the way to host:port.
+func (m *pathMemory) path(address string) udt.Path {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.paths[address]
+	return udt.Path{Rate: p.Rate, MinRTT: time.Duration(p.MinRTT * float64(time.Millisecond))}
+}
+
+// remember notes what a download has achieved and writes the file, with what
+// others have written meanwhile.
+func (m *pathMemory) remember(address string, p udt.Path, now time.Time) error {
+	if m.file == "" || p.Rate <= 0 || p.MinRTT <= 0 {
+		return nil
+	}
+	latest, _ := recallPaths(m.file, now) // a broken file is replaced
+	latest.paths[address] = rememberedPath{p.Rate, float64(p.MinRTT) / float64(time.Millisecond), now}
+	m.mu.Lock()
+	m.keepLocked(latest.paths, now)
+	b, err := json.MarshalIndent(m.paths, "", "  ")
+	m.mu.Unlock()
+	if err == nil {
+		err = replaceFile(m.file, append(b, '\n'))
+	}
+	if err != nil {
+		return fmt.Errorf("remember the way to %s: %w", address, err)
+	}
+	return nil
+}
+
+// replaceFile writes a file so that nobody ever sees a part of it.
+func replaceFile(name string, content []byte) error {
+	dir := filepath.Dir(name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, filepath.Base(name)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return nil
+}

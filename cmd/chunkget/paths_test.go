@@ -1,0 +1,74 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/chunkget/chunkget/udt"
+)
+
+func TestPathMemory(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	file := filepath.Join(t.TempDir(), "chunkget", "paths.json")
+	recall := func(at time.Time) *pathMemory {
+		t.Helper()
+		m, err := recallPaths(file, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	want := udt.Path{Rate: 95e6, MinRTT: 40500 * time.Microsecond}
+	other := recall(now) // of a process that runs at the same time
+	if err := recall(now).remember("h:9000", want, now); err != nil {
+		t.Fatal(err)
+	}
+	if err := other.remember("g:9000", want, now); err != nil {
+		t.Fatal(err)
+	}
+	for _, address := range []string{"h:9000", "g:9000"} {
+		if got := recall(now).path(address); got != want {
+			t.Errorf("%s: %+v, want %+v", address, got, want)
+		}
+	}
+	if got := recall(now.Add(pathLife)).path("h:9000"); got != (udt.Path{}) {
+		t.Errorf("after a day: %+v", got)
+	}
+	if got := recall(now).path("i:9000"); got != (udt.Path{}) {
+		t.Errorf("of another server: %+v", got)
+	}
+	m := recall(now)
+	for i := range maxPaths + 10 {
+		if err := m.remember(fmt.Sprintf("n%d:1", i), want, now.Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m = recall(now.Add(time.Second)); len(m.paths) != maxPaths || m.path("h:9000") != (udt.Path{}) {
+		t.Errorf("%d entries", len(m.paths))
+	}
+	if left, err := filepath.Glob(file + ".*"); err != nil || len(left) > 0 {
+		t.Errorf("%v are left, %v", left, err)
+	}
+
+	for _, broken := range []string{"", "{", "[]", `{"h:9000":{"rate":"x"}}`} {
+		if err := os.WriteFile(file, []byte(broken), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		m, err := recallPaths(file, now)
+		if err == nil || m.path("h:9000") != (udt.Path{}) {
+			t.Errorf("%q: %v, %+v", broken, err, m.paths)
+		}
+		if err := m.remember("h:9000", want, now); err != nil || recall(now).path("h:9000") != want {
+			t.Errorf("%q was not replaced: %v", broken, err)
+		}
+	}
+	if err := os.WriteFile(file, []byte(`{"h:9000":{"rate":1e30,"min_rtt_ms":1,"at":"2026-01-02T03:04:05Z"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := recall(now).path("h:9000"); got != (udt.Path{}) {
+		t.Errorf("a rate that cannot be: %+v", got)
+	}
+}
