@@ -1,6 +1,9 @@
 package udt
 
-import "sync"
+import (
+	"sync"
+	"unsafe"
+)
 
 // Both buffers of a connection hold packets in chunks: chunkPackets slots of
 // one packet each, allocated when the first of them is needed and recycled
@@ -24,6 +27,9 @@ type chunk struct {
 }
 
 const chunkPackets = 64
+
+// chunkCost is what a chunk with slots of the given size takes, in bytes.
+func chunkCost(slot int) int64 { return int64(chunkPackets*slot) + int64(unsafe.Sizeof(chunk{})) }
 
 // Chunks of large packets have a pool of their own, or either kind would be
 // allocated anew after the other.

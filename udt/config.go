@@ -20,15 +20,18 @@ type Config struct {
 
 	// RecvBuffer and SendBuffer bound what one connection may hold per
 	// direction, in bytes of payload at the full packet size. The default of
-	// 48 MB is twice the bandwidth-delay product of 1 Gbit/s and 200 ms.
-	// Memory is allocated only while data is in flight or unread.
+	// 256 MiB is twice the bandwidth-delay product of 10 Gbit/s and 100 ms;
+	// peers without feedback, such as the C++ library, see 48 MiB of it, because
+	// they allocate tables of that size. What a connection really gets
+	// follows what it needs, from 4 MB on, and what Memory allows. Memory is
+	// allocated only while data is in flight or unread.
 	RecvBuffer int
 	SendBuffer int
 
-	// MemoryLimit bounds, in bytes and per direction, what all connections of
-	// the endpoint together may buffer: each may use an equal share, but at
-	// least 256 KiB. The default is 64 MiB.
-	MemoryLimit int
+	// Memory bounds what all connections together may buffer, over all
+	// endpoints that it is given to. The default is DefaultMemory, which all
+	// other endpoints of the process share.
+	Memory *Memory
 
 	// UDPRecvBuffer and UDPSendBuffer are the sizes in bytes to ask the kernel
 	// for. The defaults are 8 MiB and 4 MiB; the kernel may grant less.
@@ -120,13 +123,25 @@ func windowPackets(bytes, mss int) int {
 	return min(max(bytes/(mss-mssOverhead), minWindow), maxWindow)
 }
 
+// recvWindow is the receive window that the handshake announces, and
+// maxRecvWindow what peers with feedback may get later.
 func (c *Config) recvWindow(mss int) int {
 	return windowPackets(orDefault(c.RecvBuffer, 48<<20), mss)
 }
-func (c *Config) sendWindow(mss int) int {
-	return windowPackets(orDefault(c.SendBuffer, 48<<20), mss)
+func (c *Config) maxRecvWindow(mss int) int {
+	return windowPackets(orDefault(c.RecvBuffer, 256<<20), mss)
 }
-func (c *Config) memoryLimit() int       { return orDefault(c.MemoryLimit, 64<<20) }
+func (c *Config) sendWindow(mss int) int {
+	return windowPackets(orDefault(c.SendBuffer, 256<<20), mss)
+}
+
+func (c *Config) memory() *Memory {
+	if c.Memory == nil {
+		return DefaultMemory()
+	}
+	return c.Memory
+}
+
 func (c *Config) udpRecvBuffer() int     { return orDefault(c.UDPRecvBuffer, 8<<20) }
 func (c *Config) udpSendBuffer() int     { return orDefault(c.UDPSendBuffer, 4<<20) }
 func (c *Config) backlog() int           { return orDefault(c.Backlog, 256) }

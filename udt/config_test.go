@@ -16,8 +16,14 @@ func TestConfigDefaults(t *testing.T) {
 	if w := cfg.recvWindow(1500) * scriptFull; w < 50_000_000 || w > 51_000_000 {
 		t.Errorf("receive window of %d bytes", w)
 	}
-	if w := cfg.sendWindow(1500) * scriptFull; w < 50_000_000 || w > 51_000_000 {
-		t.Errorf("send window of %d bytes", w)
+	// Twice what 10 Gbit/s and 100 ms hold.
+	for _, w := range []int{cfg.maxRecvWindow(1500) * scriptFull, cfg.sendWindow(1500) * scriptFull} {
+		if w < 250_000_000 || w > 270_000_000 {
+			t.Errorf("largest window of %d bytes", w)
+		}
+	}
+	if l := DefaultMemory().Limit(); l < 64<<20 || cfg.memory() != DefaultMemory() {
+		t.Errorf("%d bytes of memory by default", l)
 	}
 	if cfg.timeout() != 30*time.Second || cfg.linger() != 10*time.Second || cfg.keepAlive() != 3*time.Second || cfg.backlog() != 256 {
 		t.Errorf("timeout %v, linger %v, keepalive %v, backlog %d", cfg.timeout(), cfg.linger(), cfg.keepAlive(), cfg.backlog())

@@ -81,6 +81,7 @@ type Conn struct {
 	askState
 	sizeState
 	recvState
+	windowState
 	closeState
 }
 
@@ -140,10 +141,15 @@ func (c *Conn) establish(now time.Duration, peer handshake) {
 	c.payload = mss - mssOverhead
 	c.window = c.ep.cfg.recvWindow(ownMSS)
 	c.initSize()
-	c.snd.init(c.payload)
+	c.snd.init(c.payload, c.ep.memory)
 	c.rcv.init(c.payload)
-	c.in.widen(c.recvCapacity() * mss)
+	c.ep.memory.join(c.ownMemory())
+	c.initWindow()
 	c.peerWindow = int(peer.window)
+	if c.peerChecks {
+		// What the handshake says is the most that there may ever be.
+		c.peerWindow = min(c.peerWindow, c.startWindow())
+	}
 	onWire := mss
 	if c.remote.Addr().Is6() {
 		onWire += 20 // UDT counts an IPv4 header
@@ -200,6 +206,12 @@ func (c *Conn) end() {
 		c.grp.leave(c.ep.now(), c.inFlight, c.hungry)
 	}
 	c.ep.forget(c)
+	if c.grp != nil {
+		c.rcv.settle(func() {
+			c.ep.memory.resize(c.reserved, 0, 0, recvOwnChunks*chunkCost(c.payload))
+			c.ep.memory.leave(c.ownMemory())
+		})
+	}
 	close(c.done)
 	if c.closed.Load() {
 		c.rcv.discard()
@@ -388,9 +400,6 @@ func (c *Conn) Stats() Stats {
 }
 
 // recvCapacity and sendCapacity are the packets that the connection may hold,
-// its share of the endpoint's memory considered.
-func (c *Conn) recvCapacity() int { return min(c.window, c.ep.shareOfMemory(c.payload)) }
-
-func (c *Conn) sendCapacity() int {
-	return min(c.ep.cfg.sendWindow(c.payload+mssOverhead), c.ep.shareOfMemory(c.payload))
-}
+// the latter as far as there is memory.
+func (c *Conn) recvCapacity() int { return int(c.rcv.capacity.Load()) }
+func (c *Conn) sendCapacity() int { return c.ep.cfg.sendWindow(c.payload + mssOverhead) }

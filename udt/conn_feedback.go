@@ -108,7 +108,7 @@ func (c *Conn) reportDue() bool {
 
 // sendFeedback reports what has arrived.
 func (c *Conn) sendFeedback(now time.Duration) {
-	next, window := c.ackPoint()
+	next, window := c.ackPoint(now)
 	c.ackAt, c.ackRepeatAt, c.sinceLight = 0, 0, 0
 	c.acked, c.lightAcked, c.fullACKSent = next, next, now
 	c.reportNo++

@@ -14,7 +14,8 @@ type handshakeState struct {
 	cookieAt   time.Duration // when the listener's cookie came
 	requests   int           // sent so far
 	sentAt     time.Duration // the latest request
-	lastType   int32         // the latest request's type
+	askedAt    time.Duration // the first request of its type
+	lastType   int32         // that type
 	repeated   bool          // and whether that was sent before: its answer measures no round trip
 
 	// early: the user wants to send before the listener has answered the request
@@ -60,6 +61,9 @@ func (c *Conn) sendHandshakeRequest(now time.Duration) {
 		hs.cookieAt = 0
 		hs.request.reqType, hs.request.cookie = reqInduction, 0
 	}
+	if !hs.repeated {
+		hs.askedAt = now
+	}
 	hs.requests++
 	hs.sentAt, hs.lastType = now, hs.request.reqType
 	hs.resendAt = now + handshakeRetry + time.Duration(rand.Int64N(int64(handshakeRetry/10)))
@@ -96,6 +100,7 @@ func (c *Conn) onHandshake(now time.Duration, payload []byte) {
 
 // onAnswer takes what a listener answered.
 func (c *Conn) onAnswer(now time.Duration, h handshake) {
+	c.answeredIn = now - c.hs.askedAt
 	switch {
 	case h.reqType == reqInduction:
 		if c.hs.request.reqType == reqInduction {

@@ -147,7 +147,10 @@ func (c *Conn) onDataLocked(now, at time.Duration, is arrivalTime, seq seqNo, da
 
 	i := c.rcv.next + int64(seq.sub(seqAt(c.peerISN, c.rcv.next)))
 	top := c.rcv.top
-	switch c.rcv.insertLocked(i, data, c.acceptance()) {
+	if i >= c.rcv.read+int64(c.accept) {
+		c.makeRoomLocked(now, i)
+	}
+	switch c.rcv.insertLocked(i, data, c.accept) {
 	case duplicate:
 		c.duplicates++
 		// The sender has not seen our ACK.
@@ -188,12 +191,6 @@ func (c *Conn) onDataLocked(now, at time.Duration, is arrivalTime, seq seqNo, da
 		c.ackBy(max(now, c.fullACKSent+ackInterval))
 	}
 }
-
-// acceptance is how far ahead of the reader packets are taken. The window
-// advertised shrinks when connections are added, so what a peer sent into an
-// earlier one is given some room; a peer that sends without regard to windows
-// is not.
-func (c *Conn) acceptance() int { return min(c.window, 2*c.recvCapacity()) + hiddenReserve }
 
 // onFilled learns from a packet that came late whether the path reorders: what
 // comes before a retransmission could have, was only overtaken.
@@ -257,21 +254,23 @@ func (c *Conn) onRecvTimers(now time.Duration) {
 // window that is nearly closed the last packet stays unacknowledged, so that
 // the ACK that reopens the window advances: the C++ sender does not go on for
 // any other.
-func (c *Conn) ackPoint() (next int64, window int) {
-	capacity := c.recvCapacity()
+func (c *Conn) ackPoint(now time.Duration) (next int64, window int) {
 	c.rcv.mu.Lock()
 	defer c.rcv.mu.Unlock()
+	c.sizeWindowLocked(now)
 	next = c.rcv.next
-	window = capacity - c.rcv.heldLocked()
-	c.rcv.reopen = window < reopenRoom(capacity)
+	// A smaller buffer is offered as the reader gets on: nothing is taken back.
+	window = max(c.offered-c.rcv.heldLocked(), int(c.edge-c.rcv.passed))
+	c.rcv.reopen = window < reopenRoom(c.offered)
 	if window < minAdvertised {
 		next = max(c.acked, next-1)
 	}
+	c.edge = max(c.edge, c.rcv.passed+int64(window))
 	return next, max(minAdvertised, window)
 }
 
 func (c *Conn) sendFullACK(now time.Duration) {
-	next, window := c.ackPoint()
+	next, window := c.ackPoint(now)
 	c.ackAt, c.sinceLight = 0, 0
 	c.ackNo = c.ackNo.next()
 	c.acked, c.lightAcked = next, next

@@ -236,10 +236,10 @@ func TestAdvertisedWindow(t *testing.T) {
 	for _, cfg := range []Config{
 		{RecvBuffer: 1}, // the least possible
 		{RecvBuffer: 100 * scriptFull},
-		{MemoryLimit: 1},
+		{Memory: NewMemory(1)},
 		{},
 	} {
-		t.Run(fmt.Sprintf("buffer %d, limit %d", cfg.RecvBuffer, cfg.MemoryLimit), func(t *testing.T) {
+		t.Run(fmt.Sprintf("buffer %d, limit %d", cfg.RecvBuffer, cfg.memory().Limit()), func(t *testing.T) {
 			script(t, &cfg, func(t *testing.T, p *scripted) {
 				announced := p.c.window
 				if announced < minWindow {
@@ -307,8 +307,8 @@ func TestClosedWindow(t *testing.T) {
 
 // A peer that sends without regard to the window gets no more memory for it.
 func TestWindowIsEnforced(t *testing.T) {
-	const limit = 256 << 10 // the least share
-	script(t, &Config{MemoryLimit: 1}, func(t *testing.T, p *scripted) {
+	const limit = recvOwnChunks * chunkPackets * scriptFull // the least share
+	script(t, &Config{Memory: NewMemory(1)}, func(t *testing.T, p *scripted) {
 		for i := range 2000 {
 			p.full(2*i + 1) // 0 never comes
 		}
@@ -321,10 +321,10 @@ func TestWindowIsEnforced(t *testing.T) {
 			}
 		}
 		p.c.rcv.mu.Unlock()
-		if held > 3*limit {
+		if held > limit+chunkPackets*scriptFull {
 			t.Errorf("%d bytes are held, the share is %d", held, limit)
 		}
-		if gaps := len(p.c.gaps.gaps); gaps > 3*limit/scriptFull {
+		if gaps := len(p.c.gaps.gaps); gaps > limit/scriptFull {
 			t.Errorf("%d gaps are remembered", gaps)
 		}
 	})

@@ -282,6 +282,9 @@ func (c *Conn) onPiece(now time.Duration, seq seqNo, payload []byte) {
 		c.partial = make(partials)
 	}
 	i := c.rcv.next + int64(seq.sub(seqAt(c.peerISN, c.rcv.next)))
+	if i >= c.rcv.read+int64(c.accept) {
+		c.makeRoomLocked(now, i)
+	}
 	switch {
 	case i < c.rcv.next:
 		c.partial.dropBefore(c.rcv.next)
@@ -289,7 +292,7 @@ func (c *Conn) onPiece(now time.Duration, seq seqNo, payload []byte) {
 			c.onDataLocked(now, now, batchTime, seq, nil) // a duplicate
 		}
 		return
-	case i >= c.rcv.read+int64(c.acceptance()):
+	case i >= c.rcv.read+int64(c.accept):
 		c.count.dropped++
 		return
 	}

@@ -53,6 +53,9 @@ func (c *Conn) onTimers(now time.Duration) {
 	if due(c.sizeAt) {
 		c.onSizeTimer(now)
 	}
+	if due(c.idleAt) {
+		c.onIdle(now)
+	}
 	if due(c.suspect.probeAt) {
 		c.probeSuspect(now)
 	}
@@ -84,7 +87,7 @@ func (c *Conn) nextTimeout() (next time.Duration) {
 			at(c.hs.resendAt)
 		}
 		at(c.ackAt, c.ackRepeatAt, c.gaps.nextDue, c.rtoAt, c.pokeAt, c.probeAt, c.offerAt, c.askAt, c.suspect.probeAt,
-			c.sizeAt, c.doubt.at, c.lastSent+c.ep.cfg.keepAlive(), c.lastHeard+c.ep.cfg.timeout())
+			c.sizeAt, c.doubt.at, c.idleAt, c.lastSent+c.ep.cfg.keepAlive(), c.lastHeard+c.ep.cfg.timeout())
 	}
 	return next
 }

@@ -27,21 +27,22 @@ type deliveryMeter struct {
 
 const (
 	minBursts = 16
-	maxBursts = 1 << 14
-	// burstLife is how long a record is kept at least, as far as maxBursts allows.
+	maxBursts = 1 << 16
+	// burstLife is how long a record is kept at least, on paths where that is more
+	// than two round trips, and as far as maxBursts allows.
 	burstLife = 500 * time.Millisecond
 )
 
 // begin opens a record for packets that are about to be sent and returns its
-// number. It counts only after commit.
-func (m *deliveryMeter) begin(now time.Duration, inFlight int) uint32 {
+// number. It counts only after commit. rtt is the round trip, as far as known.
+func (m *deliveryMeter) begin(now time.Duration, inFlight int, rtt time.Duration) uint32 {
 	if inFlight == 0 {
 		m.firstSent, m.deliveredAt = now, max(now, m.deliveredAt)
 	}
 	if m.ring == nil {
 		m.ring = make([]burstRecord, minBursts)
 	}
-	if old := m.ring[m.next%uint32(len(m.ring))]; old.at != 0 && now-old.at < burstLife && len(m.ring) < maxBursts {
+	if old := m.ring[m.next%uint32(len(m.ring))]; old.at != 0 && now-old.at < max(burstLife, 2*rtt) && len(m.ring) < maxBursts {
 		m.grow()
 	}
 	m.ring[m.next%uint32(len(m.ring))] = burstRecord{

@@ -22,7 +22,7 @@ func TestDeliveryRate(t *testing.T) {
 			last = m.arrived(10, now, flying[0].sent, flying[0].no, 15*time.Millisecond)
 			flying = flying[1:]
 		}
-		no := m.begin(now, inFlight)
+		no := m.begin(now, inFlight, 0)
 		m.commit()
 		inFlight += 10
 		flying = append(flying, burst{no, now})
@@ -33,7 +33,7 @@ func TestDeliveryRate(t *testing.T) {
 	if m.idle(inFlight); m.limitedTill == 0 {
 		t.Error("idle is not noted")
 	}
-	no := m.begin(200*time.Millisecond, inFlight)
+	no := m.begin(200*time.Millisecond, inFlight, 0)
 	m.commit()
 	if s := m.arrived(1, 220*time.Millisecond, 200*time.Millisecond, no, 0); !s.AppLimited {
 		t.Errorf("%+v is not limited by the application", s)
@@ -46,7 +46,7 @@ func TestDeliveryRateOfCompressedACKs(t *testing.T) {
 	var m deliveryMeter
 	var first uint32
 	for i := range 100 {
-		no := m.begin(time.Duration(i+1)*time.Millisecond, i)
+		no := m.begin(time.Duration(i+1)*time.Millisecond, i, 0)
 		m.commit()
 		if i == 0 {
 			first = no
@@ -64,7 +64,7 @@ func TestBurstRecordsAreKept(t *testing.T) {
 	var m deliveryMeter
 	const bursts = 3000
 	for i := range bursts {
-		m.begin(time.Duration(i+1)*100*time.Microsecond, i)
+		m.begin(time.Duration(i+1)*100*time.Microsecond, i, 0)
 		m.commit()
 	}
 	now := bursts * 100 * time.Microsecond
@@ -76,7 +76,7 @@ func TestBurstRecordsAreKept(t *testing.T) {
 	}
 	// What is older than anything can be in flight may go.
 	for i := range 10 * maxBursts {
-		m.begin(now+time.Duration(i)*time.Millisecond, i)
+		m.begin(now+time.Duration(i)*time.Millisecond, i, 0)
 		m.commit()
 	}
 	if n := len(m.ring); n > maxBursts {

@@ -28,6 +28,7 @@ type Endpoint struct {
 	cfg     Config
 	epoch   time.Time
 	cookies *cookieJar
+	memory  *Memory
 	// private endpoints belong to a single Listen or Dial call and close by
 	// themselves once nothing uses them.
 	private bool
@@ -40,7 +41,6 @@ type Endpoint struct {
 	asker asker
 
 	loops sync.WaitGroup // read goroutine and connection loops
-	count atomic.Int64   // open connections
 
 	groupsMu sync.Mutex                // taken after mu
 	groups   map[netip.AddrPort]*group // guarded by groupsMu
@@ -85,6 +85,7 @@ func newEndpoint(sock *socket, cfg Config) *Endpoint {
 		cfg:       cfg,
 		epoch:     time.Now(),
 		cookies:   newCookieJar(),
+		memory:    cfg.memory(),
 		conns:     make(map[socketID]*Conn),
 		accepted:  make(map[peerKey]*Conn),
 		meetings:  make(map[netip.AddrPort]*Conn),
@@ -128,16 +129,6 @@ func (e *Endpoint) localFor(r route) netip.AddrPort {
 
 // now is the monotonic time since the endpoint was opened, never 0.
 func (e *Endpoint) now() time.Duration { return time.Since(e.epoch) + 1 }
-
-// shareOfMemory is the number of packets of the given payload that one
-// connection may buffer per direction.
-func (e *Endpoint) shareOfMemory(payload int) int {
-	share := int64(e.cfg.memoryLimit()) / max(1, e.count.Load())
-	return int(max(share, minShare)) / payload
-}
-
-// minShare in bytes keeps a connection usable however many there are.
-const minShare = 256 << 10
 
 // readLoop reads the socket until it is closed.
 func (e *Endpoint) readLoop() {
@@ -310,7 +301,6 @@ func (e *Endpoint) addLocked(id socketID, remote netip.AddrPort, isn seqNo, setu
 	c := newConn(e, id, remote, isn, now)
 	setup(c, now)
 	e.conns[id] = c
-	e.count.Add(1)
 	e.loops.Go(c.loop)
 	return c, nil
 }
@@ -328,7 +318,6 @@ func (e *Endpoint) forget(c *Conn) {
 	if c.peerID != 0 && c.endErr != ErrPeerClosed {
 		e.graves.bury(c.id, c.peerID, c.remote, e.now())
 	}
-	e.count.Add(-1)
 	e.mu.Unlock()
 	e.retire()
 }

@@ -59,7 +59,11 @@ func (e *Endpoint) join(now time.Duration, c *Conn, p CongestionParams) *group {
 			e.dropIdleGroupsLocked()
 		}
 		p.Share = defaultShare
-		g = e.newGroupLocked(now, c.remote, e.defaultController(c), p, newPathSize(c.remote.Addr(), c.payload+headerSize))
+		cc := e.defaultController(c)
+		if cc.Name() != nativeName && c.peerChecks && !e.cfg.PlainUDT {
+			p.MaxWindow = maxWindow // the windows of the members grow beyond what their handshakes said
+		}
+		g = e.newGroupLocked(now, c.remote, cc, p, newPathSize(c.remote.Addr(), c.payload+headerSize))
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -135,7 +139,7 @@ const minMemberWindow = 4
 func (g *group) begin(now time.Duration) (burst uint32) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.meter.begin(now, g.inFlight)
+	return g.meter.begin(now, g.inFlight, g.srtt)
 }
 
 // sent closes it, if packets were sent. wasHungry and hungry tell whether the

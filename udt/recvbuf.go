@@ -3,6 +3,7 @@ package udt
 import (
 	"math/bits"
 	"sync"
+	"sync/atomic"
 )
 
 // recvBuffer orders arriving packets into a byte stream.
@@ -20,6 +21,8 @@ import (
 type recvBuffer struct {
 	payload int           // that the handshake allows in a packet, bytes; set before use
 	ready   chan struct{} // capacity 1: poked when there is data, or err is set
+	// capacity is the packets that it offers to hold; the loop's, readers look.
+	capacity atomic.Int64
 
 	mu      sync.Mutex
 	read    int64    // guarded by mu; packet that the reader is at
@@ -38,6 +41,10 @@ type recvBuffer struct {
 	// heavy is by how much the packets [read, next) weigh more than one each,
 	// taken the weight of all slots.
 	heavy, taken int // guarded by mu
+	// passed is the weight of all packets before next.
+	passed int64 // guarded by mu
+	// release gives back the memory of a connection that has ended.
+	release func() // guarded by mu
 }
 
 func (b *recvBuffer) init(payload int) {
@@ -92,6 +99,7 @@ func (b *recvBuffer) slotsLocked(i int64, size, capacity int) *chunk {
 		first := i - i%chunkPackets
 		if n := min(b.next, first+chunkPackets) - max(b.read, first); n > 0 {
 			b.heavy += int(n) * (weight - old.weight)
+			b.passed += n * int64(weight-old.weight)
 		}
 		recycle(old)
 	}
@@ -148,11 +156,17 @@ func (b *recvBuffer) advanceLocked() {
 		}
 		b.next += int64(run)
 		b.heavy += run * (c.weight - 1)
+		b.passed += int64(run * c.weight)
 		if s+run < chunkPackets {
 			return
 		}
 	}
 }
+
+// progressLocked counts the packets that the reader has taken and those that it
+// could not, for they stand behind a hole: what it kept up with. What it has left
+// lying does not count.
+func (b *recvBuffer) progressLocked() int64 { return b.read + b.top - b.next }
 
 // wakeLocked tells a waiting reader that there is something to read.
 func (b *recvBuffer) wakeLocked() {
@@ -189,6 +203,7 @@ func (b *recvBuffer) take(p []byte, capacity int) (n int, reopened bool, err err
 	if b.read == b.top && len(b.chunks) > 0 {
 		b.dropFirstLocked() // idle connections hold no chunk
 	}
+	b.settleLocked()
 	if b.reopen && capacity-b.heldLocked() >= reopenRoom(capacity) {
 		b.reopen = false
 		reopened = true
@@ -244,4 +259,21 @@ func (b *recvBuffer) discard() {
 	b.chunks = nil
 	b.pending, b.heavy, b.taken = 0, 0, 0
 	b.read, b.next, b.readOff = b.top, b.top, 0
+	b.settleLocked()
+}
+
+// settle ends the use of the buffer by the connection: once the last byte in
+// order has been read, release is called.
+func (b *recvBuffer) settle(release func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.release = release
+	b.settleLocked()
+}
+
+func (b *recvBuffer) settleLocked() {
+	if b.release != nil && b.read == b.next {
+		b.release()
+		b.release = nil
+	}
 }

@@ -19,6 +19,7 @@ import (
 type sendBuffer struct {
 	payload int           // that the handshake allows in a packet, bytes; set before use
 	space   chan struct{} // capacity 1: poked when there is space again, or err is set
+	mem     *Memory       // where the chunks are counted; set before use
 
 	mu     sync.Mutex
 	base   int64    // guarded by mu
@@ -34,6 +35,7 @@ type sendBuffer struct {
 	want  int   // guarded by mu; room that a blocked writer waits for, 0 = none blocked
 	limit int   // guarded by mu; weight that may be held, as of the latest write
 	once  error // guarded by mu; fails one write
+	held  int64 // guarded by mu; bytes of mem that the chunks take
 }
 
 // sentMark is what the loop remembers of a packet's transmissions.
@@ -59,8 +61,8 @@ const (
 	fateLost
 )
 
-func (b *sendBuffer) init(payload int) {
-	b.payload, b.full = payload, payload
+func (b *sendBuffer) init(payload int, mem *Memory) {
+	b.payload, b.full, b.mem = payload, payload, mem
 	b.space = make(chan struct{}, 1)
 }
 
@@ -157,11 +159,10 @@ func (b *sendBuffer) write(p []byte, limit int) (n int, wakeLoop bool, err error
 	wakeLoop = b.next == b.end
 	for n < len(p) {
 		if b.next == b.end || b.roomLocked(b.end-1) == 0 {
-			if b.freeLocked() <= 0 {
+			if b.freeLocked() <= 0 || !b.appendLocked(false) {
 				b.want = b.wantLocked()
 				break
 			}
-			b.appendLocked()
 		}
 		c, s := b.locateLocked(b.end - 1)
 		at := s*c.slot + headerSize + int(c.size[s])
@@ -180,7 +181,7 @@ func (b *sendBuffer) write(p []byte, limit int) (n int, wakeLoop bool, err error
 func (b *sendBuffer) roomLocked(i int64) int {
 	c, s := b.locateLocked(i)
 	room := b.mostLocked(c) - int(c.size[s])
-	windowEnd := i < startPackets && (i+1)%nativeInitialWindow == 0
+	windowEnd := i < lightPackets && (i+1)%nativeInitialWindow == 0
 	if b.payload > 1 && (windowEnd || b.heldLocked() >= int64(b.limit)) {
 		room--
 	}
@@ -190,11 +191,24 @@ func (b *sendBuffer) roomLocked(i int64) int {
 // mostLocked returns the largest payload of a packet that c takes now.
 func (b *sendBuffer) mostLocked(c *chunk) int { return min(c.slot-headerSize, b.full) }
 
-// startPackets is where light ACKs are sure to keep a window moving.
-const startPackets = 1024
+// lightPackets is where light ACKs are sure to keep a window moving.
+const lightPackets = 1024
 
-func (b *sendBuffer) appendLocked() {
+// ownMemory is what belongs to the buffer in any case, in bytes.
+func (b *sendBuffer) ownMemory() int64 { return sendOwnChunks * chunkCost(headerSize+b.payload) }
+
+// appendLocked adds an empty packet, unless that takes memory that there is
+// not. If it must be, or nothing is held, then even so.
+func (b *sendBuffer) appendLocked(must bool) bool {
 	if b.end%chunkPackets == 0 || len(b.chunks) == 0 {
+		cost := chunkCost(headerSize + b.full)
+		if !b.mem.grow(b.held, cost, b.ownMemory()) {
+			if !must && len(b.chunks) > 0 {
+				return false
+			}
+			b.mem.resize(b.held, b.held+cost, b.held+cost, b.ownMemory())
+		}
+		b.held += cost
 		b.chunks = append(b.chunks, newChunk(headerSize+b.full, weigh(b.full, b.payload)))
 	}
 	b.end++
@@ -202,6 +216,22 @@ func (b *sendBuffer) appendLocked() {
 	b.heavyHeld += int64(c.weight - 1)
 	c.size[s] = 0
 	c.sent[s] = sentMark{}
+	return true
+}
+
+// dropLocked gives the first n chunks back.
+func (b *sendBuffer) dropLocked(n int) {
+	freed := int64(0)
+	for _, c := range b.chunks[:n] {
+		freed += chunkCost(c.slot)
+		recycle(c)
+	}
+	rest := b.held - freed
+	b.mem.resize(b.held, rest, rest, b.ownMemory())
+	b.held = rest
+	left := copy(b.chunks, b.chunks[n:])
+	clear(b.chunks[left:])
+	b.chunks = b.chunks[:left]
 }
 
 // sealLocked takes the next waiting packet to be sent. If it is the last one
@@ -219,7 +249,7 @@ func (b *sendBuffer) sealLocked() (i int64, ok bool) {
 		p := b.packetLocked(i)
 		last := p[len(p)-1]
 		c.size[s]--
-		b.appendLocked()
+		b.appendLocked(true)
 		c, s = b.locateLocked(i + 1)
 		c.size[s] = 1
 		c.slots[s*c.slot+headerSize] = last
@@ -238,12 +268,9 @@ func (b *sendBuffer) ack(n int64) {
 	if n == b.end {
 		done = len(b.chunks)
 	}
-	for _, c := range b.chunks[:done] {
-		recycle(c)
+	if done > 0 {
+		b.dropLocked(done)
 	}
-	rest := copy(b.chunks, b.chunks[done:])
-	clear(b.chunks[rest:])
-	b.chunks = b.chunks[:rest]
 	b.base = n
 	b.wakeLocked()
 }
@@ -264,9 +291,7 @@ func (b *sendBuffer) close(err error, discard bool) {
 		b.err = err
 	}
 	if discard {
-		for _, c := range b.chunks {
-			recycle(c)
-		}
+		b.dropLocked(len(b.chunks))
 		b.chunks, b.base, b.next = nil, b.end, b.end
 		b.heavySent, b.heavyHeld = 0, 0
 	}

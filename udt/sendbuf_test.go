@@ -12,7 +12,7 @@ import (
 
 func newSendBuffer(payload int) *sendBuffer {
 	b := new(sendBuffer)
-	b.init(payload)
+	b.init(payload, NewMemory(1<<40))
 	return b
 }
 
@@ -275,7 +275,7 @@ func BenchmarkSendBuffer(b *testing.B) {
 func TestWriterStaysAhead(t *testing.T) {
 	const payload, limit = 1456, 30_000
 	var b sendBuffer
-	b.init(payload)
+	b.init(payload, NewMemory(1<<40))
 	send := func(n int) {
 		b.mu.Lock()
 		defer b.mu.Unlock()

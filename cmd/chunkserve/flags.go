@@ -27,6 +27,7 @@ type options struct {
 	control  string
 	rate     units.Rate
 	maxRate  units.Rate
+	memory   units.Size
 
 	// Set by validate.
 	level      slog.Level
@@ -43,13 +44,18 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.control, "congestion", "bbr", "congestion `CONTROL` of what is sent over UDT: bbr (a model of the path), ledbat (takes what others leave), fixed (sends at --rate) or udt (the original)")
 	f.Var(&o.rate, "rate", "with --congestion fixed: send to each client at this `RATE` in bit/s, such as 200M, whatever the path loses")
 	f.Var(&o.maxRate, "allow-rate", "let each client ask for fixed, sending whatever the path loses, up to this `RATE` in bit/s (default: none)")
+	f.Var(&o.memory, "memory", "buffer no more than this `SIZE`, such as 512MiB, over all UDT connections (default: a quarter of the machine's memory)")
 	f.StringVar(&o.logLevel, "log-level", "info", "least level to log: debug (counters of UDT connections), info (one line per request), warn or error")
 	f.StringVar(&o.trace, "trace", "", "record how each connection is doing into `FILE`, JSON lines, 10 times a second")
 }
 
 // udtConfig returns the parameters of the UDT endpoint.
 func (o *options) udtConfig() *udt.Config {
-	return &udt.Config{Congestion: o.congestion, Allow: o.allowed()}
+	cfg := &udt.Config{Congestion: o.congestion, Allow: o.allowed()}
+	if o.memory > 0 {
+		cfg.Memory = udt.NewMemory(int64(o.memory))
+	}
+	return cfg
 }
 
 // allowed says what clients may ask for. Whoever has chosen the background or a
@@ -64,6 +70,9 @@ func (o *options) allowed() udt.AskPolicy {
 	}
 	return p
 }
+
+// minMemory is what a few connections need.
+const minMemory = 8 << 20
 
 // validate checks everything that can be known before anything is opened.
 func (o *options) validate(args []string) error {
@@ -93,6 +102,9 @@ func (o *options) validate(args []string) error {
 	}
 	if o.congestion, err = udt.ControllerByName(o.control, float64(o.rate)); err != nil {
 		return &usageError{"--congestion, --rate: " + err.Error(), "for example: --congestion fixed --rate 200M"}
+	}
+	if o.memory != 0 && o.memory < minMemory {
+		return &usageError{fmt.Sprintf("--memory %s is too little", o.memory.String()), "each UDT connection takes half a MiB: give 8MiB or more"}
 	}
 	if err := o.level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return &usageError{fmt.Sprintf("--log-level %q is not known", o.logLevel), "levels: debug, info, warn, error"}

@@ -203,6 +203,8 @@ func TestUsage(t *testing.T) {
 		{[]string{"--congestion", "vegas", dir}, "there are bbr, ledbat, fixed, udt"},
 		{[]string{"--congestion", "fixed", dir}, "needs a rate"},
 		{[]string{"--rate", "200M", dir}, "takes no rate"},
+		{[]string{"--memory", "1MiB", dir}, "too little"},
+		{[]string{"--memory", "much", dir}, "no size such as"},
 		{[]string{"--congestion", "fixed", "--rate", "200", dir}, "no rate such as"},
 		{[]string{"--unknown\x1b[31m", dir}, "unknown flag"},
 	} {
