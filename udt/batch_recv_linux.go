@@ -36,6 +36,11 @@ const (
 	// moveLimit is the size in bytes up to which datagrams are moved together.
 	// What a small one pins of its slab is no more than a few times its size.
 	moveLimit = 16 << 10
+	// maxRunTime in ns is how much later than the first datagram of a run another
+	// may have arrived, whose time is taken for that of the first. Datagrams that
+	// waited for a busy reader came at all times: as one run they would make
+	// round trips look shorter than they are, and the shortest counts.
+	maxRunTime = 50_000
 )
 
 func newRecvBatch(gro bool, mss int) *recvBatch {
@@ -135,7 +140,7 @@ func (b *batchIO) collect(in *slabReader, dst []inbound) []inbound {
 		next.data = in.take(n)
 		if runStart >= 0 && !next.train && !probes(next.data) {
 			if run := &dst[len(dst)-1]; n > 0 && n <= run.segment && len(run.data)%run.segment == 0 &&
-				!run.train && run.from == next.from && run.local == next.local {
+				!run.train && run.from == next.from && run.local == next.local && next.stamp-run.stamp <= maxRunTime {
 				run.data = in.slab.buf[runStart:in.used:in.used]
 				continue
 			}

@@ -168,8 +168,9 @@ func (c *Conn) loop() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
-		now := c.ep.now()
-		c.receive(now)
+		runs := c.in.swap(c.spare)
+		now := c.ep.now() // later than any arrival in runs
+		c.receive(now, runs)
 		c.onTimers(now)
 		sendAt := c.maybeSend(now)
 		if c.state == stateDraining {

@@ -41,9 +41,8 @@ const (
 	hiddenReserve = 64
 )
 
-// receive handles everything that the inbox holds.
-func (c *Conn) receive(now time.Duration) {
-	runs := c.in.swap(c.spare)
+// receive handles what the inbox has held.
+func (c *Conn) receive(now time.Duration, runs []inbound) {
 	for _, r := range runs {
 		if c.state != stateDead {
 			c.onRun(now, r)
