@@ -44,9 +44,11 @@
 //
 // Every answer is checked: status, unit, start, end and total of
 // Content-Range, Content-Length, coding, ETag. Requests after the first carry
-// If-Range, if the tag is strong.
+// If-Range, with a strong tag or a date as good as one; docs/events.md has the
+// ladder of validators and the code of each decision.
 //
-// A server that ignores ranges gets one plain stream. It begins anew after a
+// A server that ignores ranges, or that sends nothing by which parts of two
+// versions could be told apart, gets one plain stream. It begins anew after a
 // failure and cannot be resumed.
 //
 // # What an interrupted run leaves behind

@@ -212,10 +212,6 @@ func newDownload(o *Options, c *client, r *remote, l merkle.Layout, t *target, k
 	return d
 }
 
-// ifRange returns the validator of conditional requests: only a strong tag may
-// be one (RFC 9110, section 13.1.5).
-func (d *download) ifRange() string { return d.remote.etag }
-
 // pieceRange returns the bytes of piece i.
 func (d *download) pieceRange(i int) segment.Range {
 	off, n := d.layout.Piece(i)
@@ -223,7 +219,9 @@ func (d *download) pieceRange(i int) segment.Range {
 }
 
 // note tells the user something.
-func (d *download) note(reason string) { d.emit(Event{Kind: EventNote, Reason: reason}) }
+func (d *download) note(c Code, reason string) {
+	d.emit(Event{Kind: EventNote, Code: c, Reason: reason})
+}
 
 // expectedStatus is what a request of this download must be answered with.
 func (d *download) expectedStatus() int {

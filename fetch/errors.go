@@ -63,6 +63,7 @@ type Error struct {
 	Op   string // what was being done
 	Err  error  // the cause
 	Hint string // what the user may do about it, may be empty
+	Code Code   // the reason, for programs; see CodeOf
 
 	// Resumable is true when what has been received so far was kept and the
 	// same call goes on from there.

@@ -13,16 +13,16 @@ const (
 	// EventProgress comes about five times a second between Start and the end.
 	EventProgress
 
-	// EventPieceBad reports a piece that failed its hash: Piece, Try, Reason.
+	// EventPieceBad reports a piece that failed its hash: Piece, Try, Reason, Code.
 	// It will be fetched again unless the download fails.
 	EventPieceBad
 
 	// EventRetry reports a request that failed and will be made again after
-	// Delay: Try, Delay, Reason, Err.
+	// Delay: Try, Delay, Reason, Code, Err.
 	EventRetry
 
-	// EventNote tells something worth knowing in Reason, for example that the
-	// server does not support ranges.
+	// EventNote tells something worth knowing in Reason and Code, for example
+	// that the server does not support ranges.
 	EventNote
 
 	// EventDone comes last, and only on success: Result.
@@ -69,6 +69,7 @@ type Event struct {
 	Try    int           // which try failed, from 1
 	Delay  time.Duration // until the next try, EventRetry
 	Reason string        // what happened, for people
+	Code   Code          // the same for programs: EventPieceBad, EventRetry, EventNote
 	Err    error         // the cause, EventRetry
 
 	Result *Result // EventDone

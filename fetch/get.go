@@ -138,7 +138,7 @@ func findRemote(ctx context.Context, o *Options, c *client, t *target, res *Resu
 		// The file has become shorter than what is missing of it.
 		if !o.Restart {
 			return nil, errorf(KindRemoteChanged, "resume", "the remote file has changed: its size was %d and is %d", t.state().Header.Size, e.size).
-				withHint("restart to discard the partial data")
+				withCode(CodeSizeChanged).withHint("restart to discard the partial data")
 		}
 		return probe(ctx, o, c, firstRange(nil, nil, n), res)
 	}
@@ -176,17 +176,22 @@ func transferAll(ctx context.Context, o *Options, c *client, t *target, p *probe
 		p.close()
 		return err
 	}
-	if !r.ranges {
-		k.trusted, k.recheck = nil, nil
+	if r.ranges && !r.combinable() && r.size > 0 {
+		k.note(CodeNoValidator, "the server sends nothing that would tell parts of two versions of the file apart (no strong ETag, no hash tree, no Last-Modified a minute old); fetching it in one stream, which cannot be resumed")
+		r.ranges = false
+	} else if !r.ranges {
 		if r.size > 0 {
-			k.note("the server does not send parts of the file; fetching it in one stream, which cannot be resumed")
+			k.note(CodeNoRanges, "the server does not send parts of the file; fetching it in one stream, which cannot be resumed")
 		}
 	} else if r.etag == "" && r.tree == nil && r.size > 0 {
-		k.note("the server sends no strong ETag; an interrupted download will have to start over")
+		k.note(CodeNotResumable, "the server sends no strong ETag; an interrupted download will have to start over")
+	}
+	if !r.ranges {
+		k.trusted, k.recheck = nil, nil
 	}
 	d := newDownload(o, c, r, l, t, k, res, begun)
 	for _, n := range k.notes {
-		d.note(n)
+		d.emit(n)
 	}
 	first := d.firstAttempt(p)
 	if first == nil {
@@ -214,6 +219,9 @@ func (d *download) firstAttempt(p *probed) *attempt {
 	r := segment.Range{Start: 0, End: d.layout.Size}
 	if p.resp.StatusCode == http.StatusPartialContent {
 		r = segment.Range{Start: p.asked.Start, End: min(p.asked.End, d.layout.Size)}
+	}
+	if !d.remote.ranges && r.Len() < d.layout.Size {
+		return nil // what continues it would be another answer
 	}
 	seg, ok := d.plan.HandOutRange(d.slots[0].id, r)
 	if !ok {

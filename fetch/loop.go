@@ -280,7 +280,7 @@ func (d *download) ended(now time.Time, a *attempt, err error) {
 	wait := d.retry.wait(s.failures, err)
 	s.notUntil = now.Add(wait)
 	d.result.Retries++
-	d.emit(Event{Kind: EventRetry, Try: s.failures, Delay: wait, Reason: err.Error(), Err: err})
+	d.emit(Event{Kind: EventRetry, Try: s.failures, Delay: wait, Code: CodeOf(err), Reason: err.Error(), Err: err})
 }
 
 // everyTick samples speeds, stops requests that stall, and reports progress.

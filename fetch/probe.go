@@ -49,7 +49,7 @@ func probe(ctx context.Context, o *Options, c *client, asked segment.Range, res 
 		wait := policy.wait(try, err)
 		res.Retries++
 		if o.Observe != nil {
-			o.Observe(Event{Kind: EventRetry, Total: -1, ETA: -1, Try: try, Delay: wait, Reason: err.Error(), Err: err})
+			o.Observe(Event{Kind: EventRetry, Total: -1, ETA: -1, Try: try, Delay: wait, Code: CodeOf(err), Reason: err.Error(), Err: err})
 		}
 		if !sleep(ctx, wait) {
 			return nil, &Error{Kind: KindInterrupted, Op: "first request", Err: context.Cause(ctx)}

@@ -22,6 +22,11 @@ type remote struct {
 	others http.Header // ETag and Last-Modified as they came, for servers without a strong tag
 	ranges bool        // the server answers range requests
 
+	// ifRange is the validator of conditional requests (RFC 9110, section
+	// 13.1.5): the strong tag, else a Last-Modified that is as good as one,
+	// else "".
+	ifRange string
+
 	tree   *url.URL // of the hash tree, nil when none is offered
 	sha256 []byte   // from Repr-Digest, nil when it was not sent
 	name   string   // from Content-Disposition, made safe, "" if there was none
@@ -48,31 +53,10 @@ func newRemote(resp *http.Response, asked segment.Range) (*remote, error) {
 		r.size = cr.total
 	}
 	r.tree = treeLink(resp)
+	if r.ifRange = r.etag; r.ifRange == "" {
+		r.ifRange = strongDate(resp.Header)
+	}
 	return r, nil
-}
-
-// checkSame fails when the answer is about another version of the file.
-func (r *remote) checkSame(h http.Header, askedIfRange bool) error {
-	changed := func(what, was, is string) error {
-		return errorf(KindRemoteChanged, "check answer", "the remote file has changed: %s was %q and is %q", what, was, is)
-	}
-	if r.etag != "" {
-		switch now := h.Get("Etag"); {
-		case now == r.etag:
-			return nil
-		case now == "" && askedIfRange:
-			// The condition held, or the answer would not be a part.
-			return nil
-		default:
-			return changed("ETag", r.etag, now)
-		}
-	}
-	for _, k := range []string{"Etag", "Last-Modified"} {
-		if was, now := r.others.Get(k), h.Get(k); was != now && now != "" {
-			return changed(k, was, now)
-		}
-	}
-	return nil
 }
 
 // contentRange is the value of a Content-Range of unit bytes.
@@ -138,8 +122,9 @@ func parseDigits(s string) (int64, bool) {
 // checkPart fails unless the answer is exactly the part that was asked for,
 // which ends with the file if that is shorter.
 func checkPart(resp *http.Response, asked segment.Range) (contentRange, error) {
+	code := CodeContentRange
 	lie := func(format string, args ...any) (contentRange, error) {
-		return contentRange{}, statusError(resp, fmt.Errorf(format, args...))
+		return contentRange{}, statusError(resp, fmt.Errorf(format, args...)).withCode(code)
 	}
 	if v := resp.Header.Values("Content-Range"); len(v) != 1 {
 		return lie("a part with %d Content-Range fields", len(v))
@@ -153,6 +138,7 @@ func checkPart(resp *http.Response, asked segment.Range) (contentRange, error) {
 	case cr.r.Empty(), cr.r != segment.Range{Start: asked.Start, End: min(asked.End, cr.total)}:
 		return lie("asked for bytes %d-%d, got Content-Range %q", asked.Start, asked.End-1, resp.Header.Get("Content-Range"))
 	case resp.ContentLength >= 0 && resp.ContentLength != cr.r.Len():
+		code = CodeContentLength
 		return lie("Content-Length %d does not fit Content-Range %q", resp.ContentLength, resp.Header.Get("Content-Range"))
 	}
 	return cr, nil
@@ -162,7 +148,7 @@ func checkPart(resp *http.Response, asked segment.Range) (contentRange, error) {
 func checkCoding(resp *http.Response) error {
 	if c := resp.Header.Get("Content-Encoding"); c != "" && !strings.EqualFold(c, "identity") {
 		return statusError(resp, fmt.Errorf("the server sent the coding %q although identity was asked for", c)).
-			withHint("the server does not offer the plain file")
+			withCode(CodeContentEncoding).withHint("the server does not offer the plain file")
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 type kept struct {
 	trusted []int // pieces that the journal vouches for
 	recheck []int // pieces that are on disk and have to be checked before they count
-	notes   []string
+	notes   []Event
 }
 
 // firstRange chooses what the first request asks for: from the first byte that
@@ -62,34 +62,34 @@ func (t *target) reconcile(r *remote, l merkle.Layout, url string, restart bool)
 	var claimed []int
 	switch {
 	case s == nil && t.damage != nil:
-		k.note("the journal is damaged (%v)", t.damage)
+		k.note(CodeJournalDamaged, "the journal is damaged (%v)", t.damage)
 	case s == nil && t.hadPart && size > 0:
-		k.note("there is a partial file without a journal")
+		k.note(CodePartUnrecorded, "there is a partial file without a journal")
 	case s == nil:
 		fresh = true
 	case s.Header.Size != want.Size || s.Header.ETag != want.ETag:
 		if !restart {
 			return nil, remoteChanged(s.Header.Size, s.Header.ETag, r)
 		}
-		k.note("the remote file has changed; starting over")
+		k.note(CodeStartOver, "the remote file has changed; starting over")
 		fresh = true
 	case s.Header.URL != want.URL:
 		// Servers make tags out of time and size, so another resource may
 		// have the same; only the tree can tell.
 		if r.tree == nil && !restart {
 			return nil, errorf(KindRemoteChanged, "resume", "partial data is of another URL").
-				withHint("restart to discard it, or choose another file name")
+				withCode(CodeURLChanged).withHint("restart to discard it, or choose another file name")
 		}
 		fresh = r.tree == nil
-		k.note("partial data is of another URL")
+		k.note(CodeURLChanged, "partial data is of another URL")
 		for i := range s.Pieces() {
 			claimed = append(claimed, i)
 		}
 	case s.Header.PieceSize != want.PieceSize:
-		k.note("partial data is of another piece size")
+		k.note(CodePieceSizeDiffer, "partial data is of another piece size")
 	default:
 		if s.TornBytes > 0 {
-			k.note("%d bytes at the end of the journal were not usable (%s)", s.TornBytes, s.TornWhy)
+			k.note(CodeJournalTorn, "%d bytes at the end of the journal were not usable (%s)", s.TornBytes, s.TornWhy)
 		}
 		for i := range s.Pieces() {
 			off, n := l.Piece(i)
@@ -116,7 +116,7 @@ func (t *target) reconcile(r *remote, l merkle.Layout, url string, restart bool)
 		}
 		claimed = append(claimed, found...)
 	} else if len(k.trusted)+len(k.recheck) == 0 && t.hadPart {
-		k.note("nothing of the partial file can be checked; it is fetched again")
+		k.note(CodePartUnrecorded, "nothing of the partial file can be checked; it is fetched again")
 		claimed = nil
 	} else {
 		claimed = nil
@@ -163,14 +163,18 @@ func (k *kept) addRecheck(pieces []int) {
 	}
 }
 
-func (k *kept) note(format string, args ...any) {
-	k.notes = append(k.notes, fmt.Sprintf(format, args...))
+func (k *kept) note(c Code, format string, args ...any) {
+	k.notes = append(k.notes, Event{Kind: EventNote, Code: c, Reason: fmt.Sprintf(format, args...)})
 }
 
 // remoteChanged says that partial data of one version does not belong to r.
 func remoteChanged(size int64, etag string, r *remote) error {
+	code := CodeETagChanged
+	if size != r.size {
+		code = CodeSizeChanged
+	}
 	return errorf(KindRemoteChanged, "resume", "the remote file has changed: partial data is of %s, the file is %s",
-		version(size, etag), version(r.size, r.etag)).withHint("restart to discard the partial data")
+		version(size, etag), version(r.size, r.etag)).withCode(code).withHint("restart to discard the partial data")
 }
 
 func version(size int64, etag string) string {

@@ -16,7 +16,7 @@ import (
 // again. Nothing of it can be resumed or checked piece by piece.
 func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *probed, res *Result) error {
 	s := &stream{opts: o, policy: o.Retry.resolved(), target: t, result: res}
-	s.emit(Event{Kind: EventNote, Reason: "the server does not tell the size of the file; fetching it in one stream, which cannot be resumed, nor checked piece by piece"})
+	s.emit(Event{Kind: EventNote, Code: CodeNoSize, Reason: "the server does not tell the size of the file; fetching it in one stream, which cannot be resumed, nor checked piece by piece"})
 	s.emit(Event{Kind: EventStart, URL: withoutUser(o.URL), Path: t.path, Active: 1})
 	res.Connections = 1
 	most, failures := int64(0), 0
@@ -41,7 +41,7 @@ func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *pro
 		}
 		wait := s.policy.wait(failures, err)
 		res.Retries++
-		s.emit(Event{Kind: EventRetry, Try: failures, Delay: wait, Reason: err.Error(), Err: err})
+		s.emit(Event{Kind: EventRetry, Try: failures, Delay: wait, Code: CodeOf(err), Reason: err.Error(), Err: err})
 		if !sleep(ctx, wait) {
 			return &Error{Kind: KindInterrupted, Op: "download", Err: context.Cause(ctx)}
 		}
@@ -49,13 +49,13 @@ func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *pro
 		if p, err = probe(ctx, o, c, segment.Range{Start: 0, End: openEnd}, res); err != nil {
 			return err
 		}
-		if err := first.checkSame(p.resp.Header, false); err != nil {
+		if err := first.checkSame(p.resp.Response); err != nil {
 			p.close()
 			return err
 		}
 		if p.resp.StatusCode != http.StatusOK {
 			p.close()
-			return statusError(p.resp.Response, errors.New("the server sends parts of the file only sometimes"))
+			return statusError(p.resp.Response, errors.New("the server sends parts of the file only sometimes")).withCode(CodeRangeUnasked)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (d *download) streamTree() {
 		wait := d.retry.wait(failures, err)
 		d.post(func(time.Time) {
 			d.result.Retries++
-			d.emit(Event{Kind: EventRetry, Try: failures, Delay: wait, Reason: "hash tree: " + err.Error(), Err: err})
+			d.emit(Event{Kind: EventRetry, Try: failures, Delay: wait, Code: CodeOf(err), Reason: "hash tree: " + err.Error(), Err: err})
 		})
 		if !sleep(d.ctx, wait) {
 			return
@@ -70,7 +70,7 @@ func (d *download) treeOnce() (n int, err error) {
 	}
 	if l := dec.Layout(); l != d.layout {
 		return 0, errorf(KindIntegrity, "check", "it is of %d bytes in pieces of %d, wanted %d in pieces of %d",
-			l.Size, l.PieceSize, d.layout.Size, d.layout.PieceSize)
+			l.Size, l.PieceSize, d.layout.Size, d.layout.PieceSize).withCode(CodeTreeInvalid)
 	}
 	for ; ; n++ {
 		h, err := dec.Next()
@@ -93,20 +93,20 @@ func (d *download) treeOnce() (n int, err error) {
 // checkTreeAnswer fails unless the answer is a tree of this version of the file.
 func (d *download) checkTreeAnswer(resp *response) error {
 	if resp.StatusCode != http.StatusOK {
-		return statusError(resp.Response, errors.New("the server sent a part of the hash tree"))
+		return statusError(resp.Response, errors.New("the server sent a part of the hash tree")).withCode(CodeRangeUnasked)
 	}
 	if !sameOrigin(resp.Request.URL, d.remote.tree) {
-		return errorf(KindIntegrity, "check answer", "it was redirected to another server")
+		return errorf(KindIntegrity, "check answer", "it was redirected to another server").withCode(CodeTreeInvalid)
 	}
 	if t, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";"); strings.TrimSpace(t) != merkle.MediaType {
-		return statusError(resp.Response, fmt.Errorf("the hash tree has the type %q", t))
+		return statusError(resp.Response, fmt.Errorf("the hash tree has the type %q", t)).withCode(CodeTreeInvalid)
 	}
 	if err := checkCoding(resp.Response); err != nil {
 		return err
 	}
 	if d.remote.etag != "" && resp.Header.Get("Etag") != d.remote.etag {
 		return errorf(KindRemoteChanged, "check answer", "the remote file has changed: ETag was %q, the tree's is %q",
-			d.remote.etag, resp.Header.Get("Etag"))
+			d.remote.etag, resp.Header.Get("Etag")).withCode(CodeETagChanged)
 	}
 	return nil
 }
@@ -117,7 +117,7 @@ func (d *download) setRoot(root merkle.Hash) {
 	r := journal.Digest(root)
 	if d.oldRoot != nil && *d.oldRoot != r {
 		d.forgetRoot = true
-		d.note("the hash tree is another than in the earlier run; what is on disk is checked again")
+		d.note(CodeTreeChanged, "the hash tree is another than in the earlier run; what is on disk is checked again")
 		for i := range d.pieces {
 			if p := &d.pieces[i]; p.resumed && p.state == pieceVerified {
 				d.unverify(i)
@@ -137,7 +137,7 @@ func (d *download) setRoot(root merkle.Hash) {
 func treeError(ctx context.Context, err error) error {
 	if errors.Is(err, merkle.ErrFormat) || errors.Is(err, merkle.ErrRoot) {
 		// Another try may bring it undamaged.
-		return &Error{Kind: KindOther, Op: "read", Err: err}
+		return &Error{Kind: KindOther, Op: "read", Err: err, Code: CodeTreeInvalid}
 	}
 	return networkError("read", withCause(ctx, err))
 }

@@ -157,16 +157,16 @@ func (d *download) verified(now time.Time, job verifyJob, got merkle.Hash, err e
 	}
 	if !d.remote.ranges {
 		d.result.PiecesBad++
-		d.stop(errorf(KindIntegrity, fmt.Sprintf("check piece %d", i), "bytes %d-%d do not match their hash, and the server cannot send them alone", r.Start, r.End-1))
+		d.stop(errorf(KindIntegrity, fmt.Sprintf("check piece %d", i), "bytes %d-%d do not match their hash, and the server cannot send them alone", r.Start, r.End-1).withCode(CodePieceMismatch))
 		return
 	}
 	p.bad++
 	d.result.PiecesBad++
 	reason := fmt.Sprintf("bytes %d-%d do not match their hash", r.Start, r.End-1)
-	d.emit(Event{Kind: EventPieceBad, Piece: i, Try: int(p.bad), Reason: reason})
+	d.emit(Event{Kind: EventPieceBad, Code: CodePieceMismatch, Piece: i, Try: int(p.bad), Reason: reason})
 	d.condemn(i)
 	if p.bad >= maxBad {
-		d.stop(&Error{Kind: KindIntegrity, Op: fmt.Sprintf("check piece %d", i), Resumable: true,
+		d.stop(&Error{Kind: KindIntegrity, Op: fmt.Sprintf("check piece %d", i), Resumable: true, Code: CodePieceMismatch,
 			Err:  fmt.Errorf("%s, %d times in a row", reason, maxBad),
 			Hint: "the server, or something on the way, alters the data"})
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http"
 	"time"
 
 	"github.com/chunkget/chunkget/segment"
@@ -44,7 +43,7 @@ func (d *download) transfer(ctx context.Context, a *attempt) error {
 	// is too long where no Content-Length limits it.
 	switch n, err := io.ReadFull(resp.Body, a.slot.buf[:1]); {
 	case n > 0:
-		return statusError(resp.Response, errors.New("the server sends more than was asked for"))
+		return statusError(resp.Response, errors.New("the server sends more than was asked for")).withCode(CodeBodyLong)
 	case err != io.EOF:
 		d.log.Debug("after the last byte", "err", err)
 	}
@@ -55,7 +54,7 @@ func (d *download) transfer(ctx context.Context, a *attempt) error {
 // same file.
 func (d *download) request(ctx context.Context, a *attempt) (*response, error) {
 	asked := a.asked
-	want, ifRange := asked, d.ifRange()
+	want, ifRange := asked, d.remote.ifRange
 	if !d.remote.ranges {
 		want, ifRange = segment.Range{}, ""
 	}
@@ -65,20 +64,22 @@ func (d *download) request(ctx context.Context, a *attempt) (*response, error) {
 		d.call(func(time.Time) { a.conn = c })
 	})
 	if e, ok := errors.AsType[*unsatisfiedError](err); ok && e.size != d.layout.Size {
-		return nil, errorf(KindRemoteChanged, "check answer", "the remote file has changed: its size was %d and is %d", d.layout.Size, e.size)
+		return nil, errorf(KindRemoteChanged, "check answer", "the remote file has changed: its size was %d and is %d", d.layout.Size, e.size).withCode(CodeSizeChanged)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := d.checkAnswer(resp, asked, ifRange != ""); err != nil {
+	if err := d.checkAnswer(resp, asked); err != nil {
 		resp.Body.Close()
 		return nil, err
 	}
 	return resp, nil
 }
 
-func (d *download) checkAnswer(resp *response, asked segment.Range, conditional bool) error {
-	if err := d.remote.checkSame(resp.Header, conditional && resp.StatusCode == http.StatusPartialContent); err != nil {
+// checkAnswer fails unless the answer is the part that was asked for, of the same
+// file. Nothing of a body is read before.
+func (d *download) checkAnswer(resp *response, asked segment.Range) error {
+	if err := d.remote.checkSame(resp.Response); err != nil {
 		return err
 	}
 	if err := checkCoding(resp.Response); err != nil {
@@ -86,13 +87,13 @@ func (d *download) checkAnswer(resp *response, asked segment.Range, conditional 
 	}
 	if resp.StatusCode != d.expectedStatus() {
 		if d.remote.ranges {
-			return statusError(resp.Response, errors.New("the server ignored the range that was asked for"))
+			return statusError(resp.Response, errors.New("the server ignored the range that was asked for")).withCode(CodeRangeIgnored)
 		}
-		return statusError(resp.Response, errors.New("the server sent a part that was not asked for"))
+		return statusError(resp.Response, errors.New("the server sent a part that was not asked for")).withCode(CodeRangeUnasked)
 	}
 	if !d.remote.ranges {
 		if resp.ContentLength >= 0 && resp.ContentLength != d.layout.Size {
-			return errorf(KindRemoteChanged, "check answer", "the remote file has changed: its size was %d and is %d", d.layout.Size, resp.ContentLength)
+			return errorf(KindRemoteChanged, "check answer", "the remote file has changed: its size was %d and is %d", d.layout.Size, resp.ContentLength).withCode(CodeSizeChanged)
 		}
 		return nil
 	}
@@ -103,7 +104,7 @@ func (d *download) checkAnswer(resp *response, asked segment.Range, conditional 
 	if cr.total != d.layout.Size {
 		// The tag is the same, so the answer contradicts itself; another try
 		// will show whether that stays so.
-		return statusError(resp.Response, errors.New("the server tells another size of the same file: "+resp.Header.Get("Content-Range")))
+		return statusError(resp.Response, errors.New("the server tells another size of the same file: "+resp.Header.Get("Content-Range"))).withCode(CodeTotalDiffers)
 	}
 	return nil
 }
@@ -136,6 +137,9 @@ func (d *download) receive(ctx context.Context, a *attempt, body io.Reader, r se
 		}
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
+		}
+		if err == io.ErrUnexpectedEOF {
+			return errorf(KindNetwork, "receive "+r.String(), "the body ended at byte %d: %w", a.off, withCause(ctx, err)).withCode(CodeBodyShort)
 		}
 		if err != nil {
 			return networkError("receive "+r.String(), withCause(ctx, err))

@@ -50,6 +50,7 @@ type pieceBadEvent struct {
 	Piece  int    `json:"piece"`
 	Try    int    `json:"try"`
 	Reason string `json:"reason"`
+	Code   string `json:"code"`
 }
 
 type retryEvent struct {
@@ -57,11 +58,13 @@ type retryEvent struct {
 	Try    int     `json:"try"`
 	Delay  float64 `json:"delay"`
 	Reason string  `json:"reason"`
+	Code   string  `json:"code,omitempty"`
 }
 
 type noteEvent struct {
 	Event  string `json:"event"`
 	Reason string `json:"reason"`
+	Code   string `json:"code,omitempty"`
 }
 
 type doneEvent struct {
@@ -85,6 +88,7 @@ type errorEvent struct {
 	Event     string `json:"event"`
 	URL       string `json:"url"`
 	Kind      string `json:"kind"`
+	Code      string `json:"code,omitempty"`
 	Message   string `json:"message"`
 	Hint      string `json:"hint,omitempty"`
 	ExitCode  int    `json:"exit_code"`
@@ -108,11 +112,11 @@ func (w *eventWriter) observe(e fetch.Event) {
 		}
 		w.write(p)
 	case fetch.EventPieceBad:
-		w.write(pieceBadEvent{"piece_bad", e.Piece, e.Try, e.Reason})
+		w.write(pieceBadEvent{"piece_bad", e.Piece, e.Try, e.Reason, string(e.Code)})
 	case fetch.EventRetry:
-		w.write(retryEvent{"retry", e.Try, seconds(e.Delay), e.Reason})
+		w.write(retryEvent{"retry", e.Try, seconds(e.Delay), e.Reason, string(e.Code)})
 	case fetch.EventNote:
-		w.write(noteEvent{"note", e.Reason})
+		w.write(noteEvent{"note", e.Reason, string(e.Code)})
 	case fetch.EventDone:
 		r := e.Result
 		d := doneEvent{
@@ -137,7 +141,7 @@ func (w *eventWriter) end(err error) {
 
 func newErrorEvent(url string, err error) errorEvent {
 	e := errorEvent{
-		Event: "error", URL: url, Kind: kindOf(err).String(),
+		Event: "error", URL: url, Kind: kindOf(err).String(), Code: string(fetch.CodeOf(err)),
 		Message: err.Error(), Hint: hintOf(err), ExitCode: exitCode(err),
 	}
 	if fe, ok := errors.AsType[*fetch.Error](err); ok {

@@ -19,8 +19,8 @@ func TestEvents(t *testing.T) {
 	w.observe(fetch.Event{Kind: fetch.EventStart, Path: "f", Total: 100, Resumed: 60})
 	w.observe(fetch.Event{Kind: fetch.EventProgress, Done: 80, Total: 100, Resumed: 60, Rate: 10.4, ETA: 1500 * time.Millisecond, Active: 8})
 	w.observe(fetch.Event{Kind: fetch.EventProgress, Done: 80, Total: -1, Rate: math.Inf(1), ETA: -1, Active: 1})
-	w.observe(fetch.Event{Kind: fetch.EventPieceBad, Piece: 7, Try: 1, Reason: "hash differs"})
-	w.observe(fetch.Event{Kind: fetch.EventRetry, Try: 2, Delay: 500 * time.Millisecond, Reason: "lost\n\x1b<"})
+	w.observe(fetch.Event{Kind: fetch.EventPieceBad, Piece: 7, Try: 1, Reason: "hash differs", Code: fetch.CodePieceMismatch})
+	w.observe(fetch.Event{Kind: fetch.EventRetry, Try: 2, Delay: 500 * time.Millisecond, Reason: "lost\n\x1b<", Code: fetch.CodeConnection})
 	w.observe(fetch.Event{Kind: fetch.EventNote, Reason: "n"})
 	w.observe(fetch.Event{Kind: fetch.EventDone, Result: &fetch.Result{
 		Path: "f", Bytes: 100, BytesFetched: 40, BytesResumed: 60, PiecesBad: 1, Retries: 1, Connections: 8,
@@ -34,12 +34,12 @@ func TestEvents(t *testing.T) {
 	want := `{"event":"start","version":1,"url":"udt://h/f","path":"f","total":100,"bytes_resumed":60,"connections":8}
 {"event":"progress","bytes":80,"total":100,"bytes_resumed":60,"rate":10,"eta":1.5,"connections":8}
 {"event":"progress","bytes":80,"total":-1,"bytes_resumed":0,"rate":0,"eta":null,"connections":1}
-{"event":"piece_bad","piece":7,"try":1,"reason":"hash differs"}
-{"event":"retry","try":2,"delay":0.5,"reason":"lost\n\u001b\u003c"}
+{"event":"piece_bad","piece":7,"try":1,"reason":"hash differs","code":"piece_mismatch"}
+{"event":"retry","try":2,"delay":0.5,"reason":"lost\n\u001b\u003c","code":"connection"}
 {"event":"note","reason":"n"}
 {"event":"done","url":"udt://h/f","path":"f","bytes":100,"bytes_fetched":40,"bytes_resumed":60,"pieces_bad":1,"retries":1,"seconds":2.5,"verified":true,"root":"` + zeros + `","sha256":"ab","connections":8,"transport":"udt"}
 {"event":"done","url":"udt://h/f","path":"f","bytes":0,"bytes_fetched":0,"bytes_resumed":0,"pieces_bad":0,"retries":0,"seconds":0,"verified":false,"root":"","connections":1,"transport":"http"}
-{"event":"error","url":"udt://h/f","kind":"network","message":"GET: lost","hint":"h","exit_code":3,"resumable":true}
+{"event":"error","url":"udt://h/f","kind":"network","code":"connection","message":"GET: lost","hint":"h","exit_code":3,"resumable":true}
 {"event":"error","url":"udt://h/f","kind":"other","message":"odd","exit_code":1,"resumable":false}
 `
 	if out.String() != want {

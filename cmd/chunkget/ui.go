@@ -89,7 +89,7 @@ func (u *ui) info(format string, args ...any) {
 // note tells, as text or as an event, what is out of the ordinary and no error.
 func (u *ui) note(format string, args ...any) {
 	if u.json {
-		(&eventWriter{w: u.stdout}).write(noteEvent{"note", fmt.Sprintf(format, args...)})
+		(&eventWriter{w: u.stdout}).write(noteEvent{Event: "note", Reason: fmt.Sprintf(format, args...)})
 		return
 	}
 	u.info("note: "+format, args...)
