@@ -1,13 +1,10 @@
 package udt
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // NewBBR returns the default controller: a model of the path made of the
 // highest delivery rate and the shortest round trip seen lately, in the manner
-// of BBR (draft-ietf-ccwg-bbr), with three differences:
+// of BBR (draft-ietf-ccwg-bbr), with these differences:
 //
 //   - Loss is compensated as long as it looks random: the rate is divided by
 //     (1 − p), where p is what the path loses even while we send less than it
@@ -16,7 +13,8 @@ import (
 //   - The start takes the rate from the spacing of the first packets at the
 //     receiver instead of doubling its way up to it.
 //   - The queue is watched: what stands longer than a fraction of the shortest
-//     round trip is drained.
+//     round trip is drained. Beside flows that fill it nevertheless, a window as
+//     of CUBIC takes the place of the model.
 //
 // See docs/congestion.md for the reasons and the measurements.
 func NewBBR() Congestion { return &bbr{} }
@@ -26,25 +24,13 @@ const (
 
 	bbrInitialWindow = 64 // packets of the first flight, which is sent at once
 	bbrMinWindow     = 8  // packets
-	// bbrStartGain is the growth per round trip while the start has no better
-	// guess: the least that doubles what is delivered (BBR: 4·ln 2).
-	bbrStartGain = 2.77
-	bbrMaxJump   = 32 // growth in one round trip at most
-	// bbrTrainTrust is the share of the rate of the first flight at the receiver
-	// that the second one is sent at.
-	bbrTrainTrust = 0.9
-	// bbrRemembered is the share of a remembered rate at which the rest of the
-	// first round trip is sent, behind the first flight.
-	bbrRemembered = 0.5
-	// bbrTrainTime is the least time that the first flight is taken to last at
-	// the receiver: readings of clocks in shorter ones are mostly noise.
-	bbrTrainTime = time.Millisecond
-
-	bbrProbeUp   = 1.25
-	bbrProbeDown = 0.75
-	bbrWindow    = 1.75 // in bandwidth-delay products
+	bbrProbeUp       = 1.25
+	bbrProbeDown     = 0.75
+	bbrWindow        = 1.75 // in bandwidth-delay products
 	// bbrCruise is how many round trips lie between a probe and the next one.
-	bbrCruise = 6
+	// A probe that only lost packets doubles it, up to bbrMaxCruise.
+	bbrCruise    = 6
+	bbrMaxCruise = 64
 	// bbrGrowth is the growth by which more rate was found.
 	bbrGrowth = 1.15
 
@@ -59,14 +45,12 @@ const (
 	// bbrLoss is the share of packets lost beyond what is random that counts as
 	// congestion (2 % as in BBR version 3).
 	bbrLoss = 0.02
-	// bbrMaxLoss bounds what is compensated.
-	bbrMaxLoss = 0.35
 	// bbrQueued is the number of packets that a flow keeps in a queue that it
-	// shares, bbrShortQueue the delay from which on it counts as one, and
+	// shares, for each flow that it may weigh as, bbrShortQueue the delay from which on it counts as one, and
 	// bbrBalance by how much the rate is changed for it.
-	bbrQueued     = 32
+	bbrQueued     = 16
 	bbrShortQueue = time.Millisecond
-	bbrBalance    = 0.05
+	bbrBalance    = 0.1
 
 	// After a congested round bbrYield of the rate that it delivered is left, but
 	// no less than bbrLeast of what was allowed.
@@ -83,11 +67,12 @@ const (
 	bbrUp
 	bbrDown
 	bbrSteady
-	bbrRTT // little in flight, to see the shortest round trip
+	bbrRTT     // little in flight, to see the shortest round trip
+	bbrCompete // beside flows that fill the queue, see compete
 )
 
 func (s bbrState) String() string {
-	return [...]string{"start", "drain", "probe-up", "probe-down", "cruise", "probe-rtt"}[s]
+	return [...]string{"start", "drain", "probe-up", "probe-down", "cruise", "probe-rtt", "compete"}[s]
 }
 
 type bbr struct {
@@ -134,13 +119,26 @@ type bbr struct {
 	cruised  int     // round trips of steady state since the latest probe
 	before   float64 // rate before a probe
 	inFlight int
+
+	rival compete
+	// Packets sent between upFrom and upTo were sent by a probe, or by the start.
+	upFrom, upTo time.Duration
+	upLost       int // of them, of the latest probe
+	cruiseLost   int // of the round so far, of all others
+	probeEvery   int // round trips of steady state between probes
 }
 
-func (b *bbr) Name() string  { return bbrName }
-func (b *bbr) State() string { return b.state.String() }
+func (b *bbr) Name() string { return bbrName }
+func (b *bbr) State() string {
+	if b.state == bbrCompete && b.rival.deaf() {
+		return "insist"
+	}
+	return b.state.String()
+}
 
 func (b *bbr) Init(now time.Duration, p CongestionParams) {
-	*b = bbr{p: p, since: now, minAt: now, minRTT: p.MinRTT}
+	*b = bbr{p: p, since: now, minAt: now, minRTT: p.MinRTT, probeEvery: bbrCruise}
+	b.rival.weight = max(p.Share, 1)
 	if p.Rate > 0 {
 		if b.hint = p.Rate; !p.Measured {
 			b.target = p.Rate * bbrRemembered
@@ -165,15 +163,14 @@ func (b *bbr) OnSend(now time.Duration, e SendEvent) {
 func (b *bbr) OnLoss(now time.Duration, e LossEvent) {
 	b.lost += e.Lost
 	b.allLost += float64(e.Lost)
+	if e.SentAt >= b.upFrom && (e.SentAt < b.upTo || b.upTo == 0) {
+		b.upLost += e.Lost
+	} else {
+		b.cruiseLost += e.Lost
+	}
 	if b.calm(e.SentAt) {
 		b.nowLost += float64(e.Lost)
 	}
-}
-
-// calm reports whether a packet was sent while we sent less than the path
-// carries.
-func (b *bbr) calm(sentAt time.Duration) bool {
-	return sentAt >= b.calmFrom && (sentAt < b.calmTo || b.calmTo == 0) && b.calmFrom != 0
 }
 
 func (b *bbr) OnTimeout(now time.Duration) {
@@ -233,8 +230,10 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 func (b *bbr) endRound(now time.Duration, delivered int64) {
 	share := float64(b.lost) / float64(max(1, b.lost+b.delivered))
 	queue := b.queue()
-	congested := share > b.random+max(bbrLoss, b.random/2) && queue > max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue)
-	if congested && b.state != bbrUp && b.state != bbrStart && b.delivered > 0 {
+	pressed := queue > b.pressure()
+	b.contend(now, pressed)
+	congested := pressed && share > b.random+max(bbrLoss, b.random/2)
+	if congested && b.state != bbrUp && b.state != bbrStart && b.state != bbrCompete && b.delivered > 0 {
 		had := b.rate
 		if b.bound > 0 {
 			had = min(had, b.bound)
@@ -264,36 +263,6 @@ func (b *bbr) endRound(now time.Duration, delivered int64) {
 	}
 }
 
-// learnLoss brings the share of random loss up to date. All loss is the upper
-// bound; what is lost while we send less than the path carries is the measure,
-// as far as it has seen enough packets.
-func (b *bbr) learnLoss() {
-	const (
-		half   = 2048 // packets after which older ones count half
-		enough = 256
-	)
-	if n := b.allLost + b.allArrived; n > half {
-		b.allLost, b.allArrived = b.allLost/2, b.allArrived/2
-	}
-	if n := b.calmLost + b.calmArrived; n > half {
-		b.calmLost, b.calmArrived = b.calmLost/2, b.calmArrived/2
-	}
-	p := 0.0
-	if n := b.allLost + b.allArrived; n >= enough {
-		p = b.allLost / n
-	}
-	if n := b.calmLost + b.calmArrived; n >= enough {
-		// Losses come in bursts, so that chance needs more room than two standard
-		// deviations of independent ones.
-		q := max(b.calmLost, 1) / n
-		p = min(p, q+5*math.Sqrt(q*(1-q)/n))
-	}
-	b.random = min(p, bbrMaxLoss)
-	if !b.exact {
-		b.random = 0 // reports of a peer without feedback name packets twice
-	}
-}
-
 // queue is the time that packets of the latest round trips stood in queues.
 func (b *bbr) queue() time.Duration {
 	r := b.rtt
@@ -301,6 +270,11 @@ func (b *bbr) queue() time.Duration {
 		r = b.lastRTT
 	}
 	return max(0, r-b.minRTT)
+}
+
+// pressure is the queueing delay that counts as congestion.
+func (b *bbr) pressure() time.Duration {
+	return max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue)
 }
 
 // step moves between the states.
@@ -311,11 +285,11 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 	case bbrDrain:
 		if b.inFlight <= b.bdp(1) || now-b.since > 3*b.minRTT {
 			b.enter(now, bbrSteady)
-			b.cruised = bbrCruise - 1 // the start may have ended too early
+			b.cruised = b.probeEvery - 1 // the start may have ended too early
 		}
 	case bbrUp:
 		elapsed := now - b.since
-		pressed := b.recent-b.minRTT > max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue)
+		pressed := b.recent-b.minRTT > b.pressure()
 		switch {
 		case pressed && elapsed > b.minRTT/2:
 			b.enter(now, bbrDown)
@@ -327,18 +301,22 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 		}
 	case bbrDown:
 		if elapsed := now - b.since; elapsed >= b.minRTT && b.inFlight <= b.bdp(1) || elapsed > 3*b.minRTT {
+			b.rival.drained = true
+			b.planProbe()
 			b.enter(now, bbrSteady)
 		}
 	case bbrSteady:
 		if newRound {
-			b.cruised++
+			if b.cruised++; b.cruised == 1 && b.rival.drained {
+				b.rival.afterDrain(b.lastRTT-b.minRTT > b.pressure())
+			}
 		}
 		switch {
 		case now-b.minAt > bbrRTTLife:
 			b.enter(now, bbrRTT)
-		case b.queue() > max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue) && b.cruised >= 1:
+		case b.queue() > b.pressure() && b.cruised >= 1:
 			b.enter(now, bbrDown)
-		case b.cruised >= bbrCruise:
+		case b.cruised >= b.probeEvery:
 			b.enter(now, bbrUp)
 		}
 	case bbrRTT:
@@ -350,7 +328,12 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 				b.minRTT = min(b.minRTT, b.rtt)
 			}
 			b.minAt = now
+			b.rival.end()
 			b.enter(now, bbrSteady)
+		}
+	case bbrCompete:
+		if now-b.minAt > bbrRTTLife {
+			b.enter(now, bbrRTT)
 		}
 	}
 }
@@ -359,10 +342,15 @@ func (b *bbr) enter(now time.Duration, s bbrState) {
 	if b.state == bbrDown && s != bbrDown {
 		b.calmTo = now
 	}
+	if b.upTo == 0 && s != bbrUp && s != bbrDrain {
+		b.upTo = now
+	}
 	b.state, b.since = s, now
 	switch s {
 	case bbrUp:
 		b.before = b.rate
+		b.upFrom, b.upTo = now, 0
+		b.upLost = 0
 	case bbrDown:
 		// What became of the packets of the time before is known by now.
 		b.calmLost, b.calmArrived = b.calmLost+b.nowLost, b.calmArrived+b.nowArrived
@@ -370,44 +358,6 @@ func (b *bbr) enter(now time.Duration, s bbrState) {
 		b.calmFrom, b.calmTo = now, 0
 	case bbrSteady:
 		b.cruised = 0
-	}
-}
-
-// stepStart raises the rate until the path carries no more.
-func (b *bbr) stepStart(now time.Duration, newRound, limited bool) {
-	if b.round == 0 {
-		return
-	}
-	pressed := b.recent-b.minRTT > max(b.minRTT/8, 4*time.Millisecond) && b.round > 1
-	if pressed {
-		b.enter(now, bbrDrain)
-		return
-	}
-	grown := b.rate / (1 - b.compensation()) * bbrStartGain
-	if promised := b.train.rate * bbrTrainTrust; promised > 0 && b.rate < b.train.rate*1.1 {
-		switch {
-		case b.round == 1 && newRound && b.hint > 0:
-			// The first flight has shown whether the path may still carry it.
-			b.target = min(promised, max(b.hint, b.rate*bbrMaxJump))
-		case b.round == 1 && newRound:
-			b.target = max(b.target, min(promised, b.rate*bbrMaxJump))
-		case b.rate > promised*0.75 || b.rate > b.target*0.9:
-			// The path carries what the first flight promised. A little more tells
-			// whether that was all.
-			b.target = max(b.rate/(1-b.random)*bbrProbeUp, min(promised, grown))
-		case b.round > 2:
-			b.target = grown
-		}
-	} else {
-		b.target = grown
-	}
-	if !newRound || limited {
-		return
-	}
-	if b.rate > b.full*1.25 {
-		b.full, b.fullRounds = b.rate, 0
-	} else if b.fullRounds++; b.fullRounds >= 2 {
-		b.enter(now, bbrDrain)
 	}
 }
 
@@ -421,14 +371,6 @@ func (b *bbr) paceRate() float64 {
 	return r / (1 - b.compensation())
 }
 
-// compensation is the share of loss to make up for by sending more. While a
-// queue stands the link is full anyway, and sending more only loses more.
-func (b *bbr) compensation() float64 {
-	few := max(b.minRTT/8, 4*time.Millisecond)
-	queue := max(0, b.recent-b.minRTT)
-	return b.random * min(max(2-float64(queue)/float64(few), 0), 1)
-}
-
 // balance is what flows that share a queue do to become equal: each keeps about
 // the same number of packets in it, as TCP Vegas does. Who has more of them than
 // that goes a little slower. A queue that is long is not of our making and says
@@ -439,7 +381,8 @@ func (b *bbr) balance() float64 {
 		return 1
 	}
 	own := b.paceRate() * queue.Seconds()
-	return 1 + bbrBalance*min(max((bbrQueued-own)/bbrQueued, -1), 1)
+	fair := bbrQueued * b.rival.weight
+	return 1 + bbrBalance*min(max((fair-own)/fair, -1), 1)
 }
 
 // bdp is the number of packets in flight that fills the path, times gain.
@@ -458,6 +401,8 @@ func (b *bbr) Window() int {
 	case b.rate == 0 || b.minRTT == 0:
 	case b.state == bbrRTT:
 		w = b.bdp(0.5)
+	case b.state == bbrCompete:
+		w = int(b.rival.window)
 	default:
 		w = b.bdp(bbrWindow) + int(b.paceRate()*bbrACKs.Seconds()) + bbrMinWindow
 	}
@@ -483,30 +428,13 @@ func (b *bbr) SendPeriod() time.Duration {
 		r *= bbrProbeDown
 	case bbrSteady:
 		r *= b.balance()
+	case bbrCompete:
+		if r = b.rival.window / b.recent.Seconds() * competePace; b.rival.deaf() {
+			r = b.rate * insistGains[b.round%int64(len(insistGains))]
+		}
 	}
 	if r <= 0 {
 		return 0
 	}
 	return time.Duration(1e9 / r)
-}
-
-// trainMeter measures the rate at which the first flight arrived: its packets
-// left together, so that their spacing is that of the narrowest link. Silence
-// between parts of the flight does not count: the highest rate up to any point
-// does.
-type trainMeter struct {
-	begun  bool
-	first  time.Duration // when it began to arrive
-	before int64         // delivered by then
-	rate   float64       // packets/s, 0 if too few packets came
-}
-
-func (t *trainMeter) arrived(delivered int64, at time.Duration) {
-	if !t.begun {
-		t.begun, t.first, t.before = true, at, delivered
-		return
-	}
-	if n := delivered - t.before; n >= bbrInitialWindow/4 {
-		t.rate = max(t.rate, float64(n)/max(at-t.first, bbrTrainTime).Seconds())
-	}
 }

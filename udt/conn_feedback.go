@@ -18,10 +18,12 @@ type feedbackState struct {
 	duplicates uint32
 
 	// What the peer's receiver has reported.
-	heard    feedback // scratch
-	heardNo  uint32
-	heardAny bool
-	beyond   spans // scratch
+	heard         feedback // scratch
+	heardNo       uint32
+	heardAny      bool
+	heardReceived uint32 // packets received, as the latest report says
+	counted       int64  // packets counted as arrived
+	beyond        spans  // scratch
 }
 
 // A hello offers feedback and answers the offer. It is a user-defined control

@@ -129,6 +129,7 @@ func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
 	if !c.heardAny {
 		c.missing, c.top = c.missing[:0], base // what was assumed so far, is known now
 	}
+	first := !c.heardAny
 	c.heardAny, c.heardNo = true, no
 	var latest time.Duration
 	if echo >= base {
@@ -142,6 +143,7 @@ func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
 		f.missing[i].to += to
 	}
 	c.learnLocked(now, to, end, f.missing, &got)
+	c.countLocked(now, f, echo, first, &got)
 	lost, out := c.findLostLocked(now)
 	acked := int(to - base + b.heavyLocked(base, to))
 	b.mu.Unlock()
@@ -173,6 +175,25 @@ func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
 		RTT: c.rtt.srtt, MinRTT: c.rtt.min, Latest: latest,
 		ArrivalSpeed: float64(f.speed), Capacity: float64(f.capacity), Exact: true,
 	}, got)
+}
+
+// countLocked takes the number of packets that have arrived from the receiver's
+// count, and when the latest of them was sent from its echo. A report may be too
+// short for all the gaps there are: what arrived behind the last one that it
+// names is known to have come later than it did, in a lump, and would make the
+// path look faster than it is. c.snd.mu is held.
+func (c *Conn) countLocked(now time.Duration, f *feedback, echo int64, first bool, got *arrivals) {
+	if !first {
+		got.newly = int(max(0, min(int64(int32(f.received-c.heardReceived)), c.snd.next-c.counted)))
+	}
+	c.heardReceived = f.received
+	c.counted += int64(got.newly)
+	if echo < c.snd.base {
+		return
+	}
+	if m := c.snd.markLocked(echo); m.at > got.sentAt && (m.count == 1 || now-m.at >= c.rtt.min) {
+		got.sentAt, got.burst = m.at, m.burst
+	}
 }
 
 // learnLocked brings the record up to a report that everything before end has

@@ -1,8 +1,8 @@
 package udt
 
 import (
+	"flag"
 	"fmt"
-	"math"
 	"net/netip"
 	"sync/atomic"
 	"testing"
@@ -132,65 +132,6 @@ func shared(t *testing.T, link simnet.LinkConfig, length time.Duration, flows []
 
 func serverAddrOf(i int) netip.AddrPort { return netip.AddrPortFrom(serverHost, uint16(9000+i)) }
 
-// cubic stands for TCP in tests of sharing: the window of CUBIC (RFC 9438), on
-// the acknowledgements and losses that ours sees.
-type cubic struct {
-	limit     int
-	window    float64
-	threshold float64
-	most      float64 // window before the latest decrease
-	since     time.Duration
-	recoverTo time.Duration // losses of packets sent before belong to the same flight
-	rtt       time.Duration
-	slow      bool
-}
-
-func newCubic() Congestion { return &cubic{} }
-
-func (*cubic) Name() string    { return "cubic" }
-func (c *cubic) State() string { return "" }
-func (c *cubic) Init(_ time.Duration, p CongestionParams) {
-	*c = cubic{limit: p.MaxWindow, window: 10, slow: true}
-}
-func (c *cubic) OnSend(time.Duration, SendEvent) {}
-func (c *cubic) OnTimeout(time.Duration)         { c.threshold, c.window, c.slow = c.window*0.7, 2, true }
-func (c *cubic) SendPeriod() time.Duration       { return 0 }
-func (c *cubic) Window() int                     { return min(int(c.window), c.limit) }
-
-func (c *cubic) OnACK(now time.Duration, e ACKEvent) {
-	c.rtt = e.RTT
-	if e.Newly == 0 {
-		return
-	}
-	if c.slow {
-		c.window += float64(e.Newly)
-		if c.threshold > 0 && c.window > c.threshold {
-			c.leave(now, c.window)
-		}
-		return
-	}
-	k := math.Cbrt(c.most * 0.3 / 0.4)
-	t := (now - c.since + c.rtt).Seconds()
-	target := 0.4*math.Pow(t-k, 3) + c.most
-	reno := c.most*0.7 + 3*0.3/1.7*(now-c.since).Seconds()/max(c.rtt.Seconds(), 1e-3)
-	target = min(max(target, reno), 1.5*c.window)
-	if target > c.window {
-		c.window += (target - c.window) / c.window * float64(e.Newly)
-	}
-}
-
-func (c *cubic) leave(now time.Duration, most float64) { c.slow, c.most, c.since = false, most, now }
-
-func (c *cubic) OnLoss(now time.Duration, e LossEvent) {
-	if e.SentAt < c.recoverTo {
-		return
-	}
-	c.recoverTo = now
-	most := c.window
-	c.window = max(2, c.window*0.7)
-	c.leave(now, most)
-}
-
 // A background transfer that comes late takes nothing from who is there.
 func TestLEDBATComesLate(t *testing.T) {
 	for i, c := range []struct {
@@ -289,5 +230,63 @@ func TestLEDBAT(t *testing.T) {
 				t.Errorf("alone again it had %.3f", after)
 			}
 		})
+	}
+}
+
+var allCells = flag.Bool("allcells", false, "let flows share links in every order of their beginning, not in one for each buffer")
+
+// One of ours and one of TCP share a path: the aim is that neither falls under a
+// quarter, and that two of ours differ by less than 40 to 60 once both have run
+// for 20 s. What is asked for leaves a margin for unlucky seeds.
+func TestBBRShares(t *testing.T) {
+	const (
+		join, settled, end = 6 * time.Second, 16 * time.Second, 36 * time.Second
+		least, margin      = 0.25, 0.07
+	)
+	type cell struct {
+		queue float64 // bandwidth-delay products
+		late  string  // who begins later
+	}
+	cells := []cell{{0.5, "theirs"}, {1, "ours"}, {4, "nobody"}}
+	if *allCells {
+		cells = nil
+		for _, queue := range []float64{0.5, 1, 4} {
+			for _, late := range []string{"nobody", "ours", "theirs"} {
+				cells = append(cells, cell{queue, late})
+			}
+		}
+	}
+	for i, other := range []struct {
+		name string
+		cc   func() Congestion
+	}{{"cubic", newCubic}, {"tcp-bbr", newBBR1}, {"bbr", NewBBR}} {
+		for j, c := range cells {
+			t.Run(fmt.Sprintf("%s, %g BDP, %s late", other.name, c.queue, c.late), func(t *testing.T) {
+				if raceEnabled && i+j > 0 {
+					t.Skip("half a minute of real time each with the race detector")
+				}
+				link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(c.queue * 100e6 / 8 * 0.05)}
+				ours, theirs := &flow{name: "bbr", cc: NewBBR}, &flow{name: other.name, cc: other.cc}
+				switch c.late {
+				case "ours":
+					ours.from = join
+				case "theirs":
+					theirs.from = join
+				}
+				share := shared(t, link, end, []*flow{ours, theirs})
+				a, b := share(0, settled, end), share(1, settled, end)
+				t.Logf("bbr %.2f and %s %.2f from %v on, %.2f and %.2f from %v on", a, other.name, b, settled, share(0, join, end), share(1, join, end), join)
+				if min(a, b) < least-margin {
+					t.Errorf("bbr %.2f, %s %.2f of the link, want %.2f each", a, other.name, b, least)
+				}
+				if other.name != "bbr" {
+					return
+				}
+				a, b = share(0, end-10*time.Second, end), share(1, end-10*time.Second, end)
+				if part := min(a, b) / (a + b); part < 0.4-margin {
+					t.Errorf("of two of ours one had %.2f of what both had, want 0.40", part)
+				}
+			})
+		}
 	}
 }
