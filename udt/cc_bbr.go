@@ -277,13 +277,17 @@ func (b *bbr) pressure() time.Duration {
 	return max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue)
 }
 
+// flight is the time after which what is sent now shows its effect. The shortest
+// round trip would be too short where it is the processors that packets wait for.
+func (b *bbr) flight() time.Duration { return max(b.minRTT, b.recent) }
+
 // step moves between the states.
 func (b *bbr) step(now time.Duration, newRound, limited bool) {
 	switch b.state {
 	case bbrStart:
 		b.stepStart(now, newRound, limited)
 	case bbrDrain:
-		if b.inFlight <= b.bdp(1) || now-b.since > 3*b.minRTT {
+		if b.inFlight <= b.bdp(1) || now-b.since > 3*b.flight() {
 			b.enter(now, bbrSteady)
 			b.cruised = b.probeEvery - 1 // the start may have ended too early
 		}
@@ -291,16 +295,16 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 		elapsed := now - b.since
 		pressed := b.recent-b.minRTT > b.pressure()
 		switch {
-		case pressed && elapsed > b.minRTT/2:
+		case pressed && elapsed > b.flight()/2:
 			b.enter(now, bbrDown)
-		case elapsed < 2*b.minRTT:
+		case elapsed < 2*b.flight():
 		case b.rate > b.before*bbrGrowth:
 			b.enter(now, bbrUp) // there was more, there may be more
 		default:
 			b.enter(now, bbrDown)
 		}
 	case bbrDown:
-		if elapsed := now - b.since; elapsed >= b.minRTT && b.inFlight <= b.bdp(1) || elapsed > 3*b.minRTT {
+		if elapsed := now - b.since; elapsed >= b.flight() && b.inFlight <= b.bdp(1) || elapsed > 3*b.flight() {
 			b.rival.drained = true
 			b.planProbe()
 			b.enter(now, bbrSteady)

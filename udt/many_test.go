@@ -92,6 +92,8 @@ func TestManyConnections(t *testing.T) {
 	for h := range hosts {
 		own := got[h*busyPerHost : (h+1)*busyPerHost]
 		t.Logf("host %d: Jain index %.3f, %d KiB", h, jain(own), own[0]>>10)
+		st := conns[h*perHost].(*udt.Conn).Stats()
+		t.Logf("  the server says: %+v", st.Peer)
 		if jain(own) < 0.9 {
 			t.Errorf("host %d: the downloads got %d", h, own)
 		}

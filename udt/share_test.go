@@ -247,7 +247,7 @@ func TestBBRShares(t *testing.T) {
 		queue float64 // bandwidth-delay products
 		late  string  // who begins later
 	}
-	cells := []cell{{0.5, "theirs"}, {1, "ours"}, {4, "nobody"}}
+	cells := []cell{{0.5, "theirs"}, {1, "nobody"}, {4, "ours"}}
 	if *allCells {
 		cells = nil
 		for _, queue := range []float64{0.5, 1, 4} {
