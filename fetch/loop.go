@@ -293,7 +293,11 @@ func (d *download) everyTick(now time.Time) {
 		w := a.written.Load()
 		a.rate.add(now, w-a.sampled)
 		a.sampled = w
-		if last := time.Unix(0, a.active.Load()); now.Sub(last) >= d.retry.Stall {
+		stall := d.retry.Stall
+		if a.conn == nil {
+			stall = max(stall, defaultStall) // how long to dial is the transport's affair
+		}
+		if last := time.Unix(0, a.active.Load()); now.Sub(last) >= stall {
 			a.cancel(errStalled)
 		} else if w > 0 && last.After(d.lastBytes) {
 			d.lastBytes = last

@@ -79,7 +79,8 @@ type RetryPolicy struct {
 	MinDelay, MaxDelay time.Duration
 
 	// Stall is the time without a byte after which a request is abandoned as
-	// failed. Default 30 s.
+	// failed. Default 30 s. While a request waits for a connection, which is for
+	// the transport to end, it counts as no less than that.
 	Stall time.Duration
 }
 

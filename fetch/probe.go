@@ -3,6 +3,7 @@ package fetch
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"time"
 
@@ -63,8 +64,8 @@ func probeOnce(ctx context.Context, c *client, asked segment.Range, stall time.D
 	// The answer outlives this call and ends with the loop, not with ctx.
 	rctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	unlink := context.AfterFunc(ctx, func() { cancel(context.Cause(ctx)) })
-	watch := time.AfterFunc(stall, func() { cancel(errStalled) })
-	resp, err := c.get(rctx, c.url, asked, "", nil)
+	watch := time.AfterFunc(max(stall, defaultStall), func() { cancel(errStalled) })
+	resp, err := c.get(rctx, c.url, asked, "", func(net.Conn) { watch.Reset(stall) })
 	unlink()
 	watch.Stop()
 	p := &probed{resp: resp, asked: asked, cancel: cancel}

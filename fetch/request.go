@@ -93,11 +93,14 @@ func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange s
 	if err != nil {
 		return nil, &Error{Kind: KindUsage, Op: "make request", Err: err}
 	}
-	for k, v := range c.header {
-		req.Header[k] = v
-	}
-	if h := c.header.Get("Host"); h != "" {
-		req.Host = h
+	if sameOrigin(u, c.url) {
+		// The tree of a file may be at the server that a redirect led to.
+		for k, v := range c.header {
+			req.Header[k] = v
+		}
+		if h := c.header.Get("Host"); h != "" {
+			req.Host = h
+		}
 	}
 	// A coding would make the positions in the file meaningless.
 	req.Header.Set("Accept-Encoding", "identity")

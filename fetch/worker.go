@@ -61,7 +61,10 @@ func (d *download) request(ctx context.Context, a *attempt) (*response, error) {
 	resp, err := d.client.get(ctx, d.client.url, want, ifRange, func(c net.Conn) {
 		// At once, because the connection may be closed for another's bad piece
 		// before there is an answer.
-		d.call(func(time.Time) { a.conn = c })
+		d.call(func(now time.Time) {
+			a.conn = c
+			a.active.Store(now.UnixNano())
+		})
 	})
 	if e, ok := errors.AsType[*unsatisfiedError](err); ok && e.size != d.layout.Size {
 		return nil, errorf(KindRemoteChanged, "check answer", "the remote file has changed: its size was %d and is %d", d.layout.Size, e.size).withCode(CodeSizeChanged)

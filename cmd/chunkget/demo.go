@@ -94,13 +94,13 @@ func demo(ctx context.Context, u *ui, connections int, size int64) (err error) {
 	rt := newTransports(connections, udtpool.DefaultDialTimeout, udt.Ask{}, new(pathMemory), u, log, conns)
 	defer rt.Close()
 	defer func() { err = errors.Join(err, conns.close()) }()
-	res, err := download(ctx, u, fetch.Options{
+	res, err := download(ctx, fetch.Options{
 		URL:         &url.URL{Scheme: "udt", Host: address, Path: "/" + demoFile},
 		Transport:   rt,
 		Connections: connections,
 		Dir:         target,
 		Logger:      log,
-	}, rt)
+	}, rt, newDisplay(newBoard(u, 1)))
 	if err != nil {
 		return err
 	}

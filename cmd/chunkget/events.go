@@ -37,6 +37,7 @@ type startEvent struct {
 
 type progressEvent struct {
 	Event       string   `json:"event"`
+	URL         string   `json:"url"`
 	Bytes       int64    `json:"bytes"` // on file, resumed ones included
 	Total       int64    `json:"total"`
 	Resumed     int64    `json:"bytes_resumed"`
@@ -47,6 +48,7 @@ type progressEvent struct {
 
 type pieceBadEvent struct {
 	Event  string `json:"event"`
+	URL    string `json:"url"`
 	Piece  int    `json:"piece"`
 	Try    int    `json:"try"`
 	Reason string `json:"reason"`
@@ -55,6 +57,7 @@ type pieceBadEvent struct {
 
 type retryEvent struct {
 	Event  string  `json:"event"`
+	URL    string  `json:"url"`
 	Try    int     `json:"try"`
 	Delay  float64 `json:"delay"`
 	Reason string  `json:"reason"`
@@ -63,6 +66,7 @@ type retryEvent struct {
 
 type noteEvent struct {
 	Event  string `json:"event"`
+	URL    string `json:"url,omitempty"` // if it is about one
 	Reason string `json:"reason"`
 	Code   string `json:"code,omitempty"`
 }
@@ -82,6 +86,17 @@ type doneEvent struct {
 	SHA256       string  `json:"sha256,omitempty"`
 	Connections  int     `json:"connections"` // in use at a time, at most
 	Transport    string  `json:"transport"`
+}
+
+// summaryEvent is the last one of a run with several URLs.
+type summaryEvent struct {
+	Event        string  `json:"event"`
+	Files        int     `json:"files"`
+	Complete     int     `json:"complete"`
+	Failed       int     `json:"failed"`
+	Bytes        int64   `json:"bytes"` // of the complete files
+	BytesFetched int64   `json:"bytes_fetched"`
+	Seconds      float64 `json:"seconds"`
 }
 
 type errorEvent struct {
@@ -104,7 +119,7 @@ func (w *eventWriter) observe(e fetch.Event) {
 		})
 	case fetch.EventProgress:
 		p := progressEvent{
-			Event: "progress", Bytes: e.Done, Total: e.Total, Resumed: e.Resumed,
+			Event: "progress", URL: w.url, Bytes: e.Done, Total: e.Total, Resumed: e.Resumed,
 			Rate: finite(e.Rate), Connections: e.Active,
 		}
 		if e.ETA >= 0 {
@@ -112,11 +127,11 @@ func (w *eventWriter) observe(e fetch.Event) {
 		}
 		w.write(p)
 	case fetch.EventPieceBad:
-		w.write(pieceBadEvent{"piece_bad", e.Piece, e.Try, e.Reason, string(e.Code)})
+		w.write(pieceBadEvent{"piece_bad", w.url, e.Piece, e.Try, e.Reason, string(e.Code)})
 	case fetch.EventRetry:
-		w.write(retryEvent{"retry", e.Try, seconds(e.Delay), e.Reason, string(e.Code)})
+		w.write(retryEvent{"retry", w.url, e.Try, seconds(e.Delay), e.Reason, string(e.Code)})
 	case fetch.EventNote:
-		w.write(noteEvent{"note", e.Reason, string(e.Code)})
+		w.write(noteEvent{"note", w.url, e.Reason, string(e.Code)})
 	case fetch.EventDone:
 		r := e.Result
 		d := doneEvent{

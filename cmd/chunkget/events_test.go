@@ -32,11 +32,11 @@ func TestEvents(t *testing.T) {
 	w.end(nil)
 	zeros := strings.Repeat("0", 64)
 	want := `{"event":"start","version":1,"url":"udt://h/f","path":"f","total":100,"bytes_resumed":60,"connections":8}
-{"event":"progress","bytes":80,"total":100,"bytes_resumed":60,"rate":10,"eta":1.5,"connections":8}
-{"event":"progress","bytes":80,"total":-1,"bytes_resumed":0,"rate":0,"eta":null,"connections":1}
-{"event":"piece_bad","piece":7,"try":1,"reason":"hash differs","code":"piece_mismatch"}
-{"event":"retry","try":2,"delay":0.5,"reason":"lost\n\u001b\u003c","code":"connection"}
-{"event":"note","reason":"n"}
+{"event":"progress","url":"udt://h/f","bytes":80,"total":100,"bytes_resumed":60,"rate":10,"eta":1.5,"connections":8}
+{"event":"progress","url":"udt://h/f","bytes":80,"total":-1,"bytes_resumed":0,"rate":0,"eta":null,"connections":1}
+{"event":"piece_bad","url":"udt://h/f","piece":7,"try":1,"reason":"hash differs","code":"piece_mismatch"}
+{"event":"retry","url":"udt://h/f","try":2,"delay":0.5,"reason":"lost\n\u001b\u003c","code":"connection"}
+{"event":"note","url":"udt://h/f","reason":"n"}
 {"event":"done","url":"udt://h/f","path":"f","bytes":100,"bytes_fetched":40,"bytes_resumed":60,"pieces_bad":1,"retries":1,"seconds":2.5,"verified":true,"root":"` + zeros + `","sha256":"ab","connections":8,"transport":"udt"}
 {"event":"done","url":"udt://h/f","path":"f","bytes":0,"bytes_fetched":0,"bytes_resumed":0,"pieces_bad":0,"retries":0,"seconds":0,"verified":false,"root":"","connections":1,"transport":"http"}
 {"event":"error","url":"udt://h/f","kind":"network","code":"connection","message":"GET: lost","hint":"h","exit_code":3,"resumable":true}

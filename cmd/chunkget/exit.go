@@ -35,7 +35,7 @@ const exitHelp = `Exit codes:
     9  the remote file has changed since the download began
    10  the server cannot send ranges where one was needed
   130  interrupted; the same command resumes
-With several URLs the first failure counts.`
+With several URLs the first failure in their order counts.`
 
 // usageError is a command line that makes no sense.
 type usageError struct {

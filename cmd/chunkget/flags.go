@@ -1,15 +1,19 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/internal/units"
 	"github.com/chunkget/chunkget/udtpool"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -18,11 +22,19 @@ import (
 // options is what the command line says about downloads.
 type options struct {
 	connections int
+	input       string
+	jobs        int
 	output      string
 	dir         string
 	checksum    string
+	goOn        bool
 	restart     bool
 	overwrite   bool
+	headers     []string
+	userAgent   string
+	proxy       string
+	limitRate   units.Rate
+	connect     time.Duration
 	timeout     time.Duration
 	tries       int
 	json        bool
@@ -31,9 +43,13 @@ type options struct {
 	sending     sending
 	trace       string
 
+	listed []*url.URL // of input
+
 	// Set by validate.
-	sha256 []byte
-	urls   []*url.URL
+	sha256   []byte
+	urls     []*url.URL
+	header   http.Header
+	proxyURL *url.URL // nil = of the environment
 }
 
 func (o *options) addFlags(f *pflag.FlagSet) {
@@ -41,10 +57,19 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	o.addConnections(f)
 	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of the name that the server or the URL gives")
 	f.StringVarP(&o.dir, "dir", "d", "", "put files into `DIR`, which must exist")
+	f.StringVarP(&o.dir, "output-dir", "O", "", "the same as --dir `DIR`")
+	f.StringVarP(&o.input, "input", "i", "", "fetch the URLs in `FILE`, too: one per line, # begins a comment, - is stdin")
+	f.IntVarP(&o.jobs, "jobs", "j", 1, "`FILES` to fetch at a time, each over --connections")
 	f.StringVar(&o.checksum, "checksum", "", "require this digest of the whole file, as `sha256:HEX`")
+	f.BoolVarP(&o.goOn, "continue", "c", false, "go on with partial data of the same version of the file, which is done without asking")
 	f.BoolVar(&o.restart, "restart", false, "discard partial data of another version of the file")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace an existing file")
-	f.DurationVar(&o.timeout, "timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s")
+	f.StringArrayVar(&o.headers, "header", nil, "send `'NAME: VALUE'` with every request, not to another origin after a redirect; may be repeated")
+	f.StringVar(&o.userAgent, "user-agent", "", "send `TEXT` as User-Agent (default \"chunkget\")")
+	f.StringVar(&o.proxy, "proxy", "", "reach servers over TCP through the proxy at `URL`, http, https or socks5 (default: of the environment, HTTP_PROXY, HTTPS_PROXY and NO_PROXY)")
+	f.Var(&o.limitRate, "limit-rate", "read no more than this `RATE` in bit/s, such as 20M, over all connections together; at least 64k")
+	f.DurationVar(&o.connect, "connect-timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s, if --timeout is not less")
+	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long a connection may make no progress, such as 30s; then its request is made again")
 	f.IntVar(&o.tries, "tries", 5, "give up after this many tries in a row without progress")
 	o.sending.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "print one JSON event per line on stdout instead of text")
@@ -69,20 +94,21 @@ func (o *options) validate(args []string) error {
 	if err := o.sending.validate(); err != nil {
 		return err
 	}
-	if len(args) == 0 {
+	urls := len(args) + len(o.listed)
+	if urls == 0 {
 		return &usageError{"no URL given", "try: chunkget demo, or: chunkget --help"}
 	}
 	if o.output == "-" {
 		return &usageError{"writing to stdout is not supported", "name a file with -o FILE"}
 	}
-	if o.output != "" && len(args) > 1 {
-		return &usageError{fmt.Sprintf("-o names one file, but there are %d URLs", len(args)), "use -d DIR for several files"}
+	if o.output != "" && urls > 1 {
+		return &usageError{fmt.Sprintf("-o names one file, but there are %d URLs", urls), "use -d DIR for several files"}
 	}
-	if o.checksum != "" && len(args) > 1 {
-		return &usageError{fmt.Sprintf("--checksum is for one file, but there are %d URLs", len(args)), ""}
+	if o.checksum != "" && urls > 1 {
+		return &usageError{fmt.Sprintf("--checksum is for one file, but there are %d URLs", urls), ""}
 	}
-	if o.timeout <= 0 {
-		return &usageError{fmt.Sprintf("--timeout %v is not positive", o.timeout), ""}
+	if err := o.validateRequests(); err != nil {
+		return err
 	}
 	if o.tries < 1 {
 		return &usageError{fmt.Sprintf("--tries %d is less than 1", o.tries), ""}
@@ -104,7 +130,42 @@ func (o *options) validate(args []string) error {
 		}
 		o.urls = append(o.urls, u)
 	}
+	o.urls = append(o.urls, o.listed...)
 	return nil
+}
+
+// validateRequests checks what is said about requests and their number.
+func (o *options) validateRequests() (err error) {
+	switch {
+	case o.jobs < 1 || o.jobs*o.connections > fetch.MaxConnections:
+		return &usageError{fmt.Sprintf("--jobs %d with -n %d: between 1 and %d connections in all are possible", o.jobs, o.connections, fetch.MaxConnections), ""}
+	case o.timeout <= 0:
+		return &usageError{fmt.Sprintf("--timeout %v is not positive", o.timeout), ""}
+	case o.connect < 0:
+		return &usageError{fmt.Sprintf("--connect-timeout %v is negative", o.connect), ""}
+	case o.limitRate != 0 && o.limitRate < minLimit:
+		return &usageError{fmt.Sprintf("--limit-rate %s is less than 64k bit/s", &o.limitRate), "rates look like 500k, 20M or 1.5G"}
+	case o.goOn && o.restart:
+		return &usageError{"--continue and --restart exclude each other", ""}
+	}
+	if o.header, err = requestHeader(o.headers, o.userAgent); err != nil {
+		return err
+	}
+	o.proxyURL, err = parseProxy(o.proxy)
+	return err
+}
+
+// dialTimeout is how long to wait for a connection.
+func (o *options) dialTimeout() time.Duration {
+	return min(o.timeout, cmp.Or(o.connect, udtpool.DefaultDialTimeout))
+}
+
+// readLists reads the files that say what to fetch.
+func (o *options) readLists(stdin io.Reader) (err error) {
+	if o.input != "" {
+		o.listed, err = openInput(o.input, stdin)
+	}
+	return err
 }
 
 func (o *options) validateConnections() error {
@@ -170,6 +231,7 @@ against the server's hash tree, and goes on after an interruption where it was.
   chunkget udt://host:9000/big.iso           fetch over UDT from a chunkserve
   chunkget -n 4 https://host/big.iso         fetch over TCP from any web server
   chunkget --background udt://host/big.iso   take only what others leave of the path
+  chunkget -i list.txt --jobs 4 -d DIR       fetch many files, four at a time
 
 Schemes: udt (HTTP over UDT), http, https. A partial file is FILE.part with its
 journal FILE.part.journal; the same command again resumes.
@@ -181,7 +243,11 @@ journal FILE.part.journal; the same command again resumes.
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, urls []string) error {
 			u.quiet, u.verbose, u.json = o.quiet, o.verbose, o.json
-			if err := o.validate(urls); err != nil {
+			err := o.readLists(cmd.InOrStdin())
+			if err == nil {
+				err = o.validate(urls)
+			}
+			if err != nil {
 				if o.json {
 					(&eventWriter{w: u.stdout}).end(err)
 				}

@@ -9,7 +9,7 @@ import (
 
 func TestValidate(t *testing.T) {
 	valid := func() *options {
-		return &options{connections: 8, sending: sending{share: 2}, timeout: time.Second, tries: 5}
+		return &options{connections: 8, jobs: 1, sending: sending{share: 2}, timeout: time.Second, tries: 5}
 	}
 	sum := strings.Repeat("ab", 32)
 	for _, tt := range []struct {
@@ -40,6 +40,13 @@ func TestValidate(t *testing.T) {
 		{"too many connections", func(o *options) { o.connections = 257 }, []string{"http://h/a"}, "-n 257"},
 		{"timeout", func(o *options) { o.timeout = 0 }, []string{"http://h/a"}, "--timeout"},
 		{"tries", func(o *options) { o.tries = 0 }, []string{"http://h/a"}, "--tries"},
+		{"connect timeout", func(o *options) { o.connect = -1 }, []string{"http://h/a"}, "--connect-timeout"},
+		{"jobs", func(o *options) { o.jobs = 0 }, []string{"http://h/a"}, "--jobs 0"},
+		{"too many jobs", func(o *options) { o.jobs = 33 }, []string{"http://h/a"}, "between 1 and 256 connections"},
+		{"limit", func(o *options) { o.limitRate = 10e3 }, []string{"http://h/a"}, "less than 64k"},
+		{"continue and restart", func(o *options) { o.goOn, o.restart = true, true }, []string{"http://h/a"}, "exclude each other"},
+		{"header", func(o *options) { o.headers = []string{"x"} }, []string{"http://h/a"}, "--header"},
+		{"proxy", func(o *options) { o.proxy = "ftp://p" }, []string{"http://h/a"}, "--proxy"},
 		{"quiet and verbose", func(o *options) { o.quiet, o.verbose = true, true }, []string{"http://h/a"}, "exclude each other"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

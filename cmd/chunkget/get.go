@@ -7,17 +7,16 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/url"
-	"sync"
 	"time"
 
 	"github.com/chunkget/chunkget/fetch"
-	"github.com/chunkget/chunkget/udt"
 )
 
-// getAll fetches the URLs one after the other. A failure does not keep the
-// others from being fetched; an interruption does.
-func getAll(ctx context.Context, u *ui, o *options, args []string) (first error) {
+// getAll fetches the URLs, some at a time. A failure does not keep the others
+// from being fetched; an interruption does.
+func getAll(ctx context.Context, u *ui, o *options, args []string) (err error) {
 	log := logger(u)
 	conns, err := observe(u, o.trace)
 	if err != nil {
@@ -30,36 +29,22 @@ func getAll(ctx context.Context, u *ui, o *options, args []string) (first error)
 	if err != nil {
 		u.note("%v", err)
 	}
-	rt := newTransports(o.connections, o.timeout, o.sending.ask(), paths, u, log, conns)
+	jobs := min(o.jobs, len(o.urls))
+	// Each file at a time needs a place for its hash tree.
+	rt := newTransports(jobs*(o.connections+1)-1, o.dialTimeout(), o.sending.ask(), paths, u, log, conns)
+	rt.limit = newReadLimit(float64(o.limitRate))
+	if o.proxyURL != nil {
+		rt.tcp.Proxy = http.ProxyURL(o.proxyURL)
+	}
 	defer rt.Close()
 	defer toggleOnSignal(u, o.sending, rt.udt)()
-	var told sync.Once
 	defer func() {
-		if err := conns.close(); first == nil {
-			first = err
+		if cerr := conns.close(); err == nil {
+			err = cerr
 		}
 	}()
-	for _, target := range o.urls {
-		o.sending.noteOverTCP(u, target.Scheme, &told)
-		res, err := getOne(ctx, u, o, target, rt, log)
-		if err == nil {
-			if address := udtAddress(target); address != "" && res.BytesFetched >= leastRemembered && o.sending == (sending{share: defaultShare}) {
-				rate := float64(res.BytesFetched) * 8 / max(res.Elapsed.Seconds(), 1e-3)
-				if err := paths.remember(address, udt.Path{Rate: rate, MinRTT: rt.minRTT(address)}, time.Now()); err != nil {
-					u.detail("note: %v", err)
-				}
-			}
-			continue
-		}
-		report(u, err, args)
-		if ctx.Err() != nil {
-			return reportedError{err}
-		}
-		if first == nil {
-			first = reportedError{err}
-		}
-	}
-	return first
+	q := &queue{ui: u, opts: o, args: args, rt: rt, paths: paths, log: log, board: newBoard(u, len(o.urls))}
+	return q.run(ctx, jobs)
 }
 
 func logger(u *ui) *slog.Logger {
@@ -77,22 +62,6 @@ func logger(u *ui) *slog.Logger {
 	}))
 }
 
-// getOne fetches one URL and shows how it goes. It reports no error.
-func getOne(ctx context.Context, u *ui, o *options, target *url.URL, rt *transports, log *slog.Logger) (*fetch.Result, error) {
-	return download(ctx, u, fetch.Options{
-		URL:         target,
-		Transport:   rt,
-		Connections: o.connections,
-		Dir:         o.dir,
-		Output:      o.output,
-		SHA256:      o.sha256,
-		Restart:     o.restart,
-		Overwrite:   o.overwrite,
-		Retry:       fetch.RetryPolicy{Tries: o.tries},
-		Logger:      log,
-	}, rt)
-}
-
 // udtAddress is the host:port of a URL over UDT, "" for others.
 func udtAddress(u *url.URL) string {
 	if u.Scheme != "udt" {
@@ -101,12 +70,8 @@ func udtAddress(u *url.URL) string {
 	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "9000"))
 }
 
-// download runs one download with its display or its events.
-func download(ctx context.Context, u *ui, fo fetch.Options, rt *transports) (*fetch.Result, error) {
-	var show observer = newDisplay(u)
-	if u.json {
-		show = &eventWriter{w: u.stdout, url: fo.URL.Redacted(), connections: fo.Connections}
-	}
+// download runs one download and shows how it goes. It reports no error.
+func download(ctx context.Context, fo fetch.Options, rt *transports, show observer) (*fetch.Result, error) {
 	fo.Observe = show.observe
 	if fo.URL.Scheme == "udt" {
 		rt.udt.Warm(ctx, fo.URL, fo.Connections)
@@ -142,8 +107,9 @@ func interrupted(err error) error {
 	return err
 }
 
-// report tells the user about a failed download and how to go on.
-func report(u *ui, err error, args []string) {
+// report tells the user about a failed download, with which of several it is,
+// and how to go on.
+func report(u *ui, which string, err error, args []string) {
 	fe, _ := errors.AsType[*fetch.Error](err)
 	again := "chunkget " + shellQuote(redact(args))
 	switch {
@@ -154,23 +120,11 @@ func report(u *ui, err error, args []string) {
 		u.line("interrupted before anything was received")
 		u.line("hint: to start again, run: %s", again)
 	default:
-		u.fail(err)
+		u.fail(which, err)
 		if fe != nil && fe.Resumable && fe.Kind != fetch.KindRemoteChanged {
 			u.line("hint: what was received is kept; to go on, run: %s", again)
 		}
 	}
-}
-
-// redact hides passwords in URL arguments.
-func redact(args []string) []string {
-	out := make([]string, len(args))
-	for i, a := range args {
-		out[i] = a
-		if u, err := url.Parse(a); err == nil && u.User != nil {
-			out[i] = u.Redacted()
-		}
-	}
-	return out
 }
 
 // summary is the last line of a download.

@@ -31,7 +31,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitOK
 	}
 	if _, reported := err.(reportedError); !reported {
-		u.fail(err)
+		u.fail("", err)
 	}
 	return exitCode(err)
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"io"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -18,18 +18,18 @@ const refreshInterval = 200 * time.Millisecond
 // if somebody is there to see it, a line when it is done.
 //
 // observe and end are called from one goroutine at a time. The bar is drawn by
-// goroutines of mpb, which read last under mu; end waits for them.
+// goroutines of mpb, which read last under mu; the board waits for them, and for
+// that of one file end does.
 type display struct {
-	ui   *ui
-	bars *mpb.Progress // nil without a bar
-	bar  *mpb.Bar
-	away io.Writer // where messages went before the bar took them
+	ui    *ui
+	board *board
+	bar   *mpb.Bar // nil without one
 
 	mu   sync.Mutex
 	last fetch.Event // guarded by mu
 }
 
-func newDisplay(u *ui) *display { return &display{ui: u} }
+func newDisplay(b *board) *display { return &display{ui: b.ui, board: b} }
 
 func (d *display) observe(e fetch.Event) {
 	switch e.Kind {
@@ -81,24 +81,30 @@ func (d *display) snapshot() fetch.Event {
 }
 
 func (d *display) startBar(e fetch.Event) {
-	if !d.ui.terminal || d.ui.quiet || d.ui.json || d.bars != nil {
+	if d.bar != nil {
 		return
 	}
-	d.last = e
-	// AutoRefresh, because the check for a terminal has been made.
-	d.away = d.ui.divert(io.Discard)
-	d.bars = mpb.New(mpb.WithOutput(d.away), mpb.WithAutoRefresh(), mpb.WithRefreshRate(refreshInterval))
-	d.ui.divert(d.bars)
+	bars := d.board.progress()
+	if bars == nil {
+		return
+	}
+	d.update(e)
+	d.board.show(d)
 	text := func(f func(fetch.Event) string) decor.Decorator {
 		return decor.Any(func(decor.Statistics) string { return f(d.snapshot()) })
 	}
+	ending := mpb.BarOptional(mpb.BarRemoveOnComplete(), d.board.several())
+	name := mpb.PrependDecorators()
+	if d.board.several() {
+		name = mpb.PrependDecorators(decor.Name(barName(e.Path)))
+	}
 	if e.Total < 0 {
-		d.bar = d.bars.AddSpinner(0, mpb.AppendDecorators(text(func(e fetch.Event) string {
+		d.bar = bars.AddSpinner(0, ending, name, mpb.AppendDecorators(text(func(e fetch.Event) string {
 			return fmt.Sprintf(" %s  %s", formatBytes(e.Done), formatRate(e.Rate))
 		})))
 		return
 	}
-	d.bar = d.bars.New(max(e.Total, 1), mpb.BarStyle(),
+	d.bar = bars.New(max(e.Total, 1), mpb.BarStyle(), ending, name,
 		mpb.PrependDecorators(text(percentText)),
 		mpb.AppendDecorators(text(barText)),
 	)
@@ -131,16 +137,31 @@ func formatETA(d time.Duration) string {
 	return formatDuration(d)
 }
 
-// stopBar ends the bar, complete or not, and gives messages their way back.
+// nameWidth is the room for the name of a file beside its bar, in characters.
+const nameWidth = 24
+
+// barName is the end of a path that tells a file from others, in nameWidth
+// characters and one space.
+func barName(path string) string {
+	name := []rune(clean(filepath.Base(path)))
+	if len(name) > nameWidth {
+		name = append(append(name[:nameWidth/2:nameWidth/2], '…'), name[len(name)-nameWidth/2+1:]...)
+	}
+	return fmt.Sprintf("%-*s ", nameWidth, string(name))
+}
+
+// stopBar ends the bar, complete or not. One of several vanishes.
 func (d *display) stopBar() {
-	if d.bars == nil {
+	if d.bar == nil {
 		return
 	}
+	d.board.hide(d)
 	if d.bar.Current() > 0 && d.last.Done == d.last.Total {
 		d.bar.SetTotal(max(d.last.Total, 1), true)
 	}
-	d.bar.Abort(false)
-	d.bars.Wait()
-	d.ui.divert(d.away)
-	d.bars = nil
+	d.bar.Abort(d.board.several())
+	d.bar = nil
+	if !d.board.several() {
+		d.board.close()
+	}
 }

@@ -13,7 +13,7 @@ import (
 
 // play shows a resumed download that ends with err.
 func play(u *ui, err error) {
-	d := newDisplay(u)
+	d := newDisplay(newBoard(u, 1))
 	const mib = 1 << 20
 	d.observe(fetch.Event{Kind: fetch.EventStart, URL: "udt://h/f\x1b", Path: "f\x1b", Total: 100 * mib, Done: 60 * mib, Resumed: 60 * mib, ETA: -1})
 	d.observe(fetch.Event{Kind: fetch.EventProgress, Total: 100 * mib, Done: 80 * mib, Resumed: 60 * mib,
@@ -94,7 +94,7 @@ func TestDisplayOfUnknownSize(t *testing.T) {
 	var errs bytes.Buffer
 	u := newUI(new(bytes.Buffer), &errs)
 	u.terminal = true
-	d := newDisplay(u)
+	d := newDisplay(newBoard(u, 1))
 	d.observe(fetch.Event{Kind: fetch.EventStart, URL: "u", Path: "f", Total: -1, ETA: -1})
 	d.observe(fetch.Event{Kind: fetch.EventProgress, Total: -1, Done: 3 << 20, Rate: 1 << 20, ETA: -1, Active: 1})
 	d.end(nil)

@@ -42,6 +42,10 @@ type server struct {
 //	range        ranges and strong ETags and nothing else, over TCP
 //	plain        neither
 //	named        like range, with the Content-Disposition given as ARG
+//	wants        like range, but answers 403 without the field ARG, NAME=VALUE
+//	refuses      like chunkserve, but answers 418 with the field ARG
+//	redirect     sends to the same path at ARG
+//	proxy        a proxy that answers for every host like range
 //	corrupt      like chunkserve, with the byte at offset ARG wrong
 //	status       answers with the status ARG
 //	mute         a UDP port where nobody answers
@@ -60,6 +64,26 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 		disposition, err := strconv.Unquote(`"` + arg + `"`)
 		return files{dir: dir, ranges: true, disposition: disposition}, nil, err
 	},
+	"wants": func(_ *server, dir, arg string) (http.Handler, func(), error) {
+		return answeringUnless(files{dir: dir, ranges: true}, http.StatusForbidden, func(r *http.Request) bool {
+			name, value, _ := strings.Cut(arg, "=")
+			return r.Header.Get(name) == value
+		}), nil, nil
+	},
+	"refuses": func(s *server, dir, arg string) (http.Handler, func(), error) {
+		h, stop, err := chunkserveHandler(s, dir, "")
+		return answeringUnless(h, http.StatusTeapot, func(r *http.Request) bool { return r.Header.Get(arg) == "" }), stop, err
+	},
+	"redirect": func(_ *server, _, arg string) (http.Handler, func(), error) {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, arg+r.URL.Path, http.StatusFound)
+		}), nil, nil
+	},
+	"proxy": func(_ *server, dir, _ string) (http.Handler, func(), error) {
+		return answeringUnless(files{dir: dir, ranges: true}, http.StatusBadRequest, func(r *http.Request) bool {
+			return r.URL.Host != ""
+		}), nil, nil
+	},
 	"corrupt": func(s *server, dir, arg string) (http.Handler, func(), error) {
 		h, stop, err := chunkserveHandler(s, dir, "")
 		if err != nil {
@@ -74,6 +98,17 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 			http.Error(w, "no file, only this text", code)
 		}), nil, err
 	},
+}
+
+// answeringUnless answers with a status unless ok.
+func answeringUnless(h http.Handler, status int, ok func(*http.Request) bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !ok(r) {
+			http.Error(w, "no", status)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 func startServer(kind, dir, arg string) (*server, error) {

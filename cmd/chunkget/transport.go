@@ -16,8 +16,9 @@ import (
 // transports carries requests of every scheme. It is the only place that knows
 // which scheme travels over what.
 type transports struct {
-	udt *udtpool.Pool
-	tcp *http.Transport
+	udt   *udtpool.Pool
+	tcp   *http.Transport
+	limit *readLimit // nil = none
 }
 
 // newTransports makes room for n requests for data at a time and one more for
@@ -64,6 +65,14 @@ func newTransports(n int, dialTimeout time.Duration, ask udt.Ask, paths *pathMem
 }
 
 func (t *transports) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.roundTrip(req)
+	if err == nil {
+		resp.Body = t.limit.body(req.Context(), resp.Body)
+	}
+	return resp, err
+}
+
+func (t *transports) roundTrip(req *http.Request) (*http.Response, error) {
 	switch req.URL.Scheme {
 	case "udt":
 		return t.udt.RoundTrip(req)

@@ -102,9 +102,13 @@ func (u *ui) detail(format string, args ...any) {
 	}
 }
 
-// fail prints an error with its hint.
-func (u *ui) fail(err error) {
-	u.line("error: %v", err)
+// fail prints an error with its hint. which names the one of several URLs that it
+// is about, or is empty.
+func (u *ui) fail(which string, err error) {
+	if which != "" {
+		which += ": "
+	}
+	u.line("error: %s%v", which, err)
 	if h := hintOf(err); h != "" {
 		u.line("hint: %s", h)
 	}

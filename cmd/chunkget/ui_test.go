@@ -97,7 +97,7 @@ func TestMessagesArePrefixedAndClean(t *testing.T) {
 	var out, errs strings.Builder
 	u := newUI(&out, &errs)
 	u.info("name %s", quote("a\x1b[2Jb"))
-	u.fail(&usageError{"bad\nthing", "do\x07 this"})
+	u.fail("", &usageError{"bad\nthing", "do\x07 this"})
 	want := "chunkget: name \"a\\x1b[2Jb\"\n" +
 		"chunkget: error: bad\\nthing\n" +
 		"chunkget: hint: do\\a this\n"
@@ -107,7 +107,7 @@ func TestMessagesArePrefixedAndClean(t *testing.T) {
 	errs.Reset()
 	u.quiet = true
 	u.info("not to be seen")
-	u.fail(&usageError{msg: "seen"})
+	u.fail("", &usageError{msg: "seen"})
 	if errs.String() != "chunkget: error: seen\n" {
 		t.Errorf("with --quiet: %q", errs.String())
 	}

@@ -43,7 +43,7 @@ var pureNot = map[string]string{
 var rules = map[string]rule{
 	"cmd/chunkget": {
 		siblings: []string{"fetch", "serve", "udtpool", "udt", "internal/connstats", "internal/units"},
-		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/term"},
+		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/net/http/httpguts", "golang.org/x/term", "golang.org/x/time"},
 	},
 	"cmd/chunkserve": {
 		siblings: []string{"fetch", "serve", "udtpool", "udt", "internal/connstats", "internal/units"},

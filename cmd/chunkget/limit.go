@@ -1,0 +1,57 @@
+package main
+
+import (
+	"context"
+	"io"
+
+	"golang.org/x/time/rate"
+)
+
+// readLimit paces what all connections of this process read together, in bytes.
+// Who does not read has no window to offer, so that servers slow down as well,
+// over TCP and over UDT. The nil readLimit does not limit.
+type readLimit struct {
+	tokens *rate.Limiter
+	most   int // bytes in one read; also what may come at once after a pause
+}
+
+// minLimit is the least rate, in bit/s, at which each of many connections still
+// shows progress before it is taken for dead.
+const minLimit = 64e3
+
+// newReadLimit limits to a rate in bit/s; 0 is no limit.
+func newReadLimit(bits float64) *readLimit {
+	if bits == 0 {
+		return nil
+	}
+	bytes := bits / 8
+	// A fiftieth of a second: small beside the time over which rates are looked at.
+	most := int(min(max(bytes/50, 512), 256<<10))
+	return &readLimit{rate.NewLimiter(rate.Limit(bytes), most), most}
+}
+
+// body returns what reads b at the limit until ctx ends.
+func (l *readLimit) body(ctx context.Context, b io.ReadCloser) io.ReadCloser {
+	if l == nil {
+		return b
+	}
+	return &limitedBody{ReadCloser: b, ctx: ctx, limit: l}
+}
+
+type limitedBody struct {
+	io.ReadCloser
+	ctx   context.Context
+	limit *readLimit
+}
+
+// Read pays for what has been read, so that nothing is paid for what never comes.
+func (b *limitedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p[:min(len(p), b.limit.most)])
+	if n > 0 {
+		// The bytes count although the wait was cut short.
+		if cut := b.limit.tokens.WaitN(b.ctx, n); err == nil {
+			err = cut
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/udt"
+)
+
+// queue fetches the URLs of one command line. Each of outcomes is written by the
+// one goroutine that fetches its URL; run reads them when all have ended.
+type queue struct {
+	ui    *ui
+	opts  *options
+	args  []string // the command line, for hints
+	rt    *transports
+	paths *pathMemory
+	log   *slog.Logger
+	board *board
+
+	tcpTold  sync.Once // about flags without effect over TCP
+	outcomes []outcome
+}
+
+// outcome is what became of a URL; the zero value is one that was not begun.
+type outcome struct {
+	begun bool
+	res   *fetch.Result
+	err   error
+}
+
+// run fetches all URLs, jobs at a time, in their order. It returns the error of
+// the first in that order that failed, or that of an interruption.
+func (q *queue) run(ctx context.Context, jobs int) error {
+	begun := time.Now()
+	q.outcomes = make([]outcome, len(q.opts.urls))
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range jobs {
+		workers.Go(func() {
+			for i := range next {
+				q.outcomes[i] = q.fetch(ctx, q.opts.urls[i])
+			}
+		})
+	}
+feed:
+	for i := range q.outcomes {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+			break feed
+		}
+		if ctx.Err() != nil {
+			break
+		}
+	}
+	close(next)
+	workers.Wait()
+	q.board.close()
+	return q.conclude(ctx, time.Since(begun))
+}
+
+// fetch gets one URL.
+func (q *queue) fetch(ctx context.Context, target *url.URL) outcome {
+	o := q.opts
+	q.opts.sending.noteOverTCP(q.ui, target.Scheme, &q.tcpTold)
+	q.board.begin()
+	res, err := download(ctx, fetch.Options{
+		URL:         target,
+		Transport:   q.rt,
+		Connections: o.connections,
+		Dir:         o.dir,
+		Output:      o.output,
+		SHA256:      o.sha256,
+		Restart:     o.restart,
+		Overwrite:   o.overwrite,
+		Header:      o.header,
+		Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
+		Logger:      q.log,
+	}, q.rt, q.observer(target))
+	q.board.end(res, err)
+	if err == nil {
+		q.remember(target, res)
+	} else if ctx.Err() == nil {
+		which := ""
+		if len(q.outcomes) > 1 {
+			which = quote(target.Redacted())
+		}
+		report(q.ui, which, err, q.args)
+	}
+	return outcome{true, res, err}
+}
+
+func (q *queue) observer(target *url.URL) observer {
+	if q.ui.json {
+		return &eventWriter{w: q.ui.stdout, url: target.Redacted(), connections: q.opts.connections}
+	}
+	return newDisplay(q.board)
+}
+
+// remember keeps what a download over UDT has learnt of the path, if it was left
+// to find the path's rate.
+func (q *queue) remember(target *url.URL, res *fetch.Result) {
+	address := udtAddress(target)
+	if address == "" || res.BytesFetched < leastRemembered || q.opts.jobs > 1 || q.opts.limitRate != 0 || q.opts.sending != (sending{share: defaultShare}) {
+		return
+	}
+	rate := float64(res.BytesFetched) * 8 / max(res.Elapsed.Seconds(), 1e-3)
+	if err := q.paths.remember(address, udt.Path{Rate: rate, MinRTT: q.rt.minRTT(address)}, time.Now()); err != nil {
+		q.ui.detail("note: %v", err)
+	}
+}
+
+// conclude says how it went, and returns the error that the exit code tells.
+func (q *queue) conclude(ctx context.Context, elapsed time.Duration) (first error) {
+	var failed []int
+	var bytes, fetched int64
+	complete := 0
+	for i, oc := range q.outcomes {
+		switch {
+		case oc.err != nil:
+			failed = append(failed, i)
+			if first == nil || kindOf(oc.err) == fetch.KindInterrupted && ctx.Err() != nil {
+				first = oc.err
+			}
+		case oc.begun:
+			complete++
+			bytes += oc.res.Bytes
+		}
+		if oc.res != nil {
+			fetched += oc.res.BytesFetched
+		}
+	}
+	if ctx.Err() != nil && (first == nil || kindOf(first) != fetch.KindInterrupted) && complete < len(q.outcomes) {
+		first = &fetch.Error{Kind: fetch.KindInterrupted, Err: context.Cause(ctx), Resumable: true}
+	}
+	if first != nil && ctx.Err() != nil {
+		report(q.ui, "", first, q.args)
+	}
+	if len(q.outcomes) > 1 {
+		q.summarize(failed, complete, bytes, fetched, elapsed)
+	}
+	if first != nil {
+		return reportedError{first}
+	}
+	return nil
+}
+
+// summarize is the end of a run with several URLs.
+func (q *queue) summarize(failed []int, complete int, bytes, fetched int64, elapsed time.Duration) {
+	if q.ui.json {
+		(&eventWriter{w: q.ui.stdout}).write(summaryEvent{
+			Event: "summary", Files: len(q.outcomes), Complete: complete, Failed: len(failed),
+			Bytes: bytes, BytesFetched: fetched, Seconds: seconds(elapsed),
+		})
+		return
+	}
+	text := fmt.Sprintf("%d of %d files complete, %s in %s (%s)", complete, len(q.outcomes), formatBytes(bytes),
+		formatDuration(elapsed), formatRate(float64(fetched)/max(elapsed.Seconds(), 1e-3)))
+	if len(failed) > 0 {
+		text += fmt.Sprintf(", %d failed", len(failed))
+	}
+	if left := len(q.outcomes) - complete - len(failed); left > 0 {
+		text += fmt.Sprintf(", %d not begun", left)
+	}
+	q.ui.info("%s", text)
+	for _, i := range failed {
+		q.ui.info("failed: %s (exit code %d)", quote(q.opts.urls[i].Redacted()), exitCode(q.outcomes[i].err))
+	}
+}
