@@ -233,6 +233,9 @@ against the server's hash tree, and goes on after an interruption where it was.
   chunkget --background udt://host/big.iso   take only what others leave of the path
   chunkget -i list.txt --jobs 4 -d DIR       fetch many files, four at a time
 
+Flags may be kept in $XDG_CONFIG_HOME/chunkget/config (~/.config/chunkget/config), as
+lines of the form: connections = 4. With NO_COLOR set nothing is coloured.
+
 Schemes: udt (HTTP over UDT), http, https. A partial file is FILE.part with its
 journal FILE.part.journal; the same command again resumes.
 
@@ -261,6 +264,7 @@ journal FILE.part.journal; the same command again resumes.
 		return &usageError{err.Error(), "see: chunkget --help"}
 	})
 	o.addFlags(cmd.Flags())
+	addConfig(cmd, u)
 	cmd.AddCommand(demoCommand(u))
 	return cmd
 }

@@ -28,12 +28,15 @@ import (
 //   - Nothing that came from a server or the command line reaches the terminal
 //     with control or invisible characters in it: names are quoted with quote,
 //     and every line passes clean.
+//   - Colour only makes "error:" and "hint:" easier to find, on a terminal that
+//     is not dumb, and not with NO_COLOR set (https://no-color.org).
 //   - Sizes are in KiB, MiB, GiB; rates in MiB/s; durations in s, m, h.
 
 // ui owns stdout and stderr. Its methods may be called from several goroutines.
 type ui struct {
 	stdout   io.Writer
 	terminal bool // stderr is a terminal
+	colour   bool
 
 	mu      sync.Mutex
 	stderr  io.Writer // guarded by mu; a progress display takes it over while it runs
@@ -43,7 +46,11 @@ type ui struct {
 }
 
 func newUI(stdout, stderr io.Writer) *ui {
-	return &ui{stdout: &lineWriter{w: stdout}, stderr: stderr, terminal: isTerminal(stderr)}
+	t := isTerminal(stderr)
+	return &ui{
+		stdout: &lineWriter{w: stdout}, stderr: stderr, terminal: t,
+		colour: t && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+	}
 }
 
 func isTerminal(w io.Writer) bool {
@@ -76,7 +83,22 @@ func (u *ui) divert(w io.Writer) (previous io.Writer) {
 func (u *ui) line(format string, args ...any) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	fmt.Fprintf(u.stderr, "chunkget: %s\n", clean(fmt.Sprintf(format, args...)))
+	text := clean(fmt.Sprintf(format, args...))
+	if u.colour {
+		text = highlight(text)
+	}
+	fmt.Fprintf(u.stderr, "chunkget: %s\n", text)
+}
+
+// highlight colours the first word of a message that is an error or a hint (ECMA
+// 48, SGR). The text must be clean.
+func highlight(text string) string {
+	for word, sgr := range map[string]string{"error:": "1;31", "hint:": "36"} {
+		if rest, ok := strings.CutPrefix(text, word); ok {
+			return "\x1b[" + sgr + "m" + word + "\x1b[0m" + rest
+		}
+	}
+	return text
 }
 
 // info prints a message that --quiet and --json suppress.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -110,5 +111,17 @@ func TestMessagesArePrefixedAndClean(t *testing.T) {
 	u.fail("", &usageError{msg: "seen"})
 	if errs.String() != "chunkget: error: seen\n" {
 		t.Errorf("with --quiet: %q", errs.String())
+	}
+}
+
+func TestColour(t *testing.T) {
+	var errs bytes.Buffer
+	u := newUI(new(bytes.Buffer), &errs)
+	u.colour = true
+	u.fail("", &usageError{"bad \x1b[2J", "do this"})
+	u.info("plain")
+	want := "chunkget: \x1b[1;31merror:\x1b[0m bad \\x1b[2J\nchunkget: \x1b[36mhint:\x1b[0m do this\nchunkget: plain\n"
+	if errs.String() != want {
+		t.Errorf("%q, want %q", errs.String(), want)
 	}
 }
