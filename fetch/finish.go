@@ -1,9 +1,7 @@
 package fetch
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"io"
 )
@@ -11,23 +9,23 @@ import (
 // finish checks the digest of the whole file where that is called for, and
 // gives the file its name.
 func finish(ctx context.Context, o *Options, t *target, r *remote, res *Result) error {
-	want, source := o.SHA256, "the one that was asked for"
-	if want == nil && !res.Verified && r.sha256 != nil {
-		want, source = r.sha256, "the one that the server announced"
+	want, source := o.Digest, "the one that was asked for"
+	if want.IsZero() && !res.Verified {
+		want, source = r.digest, "the one that the server announced"
 	}
-	if want != nil {
-		sum, err := hashPart(ctx, t, res.Bytes)
+	if !want.IsZero() {
+		got, err := hashFile(ctx, t.part, res.Bytes, want.Algorithm)
 		if err != nil {
 			return markResumable(err, t)
 		}
-		res.SHA256 = sum
-		if !bytes.Equal(sum, want) {
+		res.Digest = got
+		if !got.Equal(want) {
 			bad, err := t.quarantine()
 			if err != nil {
 				return diskError("set the bad file aside", err)
 			}
-			return errorf(KindIntegrity, "check SHA-256", "it is %x, not %s, %x; the file is kept as %s", sum, source, want, bad).
-				withHint("the file was transferred as the server has it; compare digest and source")
+			return errorf(KindIntegrity, "check digest", "it is %v, not %s, %v; the file is kept as %s", got, source, want, bad).
+				withCode(CodeDigestMismatch).withHint("the file was transferred as the server has it; compare digest and source")
 		}
 	}
 	if err := t.publish(o.Overwrite); err != nil {
@@ -36,15 +34,16 @@ func finish(ctx context.Context, o *Options, t *target, r *remote, res *Result) 
 	return nil
 }
 
-// hashPart computes the SHA-256 of the partial file.
-func hashPart(ctx context.Context, t *target, size int64) ([]byte, error) {
-	h := sha256.New()
-	src := io.NewSectionReader(t.part, 0, size)
+// hashFile computes the digest of a file of size bytes.
+func hashFile(ctx context.Context, f io.ReaderAt, size int64, algorithm string) (Digest, error) {
+	d := Digest{Algorithm: algorithm}
+	h := d.newHash()
+	src := io.NewSectionReader(f, 0, size)
 	var total int64
 	buf := make([]byte, 1<<20)
 	for {
 		if ctx.Err() != nil {
-			return nil, &Error{Kind: KindInterrupted, Op: "check SHA-256", Err: context.Cause(ctx)}
+			return d, &Error{Kind: KindInterrupted, Op: "check digest", Err: context.Cause(ctx)}
 		}
 		n, err := src.Read(buf)
 		h.Write(buf[:n])
@@ -53,11 +52,12 @@ func hashPart(ctx context.Context, t *target, size int64) ([]byte, error) {
 			break
 		}
 		if err != nil {
-			return nil, diskError("read partial file", err)
+			return d, diskError("read the file", err)
 		}
 	}
 	if total != size {
-		return nil, diskError("read partial file", fmt.Errorf("it has %d bytes, not %d", total, size))
+		return d, diskError("read the file", fmt.Errorf("it has %d bytes, not %d", total, size))
 	}
-	return h.Sum(nil), nil
+	d.Sum = h.Sum(nil)
+	return d, nil
 }

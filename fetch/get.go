@@ -47,8 +47,11 @@ func (o *Options) resolve() error {
 		return bad("a transport is needed")
 	case o.Connections < 0 || o.Connections > MaxConnections:
 		return bad("%d connections; at most %d are possible", o.Connections, MaxConnections)
-	case len(o.SHA256) != 0 && len(o.SHA256) != merkle.HashSize:
-		return bad("a SHA-256 of %d bytes", len(o.SHA256))
+	}
+	if !o.Digest.IsZero() {
+		if _, err := NewDigest(o.Digest.Algorithm, o.Digest.Sum); err != nil {
+			return bad("%w", err)
+		}
 	}
 	if o.Connections == 0 {
 		o.Connections = DefaultConnections

@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"io"
 	"log"
@@ -10,7 +11,11 @@ import (
 
 var quiet = log.New(io.Discard, "", 0)
 
-func reprDigest(sum []byte) string {
+// reprField is a Repr-Digest, whose algorithm goes by the length of sum.
+func reprField(sum []byte) string {
+	if len(sum) == sha512.Size {
+		return "sha-512=:" + base64.StdEncoding.EncodeToString(sum) + ":"
+	}
 	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum) + ":"
 }
 
@@ -64,20 +69,39 @@ func TestGetWholeDigest(t *testing.T) {
 		wrong := sha256.Sum256(nil)
 		t.Run("asked for", func(t *testing.T) {
 			r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true}, "/x")
-			r.opts.SHA256 = sum[:]
-			if res := r.must("x", data); string(res.SHA256) != string(sum[:]) {
-				t.Errorf("SHA256 = %x", res.SHA256)
+			r.opts.Digest = Digest{"sha-256", sum[:]}
+			if res := r.must("x", data); !res.Digest.Equal(Digest{"sha-256", sum[:]}) {
+				t.Errorf("Digest = %v", res.Digest)
 			}
 		})
 		t.Run("announced", func(t *testing.T) {
 			r := newRig(t, tr, &file{data: data, etag: `"a"`, repr: sum[:]}, "/x")
-			if res := r.must("x", data); string(res.SHA256) != string(sum[:]) {
-				t.Errorf("SHA256 = %x", res.SHA256)
+			if res := r.must("x", data); !res.Digest.Equal(Digest{"sha-256", sum[:]}) {
+				t.Errorf("Digest = %v", res.Digest)
 			}
+		})
+		t.Run("SHA-512", func(t *testing.T) {
+			long := sha512.Sum512(data)
+			want := Digest{"sha-512", long[:]}
+			r := newRig(t, tr, &file{data: data, etag: `"a"`, repr: long[:]}, "/x")
+			if res := r.must("x", data); !res.Digest.Equal(want) {
+				t.Errorf("announced: Digest = %v", res.Digest)
+			}
+			r = newRig(t, tr, &file{data: data, etag: `"a"`, tree: true, repr: wrong[:]}, "/x")
+			r.opts.Digest = want
+			if res := r.must("x", data); !res.Digest.Equal(want) || !res.Verified {
+				t.Errorf("asked for: %+v", res)
+			}
+			long[63] ^= 1
+			r = newRig(t, tr, &file{data: data, etag: `"a"`, repr: long[:]}, "/x")
+			if e := r.fails(KindIntegrity); CodeOf(e) != CodeDigestMismatch {
+				t.Errorf("code %q", CodeOf(e))
+			}
+			r.wantFile("x.bad", data)
 		})
 		t.Run("wrong", func(t *testing.T) {
 			r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true}, "/x")
-			r.opts.SHA256 = wrong[:]
+			r.opts.Digest = Digest{"sha-256", wrong[:]}
 			if e := r.fails(KindIntegrity); e.Resumable {
 				t.Error("resumable")
 			}

@@ -37,8 +37,9 @@ type Options struct {
 	// and is one plain name inside Dir whatever the server says.
 	Output string
 
-	// SHA256 is the expected digest of the whole file, nil when none is asked.
-	SHA256 []byte
+	// Digest is the expected digest of the whole file, none when that is not
+	// asked. It is checked besides the hash tree.
+	Digest Digest
 
 	// Restart discards partial data that belongs to another version of the
 	// file, instead of failing with KindRemoteChanged.
@@ -98,7 +99,7 @@ type Result struct {
 
 	Root     merkle.Hash // of the server's hash tree, when Verified
 	Verified bool        // every piece was checked against Root
-	SHA256   []byte      // of the whole file, nil when it was not computed
+	Digest   Digest      // of the whole file, none when it was not computed
 
 	Transport string // scheme of the URL
 }

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"bytes"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -226,17 +227,39 @@ func TestStrongETag(t *testing.T) {
 	}
 }
 
-func TestReprSHA256(t *testing.T) {
-	// The digest of RFC 9530, section B.1 is of {"hello": "world"} and a line feed.
+func TestReprDigest(t *testing.T) {
+	// The digests of RFC 9530, section B.1 and B.6, are of {"hello": "world"} and a line feed.
 	const v = "sha-256=:RK/0qy18MlBSVnWgjwz6lZEWjP/lF5HF9bvEF8FabDg=:"
-	for in, ok := range map[string]bool{
-		v: true, "md5=:AAAA:, " + v: true, v + ";x=1": true, v + ", sha-512=:AA==:": true,
-		"": false, "sha-256=": false, "sha-256=::": false, "sha-256=:AAAA:": false, "sha-256=RK/0": false,
-		strings.ToUpper(v): false,
+	const w = "sha-512=:YMAam51Jz/jOATT6/zvHrLVgOYTGFy1d6GJiOHTohq4yP+pgk4vf2aCsyRZOtw8MjkM7iw7yZ/WkppmM44T3qg==:"
+	for in, want := range map[string]string{
+		v: "sha-256", "md5=:AAAA:, " + v: "sha-256", v + ";x=1": "sha-256", v + ", sha-512=:AA==:": "sha-256",
+		w: "sha-512", w + ", " + v: "sha-256", w + ", sha-256=:AA==:": "sha-512",
+		"": "", "sha-256=": "", "sha-256=::": "", "sha-256=:AAAA:": "", "sha-256=RK/0": "", strings.ToUpper(v): "",
 	} {
-		got := reprSHA256(http.Header{"Repr-Digest": {in}})
-		if (len(got) == 32) != ok || !ok && got != nil {
-			t.Errorf("%q: %x", in, got)
+		if got := reprDigest(http.Header{"Repr-Digest": {in}}); got.Algorithm != want || want == "" && got.Sum != nil {
+			t.Errorf("%q: %v, want %s", in, got, want)
+		}
+	}
+	content := []byte("{\"hello\": \"world\"}\n")
+	for _, in := range []string{v, w} {
+		d := reprDigest(http.Header{"Repr-Digest": {in}})
+		h := d.newHash()
+		h.Write(content)
+		if got := h.Sum(nil); !bytes.Equal(got, d.Sum) {
+			t.Errorf("%s: the digest of the example is %x", d, got)
+		}
+	}
+}
+
+func TestParseDigest(t *testing.T) {
+	short, long := strings.Repeat("0a", 32), strings.Repeat("0B", 64)
+	for in, want := range map[string]string{
+		"sha256:" + short: "sha-256:" + short, "SHA-256:" + short: "sha-256:" + short, "sha512:" + long: "sha-512:" + strings.ToLower(long),
+		"": "", short: "", "sha256:": "", "sha256:0a": "", "sha512:" + short: "", "md5:" + short: "", "sha256:" + strings.Repeat("zz", 32): "", "sha-:" + short: "",
+	} {
+		d, err := ParseDigest(in)
+		if (err == nil) != (want != "") || err == nil && d.String() != want {
+			t.Errorf("%q: %v, %v", in, d, err)
 		}
 	}
 }

@@ -104,7 +104,7 @@ func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange s
 	}
 	// A coding would make the positions in the file meaningless.
 	req.Header.Set("Accept-Encoding", "identity")
-	req.Header.Set("Want-Repr-Digest", "sha-256=10")
+	req.Header.Set("Want-Repr-Digest", wantReprDigest)
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", "chunkget")
 	}

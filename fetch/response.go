@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -28,7 +27,7 @@ type remote struct {
 	ifRange string
 
 	tree   *url.URL // of the hash tree, nil when none is offered
-	sha256 []byte   // from Repr-Digest, nil when it was not sent
+	digest Digest   // from Repr-Digest, none when it was not sent
 	name   string   // from Content-Disposition, made safe, "" if there was none
 }
 
@@ -38,7 +37,7 @@ func newRemote(resp *http.Response, asked segment.Range) (*remote, error) {
 		size:   resp.ContentLength,
 		etag:   strongETag(resp.Header),
 		others: http.Header{"Etag": resp.Header.Values("Etag"), "Last-Modified": resp.Header.Values("Last-Modified")},
-		sha256: reprSHA256(resp.Header),
+		digest: reprDigest(resp.Header),
 		name:   suggestedName(resp.Header),
 	}
 	if err := checkCoding(resp); err != nil {
@@ -165,24 +164,6 @@ func strongETag(h http.Header) string {
 
 // maxETag is the length of the longest tag that is taken for one, in bytes.
 const maxETag = 4 << 10
-
-// reprSHA256 returns the SHA-256 of the whole file from Repr-Digest (RFC 9530),
-// a dictionary of byte sequences (RFC 8941): sha-256=:BASE64:.
-func reprSHA256(h http.Header) []byte {
-	for _, v := range h.Values("Repr-Digest") {
-		for m := range strings.SplitSeq(v, ",") {
-			key, value, _ := strings.Cut(strings.TrimSpace(m), "=")
-			value, _, _ = strings.Cut(value, ";")
-			if key != "sha-256" || len(value) < 2 || value[0] != ':' || value[len(value)-1] != ':' {
-				continue
-			}
-			if d, err := base64.StdEncoding.DecodeString(value[1 : len(value)-1]); err == nil && len(d) == merkle.HashSize {
-				return d
-			}
-		}
-	}
-	return nil
-}
 
 // checkStatus returns the error that a status other than 200 and 206 means.
 func checkStatus(resp *http.Response) error {

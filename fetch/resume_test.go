@@ -444,7 +444,7 @@ func TestOptions(t *testing.T) {
 		"no transport":         func(o *Options) { o.Transport = nil },
 		"negative connections": func(o *Options) { o.Connections = -1 },
 		"many connections":     func(o *Options) { o.Connections = MaxConnections + 1 },
-		"short digest":         func(o *Options) { o.SHA256 = []byte{1} },
+		"short digest":         func(o *Options) { o.Digest = Digest{"sha-256", []byte{1}} },
 		"directory as output":  func(o *Options) { o.Output = "x/" },
 		"parent as output":     func(o *Options) { o.Output = ".." },
 	} {

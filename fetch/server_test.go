@@ -125,7 +125,7 @@ func (f *file) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Disposition", f.dispo)
 	}
 	if f.repr != nil {
-		w.Header().Set("Repr-Digest", reprDigest(f.repr))
+		w.Header().Set("Repr-Digest", reprField(f.repr))
 	}
 	if script != nil && script(f, n, w, r) {
 		return

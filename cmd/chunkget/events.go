@@ -84,6 +84,7 @@ type doneEvent struct {
 	Verified     bool    `json:"verified"`
 	Root         string  `json:"root"` // of the hash tree, "" without one
 	SHA256       string  `json:"sha256,omitempty"`
+	SHA512       string  `json:"sha512,omitempty"`
 	Connections  int     `json:"connections"` // in use at a time, at most
 	Transport    string  `json:"transport"`
 }
@@ -138,8 +139,14 @@ func (w *eventWriter) observe(e fetch.Event) {
 			Event: "done", URL: w.url, Path: r.Path, Bytes: r.Bytes,
 			BytesFetched: r.BytesFetched, BytesResumed: r.BytesResumed,
 			PiecesBad: r.PiecesBad, Retries: r.Retries, Seconds: seconds(r.Elapsed),
-			Verified: r.Verified || r.SHA256 != nil, SHA256: hex.EncodeToString(r.SHA256),
+			Verified:    r.Verified || !r.Digest.IsZero(),
 			Connections: r.Connections, Transport: r.Transport,
+		}
+		switch r.Digest.Algorithm {
+		case "sha-256":
+			d.SHA256 = hex.EncodeToString(r.Digest.Sum)
+		case "sha-512":
+			d.SHA512 = hex.EncodeToString(r.Digest.Sum)
 		}
 		if r.Verified {
 			d.Root = r.Root.String()

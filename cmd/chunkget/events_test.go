@@ -24,7 +24,7 @@ func TestEvents(t *testing.T) {
 	w.observe(fetch.Event{Kind: fetch.EventNote, Reason: "n"})
 	w.observe(fetch.Event{Kind: fetch.EventDone, Result: &fetch.Result{
 		Path: "f", Bytes: 100, BytesFetched: 40, BytesResumed: 60, PiecesBad: 1, Retries: 1, Connections: 8,
-		Elapsed: 2500 * time.Millisecond, Verified: true, SHA256: []byte{0xab}, Transport: "udt",
+		Elapsed: 2500 * time.Millisecond, Verified: true, Digest: fetch.Digest{Algorithm: "sha-256", Sum: []byte{0xab}}, Transport: "udt",
 	}})
 	w.observe(fetch.Event{Kind: fetch.EventDone, Result: &fetch.Result{Path: "f", Connections: 1, Transport: "http"}})
 	w.end(&fetch.Error{Kind: fetch.KindNetwork, Op: "GET", Err: errors.New("lost"), Hint: "h", Resumable: true})

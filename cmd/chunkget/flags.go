@@ -2,8 +2,6 @@ package main
 
 import (
 	"cmp"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,6 +25,7 @@ type options struct {
 	output      string
 	dir         string
 	checksum    string
+	metalink    string
 	goOn        bool
 	restart     bool
 	overwrite   bool
@@ -46,7 +45,7 @@ type options struct {
 	listed []*url.URL // of input
 
 	// Set by validate.
-	sha256   []byte
+	digest   fetch.Digest
 	urls     []*url.URL
 	header   http.Header
 	proxyURL *url.URL // nil = of the environment
@@ -60,8 +59,9 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.dir, "output-dir", "O", "", "the same as --dir `DIR`")
 	f.StringVarP(&o.input, "input", "i", "", "fetch the URLs in `FILE`, too: one per line, # begins a comment, - is stdin")
 	f.IntVarP(&o.jobs, "jobs", "j", 1, "`FILES` to fetch at a time, each over --connections")
-	f.StringVar(&o.checksum, "checksum", "", "require this digest of the whole file, as `sha256:HEX`")
+	f.StringVar(&o.checksum, "checksum", "", checksumHelp)
 	f.BoolVarP(&o.goOn, "continue", "c", false, "go on with partial data of the same version of the file, which is done without asking")
+	f.StringVar(&o.metalink, "metalink", "", metalinkHelp)
 	f.BoolVar(&o.restart, "restart", false, "discard partial data of another version of the file")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace an existing file")
 	f.StringArrayVar(&o.headers, "header", nil, "send `'NAME: VALUE'` with every request, not to another origin after a redirect; may be repeated")
@@ -107,6 +107,9 @@ func (o *options) validate(args []string) error {
 	if o.checksum != "" && urls > 1 {
 		return &usageError{fmt.Sprintf("--checksum is for one file, but there are %d URLs", urls), ""}
 	}
+	if o.metalink != "" && (urls > 1 || o.checksum != "") {
+		return &usageError{"--metalink takes one URL and no --checksum", ""}
+	}
 	if err := o.validateRequests(); err != nil {
 		return err
 	}
@@ -117,11 +120,11 @@ func (o *options) validate(args []string) error {
 		return &usageError{"--quiet and --verbose exclude each other", ""}
 	}
 	if o.checksum != "" {
-		sum, err := parseChecksum(o.checksum)
+		d, err := parseChecksum(o.checksum)
 		if err != nil {
 			return err
 		}
-		o.sha256 = sum
+		o.digest = d
 	}
 	for _, a := range args {
 		u, err := parseURL(a)
@@ -131,6 +134,9 @@ func (o *options) validate(args []string) error {
 		o.urls = append(o.urls, u)
 	}
 	o.urls = append(o.urls, o.listed...)
+	if o.metalink != "" {
+		return o.expectMetalink(o.urls[0])
+	}
 	return nil
 }
 
@@ -202,19 +208,6 @@ func parseURL(s string) (*url.URL, error) {
 		return nil, &usageError{fmt.Sprintf("%s has no host", quote(u.Redacted())), "a URL looks like udt://host:9000/path"}
 	}
 	return u, nil
-}
-
-// parseChecksum reads ALGORITHM:HEX.
-func parseChecksum(s string) ([]byte, error) {
-	algorithm, digits, ok := strings.Cut(s, ":")
-	if !ok || !strings.EqualFold(algorithm, "sha256") {
-		return nil, &usageError{fmt.Sprintf("--checksum %s is not of the form sha256:HEX", quote(s)), ""}
-	}
-	sum, err := hex.DecodeString(digits)
-	if err != nil || len(sum) != sha256.Size {
-		return nil, &usageError{fmt.Sprintf("--checksum %s needs %d hexadecimal digits after sha256:", quote(s), 2*sha256.Size), ""}
-	}
-	return sum, nil
 }
 
 // rootCommand returns the whole command tree. args is the command line to show

@@ -146,8 +146,8 @@ func summary(r *fetch.Result) string {
 	switch {
 	case r.Verified:
 		text += ", verified, root " + r.Root.String()
-	case r.SHA256 != nil:
-		text += fmt.Sprintf(", verified, sha256 %x", r.SHA256)
+	case !r.Digest.IsZero():
+		text += fmt.Sprintf(", verified, %v", r.Digest)
 	default:
 		text += ", not verified: the server offers no hash tree"
 	}

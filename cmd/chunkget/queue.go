@@ -76,7 +76,7 @@ func (q *queue) fetch(ctx context.Context, target *url.URL) outcome {
 		Connections: o.connections,
 		Dir:         o.dir,
 		Output:      o.output,
-		SHA256:      o.sha256,
+		Digest:      o.digest,
 		Restart:     o.restart,
 		Overwrite:   o.overwrite,
 		Header:      o.header,

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -39,6 +40,7 @@ func TestMain(m *testing.M) {
 //	                            of what it has sent
 //	code CODE                   check the exit code of that command, after wait
 //	opengate                    let the last server send everything
+//	metalink URL FILE           save the Metalink that the server has of URL
 //	event NAME FIELD[OP VALUE]  check a --json event on stdout: = != > >=
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -62,6 +64,7 @@ func TestScripts(t *testing.T) {
 			"code":     scriptCode,
 			"opengate": scriptOpenGate,
 			"event":    scriptEvent,
+			"metalink": scriptMetalink,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -134,6 +137,16 @@ func checkCode(ts *testscript.TestScript, err error, want string) {
 	if strconv.Itoa(code) != want {
 		ts.Fatalf("exit code %d, want %s", code, want)
 	}
+}
+
+func scriptMetalink(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "metalink URL FILE")
+	resp, err := http.Get(args[0] + "?digest=meta4")
+	ts.Check(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), body, 0o666))
 }
 
 var signals = map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -46,6 +47,7 @@ type server struct {
 //	refuses      like chunkserve, but answers 418 with the field ARG
 //	redirect     sends to the same path at ARG
 //	proxy        a proxy that answers for every host like range
+//	misdigest    like range, with a Repr-Digest that is wrong
 //	corrupt      like chunkserve, with the byte at offset ARG wrong
 //	status       answers with the status ARG
 //	mute         a UDP port where nobody answers
@@ -83,6 +85,10 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 		return answeringUnless(files{dir: dir, ranges: true}, http.StatusBadRequest, func(r *http.Request) bool {
 			return r.URL.Host != ""
 		}), nil, nil
+	},
+	"misdigest": func(_ *server, dir, _ string) (http.Handler, func(), error) {
+		sum := sha256.Sum256(nil)
+		return withHeader{files{dir: dir, ranges: true}, "Repr-Digest", "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"}, nil, nil
 	},
 	"corrupt": func(s *server, dir, arg string) (http.Handler, func(), error) {
 		h, stop, err := chunkserveHandler(s, dir, "")
@@ -237,6 +243,17 @@ func (f files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Etag", fmt.Sprintf(`"%x"`, sha256.Sum256(data)))
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+}
+
+// withHeader adds a field to every answer.
+type withHeader struct {
+	http.Handler
+	name, value string
+}
+
+func (h withHeader) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set(h.name, h.value)
+	h.Handler.ServeHTTP(w, r)
 }
 
 // corrupting damages the byte at one offset of every file.

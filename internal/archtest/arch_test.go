@@ -42,7 +42,7 @@ var pureNot = map[string]string{
 //	fetch → segment, journal, merkle    serve → merkle    udtpool → udt
 var rules = map[string]rule{
 	"cmd/chunkget": {
-		siblings: []string{"fetch", "serve", "udtpool", "udt", "internal/connstats", "internal/units"},
+		siblings: []string{"fetch", "metalink", "serve", "udtpool", "udt", "internal/connstats", "internal/units"},
 		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/net/http/httpguts", "golang.org/x/term", "golang.org/x/time"},
 	},
 	"cmd/chunkserve": {
@@ -64,8 +64,9 @@ var rules = map[string]rule{
 		external: []string{"golang.org/x/sys", "golang.org/x/net"},
 		not:      map[string]string{"net/http": noHTTP},
 	},
-	"segment": {not: pureNot, noClock: true},
-	"merkle":  {not: pureNot, noClock: true},
+	"segment":  {not: pureNot, noClock: true},
+	"merkle":   {not: pureNot, noClock: true},
+	"metalink": {not: pureNot, noClock: true},
 	"journal": {
 		external: []string{"golang.org/x/sys"},
 		not:      map[string]string{"net": noSocket, "net/http": noSocket},
