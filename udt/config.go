@@ -47,6 +47,13 @@ type Config struct {
 	// ones are rejected. The default is 256.
 	Backlog int
 
+	// MaxAccepted and MaxAcceptedPerAddr bound the connections that a listener has
+	// made of clients' requests and that are not over, in total and from one IP
+	// address, where an IPv6 /64 counts as one; further requests are rejected. The
+	// defaults are 4096 and no bound per address.
+	MaxAccepted        int
+	MaxAcceptedPerAddr int
+
 	// Linger is how long Close waits for unsent or unacknowledged data while
 	// the peer acknowledges nothing. The default is 10 s; a negative value
 	// does not wait and drops the data.
@@ -145,6 +152,7 @@ func (c *Config) memory() *Memory {
 func (c *Config) udpRecvBuffer() int     { return orDefault(c.UDPRecvBuffer, 8<<20) }
 func (c *Config) udpSendBuffer() int     { return orDefault(c.UDPSendBuffer, 4<<20) }
 func (c *Config) backlog() int           { return orDefault(c.Backlog, 256) }
+func (c *Config) maxAccepted() int       { return orDefault(c.MaxAccepted, 4096) }
 func (c *Config) linger() time.Duration  { return orDefault(c.Linger, 10*time.Second) }
 func (c *Config) timeout() time.Duration { return orDefault(c.PeerTimeout, 30*time.Second) }
 func (c *Config) keepAlive() time.Duration {

@@ -99,3 +99,9 @@ func (c *Conn) abort(cause error) {
 	})
 	<-c.done
 }
+
+// Abort ends the connection at once: what the peer has not acknowledged is
+// dropped, and the peer is told once. A Close that waits returns; one that has
+// not been called yet is still needed to let go of unread data, and does not
+// wait.
+func (c *Conn) Abort() { c.abort(net.ErrClosed) }

@@ -47,7 +47,7 @@ type Endpoint struct {
 
 	mu        sync.Mutex
 	conns     map[socketID]*Conn       // guarded by mu
-	accepted  map[peerKey]*Conn        // guarded by mu; to recognise repeated requests
+	accepted  acceptedConns            // guarded by mu
 	meetings  map[netip.AddrPort]*Conn // guarded by mu; rendezvous without a peer id yet
 	graves    graveyard                // guarded by mu
 	listener  *Listener                // guarded by mu
@@ -87,7 +87,6 @@ func newEndpoint(sock *socket, cfg Config) *Endpoint {
 		cookies:   newCookieJar(),
 		memory:    cfg.memory(),
 		conns:     make(map[socketID]*Conn),
-		accepted:  make(map[peerKey]*Conn),
 		meetings:  make(map[netip.AddrPort]*Conn),
 		groups:    make(map[netip.AddrPort]*group),
 		readEnded: make(chan struct{}),
@@ -309,9 +308,7 @@ func (e *Endpoint) addLocked(id socketID, remote netip.AddrPort, isn seqNo, setu
 func (e *Endpoint) forget(c *Conn) {
 	e.mu.Lock()
 	delete(e.conns, c.id)
-	if key := (peerKey{c.remote, c.peerID, c.isn}); e.accepted[key] == c {
-		delete(e.accepted, key)
-	}
+	e.accepted.remove(c)
 	if e.meetings[c.remote] == c {
 		delete(e.meetings, c.remote)
 	}

@@ -174,9 +174,9 @@ func (l *Listener) admit(r inbound, req handshake) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	key := peerKey{r.from, req.id, req.isn}
-	c := e.accepted[key]
+	c := e.accepted.byKey[key]
 	if c == nil {
-		if e.listener != l || len(l.queue) == cap(l.queue) {
+		if e.listener != l || len(l.queue) == cap(l.queue) || !e.accepted.room(&e.cfg, r.from.Addr()) {
 			return false
 		}
 		way, checks := e.sock.route(r.from, r.local), checked(r.data)
@@ -192,7 +192,7 @@ func (l *Listener) admit(r inbound, req handshake) bool {
 		if err != nil {
 			return false
 		}
-		e.accepted[key] = c
+		e.accepted.add(key, c)
 		l.queue <- c // has room: only the read goroutine fills it
 	}
 	e.deliver(c, r)

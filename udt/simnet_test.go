@@ -537,7 +537,7 @@ func TestListenerIsStateless(t *testing.T) {
 				t.Errorf("a request with a body of %d bytes was answered", n)
 			}
 		}
-		if len(l.server.conns) != 0 || len(l.server.accepted) != 0 {
+		if len(l.server.conns) != 0 || len(l.server.accepted.byKey) != 0 {
 			t.Error("something was remembered")
 		}
 		second.cookie = got.cookie
