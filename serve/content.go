@@ -15,10 +15,10 @@ import (
 	"github.com/chunkget/chunkget/merkle"
 )
 
-// maxRanges is how many ranges one request may ask for. More are refused with
-// status 416, which RFC 9110 (15.5.17) names for an excessive request of small
-// ranges, and not answered with the whole file, which is what costs most.
-const maxRanges = 16
+// DefaultMaxRanges is how many ranges one request may ask for. More are refused
+// with status 416, which RFC 9110 (15.5.17) names for an excessive request of
+// small ranges, and not answered with the whole file, which is what costs most.
+const DefaultMaxRanges = 16
 
 // serveFile sends the file itself.
 func (h *Handler) serveFile(w *response, r *http.Request, f *file) {
@@ -63,7 +63,7 @@ func (h *Handler) servePart(w *response, r *http.Request, f *file, part string) 
 // serveContent sends size bytes of content, which come from f. Headers that
 // describe them are set.
 func (h *Handler) serveContent(w *response, r *http.Request, f *file, content io.ReadSeeker, size int64) {
-	r, ok := checkRange(w, r, size)
+	r, ok := checkRange(w, r, size, h.maxRanges)
 	if !ok {
 		return
 	}
@@ -83,7 +83,7 @@ func (h *Handler) serveContent(w *response, r *http.Request, f *file, content io
 // checkRange prepares the Range header of r for http.ServeContent, which takes
 // an unknown unit for an error and any number of ranges for a wish. It reports
 // false if it has refused the request.
-func checkRange(w *response, r *http.Request, size int64) (*http.Request, bool) {
+func checkRange(w *response, r *http.Request, size int64, maxRanges int) (*http.Request, bool) {
 	set := r.Header.Get("Range")
 	if set == "" {
 		return r, true

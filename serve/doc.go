@@ -39,6 +39,13 @@
 // Requests for a digest join the running job, and one that leaves does not stop
 // it. Results are kept in memory and, for files worth it, on disk.
 //
+// # Limits
+//
+// Limits says what a Server grants its clients. Connections are limited where
+// they are accepted, by listeners that come from Server.Guard; requests on their
+// way to the Handler. A Handler that is served without a Server has no limits but
+// those of its Options.
+//
 // # Goroutines and who owns what
 //
 // Handler owns a hasher, the hasher owns a store. The hasher runs at most

@@ -30,9 +30,9 @@ type Options struct {
 	// HashJobs is how many files are hashed at a time; 0 means 2.
 	HashJobs int
 
-	// StallTimeout is how long a client may take to accept the next MiB of a
-	// response before it is dropped; 0 means 2 minutes, negative no limit.
-	StallTimeout time.Duration
+	// MaxRanges is how many ranges a request may ask for; more are answered 416.
+	// 0 means 16.
+	MaxRanges int
 
 	// Logger gets one record at level Info for each request, and what goes wrong
 	// with hash jobs and their cache; nil logs nothing.
@@ -42,12 +42,12 @@ type Options struct {
 // A Handler serves the files of one folder. It is an http.Handler; its methods
 // may be called from several goroutines at a time.
 type Handler struct {
-	root     *os.Root
-	dotFiles bool
-	stall    time.Duration // 0 means no limit
-	log      *slog.Logger
-	hasher   *hasher
-	store    *store
+	root      *os.Root
+	dotFiles  bool
+	maxRanges int
+	log       *slog.Logger
+	hasher    *hasher
+	store     *store
 
 	requests atomic.Int64
 	sent     atomic.Int64 // bytes of bodies
@@ -56,8 +56,8 @@ type Handler struct {
 // New returns a Handler for the folder root, which stays the caller's and must
 // stay open until the Handler is closed.
 func New(root *os.Root, o Options) (*Handler, error) {
-	if o.CacheSize < 0 || o.HashJobs < 0 {
-		return nil, fmt.Errorf("serve: negative option: CacheSize %d, HashJobs %d", o.CacheSize, o.HashJobs)
+	if o.CacheSize < 0 || o.HashJobs < 0 || o.MaxRanges < 0 {
+		return nil, fmt.Errorf("serve: negative option: CacheSize %d, HashJobs %d, MaxRanges %d", o.CacheSize, o.HashJobs, o.MaxRanges)
 	}
 	folder, err := filepath.Abs(root.Name())
 	if err != nil {
@@ -70,12 +70,12 @@ func New(root *os.Root, o Options) (*Handler, error) {
 		o.CacheSize = defaultDiskLimit
 	}
 	if o.HashJobs == 0 {
-		o.HashJobs = defaultHashJobs
+		o.HashJobs = DefaultHashJobs
 	}
-	if o.StallTimeout == 0 {
-		o.StallTimeout = defaultStall
+	if o.MaxRanges == 0 {
+		o.MaxRanges = DefaultMaxRanges
 	}
-	h := &Handler{root: root, dotFiles: o.DotFiles, stall: max(0, o.StallTimeout), log: o.Logger}
+	h := &Handler{root: root, dotFiles: o.DotFiles, maxRanges: o.MaxRanges, log: o.Logger}
 	h.store = newStore(o.CacheFile, folder, o.CacheSize, o.Logger)
 	h.hasher = newHasher(h.openSource, h.store, o.HashJobs, o.Logger)
 	return h, nil
@@ -111,7 +111,7 @@ func (h *Handler) Stats() Stats {
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	h.requests.Add(1)
-	w := newResponse(rw, h.stall, &h.sent)
+	w := newResponse(rw, &h.sent)
 	start := time.Now()
 	finished := false
 	defer func() {

@@ -81,6 +81,8 @@ func TestNotFound(t *testing.T) {
 		"/dir%2fb", "/dir%2Fb", "/..%2f..%2fetc%2fpasswd", "/%2e%2e/a", "/a%00", "/a%00b",
 		"/.hidden", "/.dir/a", "/.dir/", "/.",
 		"/out", "/outdir/", "/outdir/secret", "/up", "/dangling", "/loop",
+		"/..%5c..%5cetc%5cpasswd", "/%5c", "/C:%5cwindows", "/%252e%252e/a", "/..%c0%af", "//etc/passwd", "/%2fetc/passwd", "/file:%2f%2fa",
+		"/" + strings.Repeat("..%2f", 2000), "/" + strings.Repeat("%00", 10_000),
 		"/" + strings.Repeat("x", 300), "/" + strings.Repeat("x/", 3000),
 		"/dir/?digest=tree", "/dir?bytes=0-1", "/nothing?digest=tree", "/out?digest=tree",
 	} {

@@ -3,6 +3,7 @@
 package serve
 
 import (
+	"net"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -23,6 +24,18 @@ func TestFIFO(t *testing.T) {
 		t.Fatal(err)
 	}
 	file.Close()
+}
+
+func TestSocket(t *testing.T) {
+	f := serveFolder(t, Options{}, map[string]string{"a": "abc"})
+	l, err := net.Listen("unix", filepath.Join(f.dir, "s"))
+	if err != nil {
+		t.Skip("no socket here:", err)
+	}
+	defer l.Close()
+	if w := f.get(t, "/s"); w.Code != 404 {
+		t.Errorf("status %d", w.Code)
+	}
 }
 
 func TestDevice(t *testing.T) {

@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// defaultHashJobs is how many files are hashed at a time. A job of the common
+	// DefaultHashJobs is how many files are hashed at a time. A job of the common
 	// kind keeps two cores busy already; the second job is for small files, so
 	// that they need not wait behind a large one.
-	defaultHashJobs = 2
+	DefaultHashJobs = 2
 
 	// maxQueued bounds the jobs that wait for a worker.
 	maxQueued = 1024

@@ -62,7 +62,6 @@ func (h *Handler) serveListing(w *response, r *http.Request, f *file) {
 	}
 	header.Set("Content-Length", strconv.Itoa(body.Len()))
 	if r.Method == http.MethodGet {
-		w.setDeadline(time.Now())
 		w.Write(body.Bytes())
 	}
 }

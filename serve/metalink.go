@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"time"
 
 	"github.com/chunkget/chunkget/merkle"
 )
@@ -98,7 +97,6 @@ func (h *Handler) serveMetalink(w *response, r *http.Request, f *file) {
 		h.fail(w, r, err)
 		return
 	}
-	w.setDeadline(time.Now())
 	w.Write([]byte(xml.Header))
 	w.Write(body)
 }

@@ -4,14 +4,10 @@ import (
 	"io"
 	"net/http"
 	"sync/atomic"
-	"time"
 )
 
 const (
-	// defaultStall is how long a client may take to accept sendChunk bytes.
-	defaultStall = 2 * time.Minute
-
-	// sendChunk is how many bytes of a file are sent between two deadlines.
+	// sendChunk is how many bytes of a file are sent before they are counted.
 	sendChunk = 1 << 20
 
 	// heldBack is how many bytes at the end of a body are sent only after the
@@ -19,13 +15,12 @@ const (
 	heldBack = 16 << 10
 )
 
-// A response is the http.ResponseWriter of one request. It counts, drops clients
-// that stall, and keeps a body from being completed that must not be. It belongs
+// A response is the http.ResponseWriter of one request. It counts, and keeps a
+// body from being completed that must not be. It belongs
 // to the goroutine of the request.
 type response struct {
 	http.ResponseWriter
 	control *http.ResponseController
-	stall   time.Duration // 0 means no limit
 	total   *atomic.Int64 // body bytes of all responses
 
 	status int   // 0 until the header is written
@@ -38,8 +33,8 @@ type response struct {
 	err error
 }
 
-func newResponse(w http.ResponseWriter, stall time.Duration, total *atomic.Int64) *response {
-	return &response{ResponseWriter: w, control: http.NewResponseController(w), stall: stall, total: total}
+func newResponse(w http.ResponseWriter, total *atomic.Int64) *response {
+	return &response{ResponseWriter: w, control: http.NewResponseController(w), total: total}
 }
 
 // Unwrap lets http.ResponseController find the connection.
@@ -87,7 +82,6 @@ func (w *response) ReadFrom(src io.Reader) (int64, error) {
 				return done, w.err
 			}
 		}
-		w.setDeadline(time.Now())
 		chunk := &io.LimitedReader{R: body.R, N: min(left, sendChunk)}
 		want := chunk.N
 		n, err := w.copy(chunk)
@@ -122,13 +116,4 @@ func (w *response) copy(src io.Reader) (int64, error) {
 func (w *response) count(n int64) {
 	w.bytes += n
 	w.total.Add(n)
-}
-
-// setDeadline gives the client until now plus the stall timeout to accept what
-// is written next. The http.Server takes the deadline off the connection again
-// when the response is complete. Without support for it there is no limit.
-func (w *response) setDeadline(now time.Time) {
-	if w.stall > 0 {
-		w.control.SetWriteDeadline(now.Add(w.stall))
-	}
 }

@@ -12,25 +12,18 @@ import (
 	"time"
 )
 
-const (
-	// readHeaderTimeout and idleTimeout bound what a client can hold open
-	// without asking for anything.
-	readHeaderTimeout = 10 * time.Second
-	idleTimeout       = 2 * time.Minute
-
-	// maxHeaderBytes bounds the header of a request. Ours are short.
-	maxHeaderBytes = 32 << 10
-
-	// defaultShutdownTimeout is how long responses under way may go on after the
-	// server was told to stop. Clients resume, so it need not be long.
-	defaultShutdownTimeout = 5 * time.Second
-)
+// defaultShutdownTimeout is how long responses under way may go on after the
+// server was told to stop. Clients resume, so it need not be long.
+const defaultShutdownTimeout = 5 * time.Second
 
 // ServerOptions are the settings of a Server. The zero value is ready to use.
 type ServerOptions struct {
 	// ShutdownTimeout is how long responses under way may go on when the server
 	// stops; 0 means 5 seconds, negative not at all.
 	ShutdownTimeout time.Duration
+
+	// Limits are those on connections and requests.
+	Limits Limits
 
 	// Logger gets what goes wrong with connections; nil logs nothing.
 	Logger *slog.Logger
@@ -40,6 +33,8 @@ type ServerOptions struct {
 // suit the open Internet. Use NewServer.
 type Server struct {
 	http     http.Server
+	gate     *gate
+	requests *requestLimiter
 	shutdown time.Duration
 	open     atomic.Int64   // connections
 	conns    sync.WaitGroup // goroutines of connections, which belong to http
@@ -53,12 +48,20 @@ func NewServer(h http.Handler, o ServerOptions) *Server {
 	if o.ShutdownTimeout == 0 {
 		o.ShutdownTimeout = defaultShutdownTimeout
 	}
-	s := &Server{shutdown: max(0, o.ShutdownTimeout)}
+	l := o.Limits.withDefaults()
+	s := &Server{
+		shutdown: max(0, o.ShutdownTimeout),
+		gate:     newGate(l, o.Logger),
+		requests: &requestLimiter{next: h, pace: newPace(l)},
+	}
+	if l.RequestRate > 0 {
+		s.requests.rates = newRequestRates(l.RequestRate)
+	}
 	s.http = http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: readHeaderTimeout,
-		IdleTimeout:       idleTimeout,
-		MaxHeaderBytes:    maxHeaderBytes,
+		Handler:           s.requests,
+		ReadHeaderTimeout: l.HeaderTime,
+		IdleTimeout:       l.IdleTime,
+		MaxHeaderBytes:    l.HeaderBytes,
 		ErrorLog:          slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn),
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
@@ -74,10 +77,25 @@ func NewServer(h http.Handler, o ServerOptions) *Server {
 	return s
 }
 
+// LimitStats are what the limits of a Server have done.
+type LimitStats struct {
+	ConnsRefused    int64 `json:"connections_refused"` // connections closed because there were too many
+	ConnsSlow       int64 `json:"connections_slow"`    // connections cut off because the client was too slow
+	RequestsRefused int64 `json:"requests_refused"`    // requests answered 429
+}
+
+// LimitStats returns a snapshot.
+func (s *Server) LimitStats() LimitStats {
+	return LimitStats{
+		ConnsRefused: s.gate.refused.Load(), ConnsSlow: s.gate.slow.Load(), RequestsRefused: s.requests.limited.Load(),
+	}
+}
+
 // OpenConns returns the number of open connections.
 func (s *Server) OpenConns() int { return int(s.open.Load()) }
 
-// Serve accepts connections from all listeners until ctx is done or one of them
+// Serve accepts connections from all listeners, which Guard has made or which
+// are not limited in number and slowness, until ctx is done or one of them
 // fails; it then closes all of them, waits for the responses under way as long
 // as the shutdown timeout allows, and drops the rest. No request is being served
 // when it returns, nil if it ended because of ctx. Call it once.

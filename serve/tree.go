@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/chunkget/chunkget/merkle"
 )
@@ -45,16 +44,12 @@ func (h *Handler) serveTree(w *response, r *http.Request, f *file) {
 
 // sendTree follows j to its end.
 func sendTree(w *response, r *http.Request, j *job) error {
-	w.setDeadline(time.Now())
 	e, err := merkle.NewEncoder(w, j.key.layout())
 	if err != nil {
 		return err
 	}
 	for sent := 0; ; {
 		state, changed := j.progress()
-		if len(state.hashes) > sent {
-			w.setDeadline(time.Now())
-		}
 		for _, hash := range state.hashes[sent:] {
 			if err := e.WritePiece(hash); err != nil {
 				return err

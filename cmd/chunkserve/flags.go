@@ -28,6 +28,7 @@ type options struct {
 	rate     units.Rate
 	maxRate  units.Rate
 	memory   units.Size
+	limits   limitOptions
 
 	// Set by validate.
 	level      slog.Level
@@ -45,6 +46,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.Var(&o.rate, "rate", "with --congestion fixed: send to each client at this `RATE` in bit/s, such as 200M, whatever the path loses")
 	f.Var(&o.maxRate, "allow-rate", "let each client ask for fixed, sending whatever the path loses, up to this `RATE` in bit/s (default: none)")
 	f.Var(&o.memory, "memory", "buffer no more than this `SIZE`, such as 512MiB, over all UDT connections (default: a quarter of the machine's memory)")
+	o.limits.addFlags(f)
 	f.StringVar(&o.logLevel, "log-level", "info", "least level to log: debug (counters of UDT connections), info (one line per request), warn or error")
 	f.StringVar(&o.trace, "trace", "", "record how each connection is doing into `FILE`, JSON lines, 10 times a second")
 }
@@ -55,6 +57,7 @@ func (o *options) udtConfig() *udt.Config {
 	if o.memory > 0 {
 		cfg.Memory = udt.NewMemory(int64(o.memory))
 	}
+	o.limits.applyTo(cfg)
 	return cfg
 }
 
@@ -105,6 +108,9 @@ func (o *options) validate(args []string) error {
 	}
 	if o.memory != 0 && o.memory < minMemory {
 		return &usageError{fmt.Sprintf("--memory %s is too little", o.memory.String()), "each UDT connection takes half a MiB: give 8MiB or more"}
+	}
+	if err := o.limits.validate(); err != nil {
+		return err
 	}
 	if err := o.level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return &usageError{fmt.Sprintf("--log-level %q is not known", o.logLevel), "levels: debug, info, warn, error"}

@@ -206,6 +206,11 @@ func TestUsage(t *testing.T) {
 		{[]string{"--memory", "1MiB", dir}, "too little"},
 		{[]string{"--memory", "much", dir}, "no size such as"},
 		{[]string{"--congestion", "fixed", "--rate", "200", dir}, "no rate such as"},
+		{[]string{"--max-conns", "-1", dir}, "--max-conns is too little"},
+		{[]string{"--request-rate", "NaN", dir}, "--request-rate is too little"},
+		{[]string{"--max-header", "12B", dir}, "--max-header is too little"},
+		{[]string{"--min-rate", "0", dir}, "no rate such as"},
+		{[]string{"--max-ranges", "0", dir}, "--max-ranges is too little"},
 		{[]string{"--unknown\x1b[31m", dir}, "unknown flag"},
 	} {
 		var stdout, stderr bytes.Buffer

@@ -59,13 +59,18 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 	handler, err := serve.New(root, serve.Options{
 		DotFiles:  o.dotFiles,
 		CacheFile: cacheFile(o.state, log),
+		HashJobs:  o.limits.hashJobs,
+		MaxRanges: o.limits.ranges,
 		Logger:    log,
 	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, handler.Close()) }()
-	server := serve.NewServer(handler, serve.ServerOptions{ShutdownTimeout: shutdownTimeout, Logger: log})
+	server := serve.NewServer(handler, serve.ServerOptions{ShutdownTimeout: shutdownTimeout, Limits: o.limits.limits(), Logger: log})
+	for i, l := range listeners {
+		listeners[i] = server.Guard(l)
+	}
 
 	running, runCtx := errgroup.WithContext(ctx)
 	running.Go(func() error { return server.Serve(runCtx, listeners...) })
@@ -75,11 +80,12 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 		h := statusHandler(func(now time.Time) status {
 			return status{
 				Version: versionText(), Listen: names, UptimeSeconds: now.Sub(ready).Seconds(),
-				Connections: server.OpenConns(), Stats: handler.Stats(),
+				Connections: server.OpenConns(), Stats: handler.Stats(), LimitStats: server.LimitStats(),
 			}
 		})
 		running.Go(func() error {
-			return serve.NewServer(h, serve.ServerOptions{ShutdownTimeout: time.Second, Logger: log}).Serve(runCtx, forStatus)
+			own := serve.NewServer(h, serve.ServerOptions{ShutdownTimeout: time.Second, Logger: log})
+			return own.Serve(runCtx, own.Guard(forStatus))
 		})
 		log.Info("status", "url", "http://"+forStatus.Addr().String()+"/")
 	}

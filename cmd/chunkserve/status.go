@@ -17,6 +17,7 @@ type status struct {
 	UptimeSeconds float64  `json:"uptime_seconds"` // since the server is ready
 	Connections   int      `json:"connections"`    // open now, over all listeners
 	serve.Stats
+	serve.LimitStats
 }
 
 // statusHandler answers GET / with what snapshot returns.

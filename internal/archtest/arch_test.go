@@ -55,7 +55,7 @@ var rules = map[string]rule{
 	},
 	"serve": {
 		siblings: []string{"merkle"},
-		external: []string{"go.etcd.io/bbolt", "golang.org/x/sync", "golang.org/x/sys"},
+		external: []string{"go.etcd.io/bbolt", "golang.org/x/sync", "golang.org/x/sys", "golang.org/x/time"},
 	},
 	"udtpool": {
 		siblings: []string{"udt"},
