@@ -30,8 +30,14 @@ func (h *Handler) serveFile(w *response, r *http.Request, f *file) {
 	header.Set("ETag", f.version.etag())
 	header.Set("Content-Type", contentType(f.name))
 	header.Set("Link", linksOf(r.URL.Path))
+	if h.compress && h.samples.worthwhile(f) {
+		header.Set("Link-Template", partTemplate(r.URL.Path))
+	}
 	if d := h.hasher.prefetch(key{kindTree, f.name, f.version}, time.Now()); d != nil {
 		header.Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(d.sha256[:])+":")
+	}
+	if h.compress && h.serveCodedFile(w, r, f) {
+		return
 	}
 	h.serveContent(w, r, f, f.File, f.version.size)
 }
@@ -55,9 +61,17 @@ func (h *Handler) servePart(w *response, r *http.Request, f *file, part string) 
 		return
 	}
 	n := last - first + 1
-	w.Header().Set("ETag", `"`+f.version.tag()+"."+strconv.FormatInt(first, 10)+"-"+strconv.FormatInt(last, 10)+`"`)
-	w.Header().Set("Content-Type", "application/octet-stream")
-	h.serveContent(w, r, f, io.NewSectionReader(f, first, n), n)
+	header := w.Header()
+	tag := f.version.tag() + "." + part
+	header.Set("ETag", `"`+tag+`"`)
+	header.Set("Part-Of", f.version.etag())
+	header.Set("Part-Range", "bytes "+part+"/"+strconv.FormatInt(f.version.size, 10))
+	header.Set("Content-Type", "application/octet-stream")
+	content := io.NewSectionReader(f, first, n)
+	if h.compress && h.serveCodedPart(w, r, f, content, tag, first, n) {
+		return
+	}
+	h.serveContent(w, r, f, content, n)
 }
 
 // serveContent sends size bytes of content, which come from f. Headers that
@@ -67,16 +81,20 @@ func (h *Handler) serveContent(w *response, r *http.Request, f *file, content io
 	if !ok {
 		return
 	}
-	w.verify = func() error {
+	w.verify = h.unchanged(r, f)
+	http.ServeContent(w, r, "", f.modTime, content)
+}
+
+// unchanged returns a function that fails if f is no longer what it was when it
+// was opened for r.
+func (h *Handler) unchanged(r *http.Request, f *file) func() error {
+	return func() error {
 		now, err := f.current()
 		if err == nil && !now.sameBytes(f.version) {
+			h.log.Warn("file changed while it was sent", "path", r.URL.EscapedPath())
 			err = errChanged
 		}
 		return err
-	}
-	http.ServeContent(w, r, "", f.modTime, content)
-	if errors.Is(w.err, errChanged) {
-		h.log.Warn("file changed while it was sent", "path", r.URL.EscapedPath())
 	}
 }
 
@@ -154,6 +172,16 @@ func linksOf(path string) string {
 	target := linkSafe.Replace((&url.URL{Path: path}).EscapedPath())
 	return "<" + target + "?digest=" + digestTree + `>; rel="describedby"; type="` + merkle.MediaType + `", <` +
 		target + "?digest=" + digestMeta4 + `>; rel="describedby"; type="` + metalinkType + `"`
+}
+
+// partRelation is the relation type of a template (RFC 9652) that makes the URL
+// of a part from the variables first and last.
+const partRelation = "https://github.com/chunkget/chunkget#part"
+
+// partTemplate returns the Link-Template header of the file at path, decoded. An
+// escaped path has no braces, quotes or backslashes of its own.
+func partTemplate(path string) string {
+	return `"` + (&url.URL{Path: path}).EscapedPath() + `?bytes={first}-{last}"; rel="` + partRelation + `"`
 }
 
 var errMalformedPart = errors.New("bytes= takes A-B, the first and the last byte of the part")

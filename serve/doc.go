@@ -14,13 +14,42 @@
 //	GET /path?digest=meta4  a Metalink (RFC 5854) with size, SHA-256 and the SHA-256
 //	                        of each piece, once all of them are known.
 //	GET /path?bytes=A-B     the bytes A to B, both included, as a resource of its own,
-//	                        with a strong ETag of its own.
+//	                        with a strong ETag of its own and what it was cut from.
 //	GET /dir/               a listing: HTML, or JSON if Accept prefers it.
 //
 // HEAD is answered like GET without the body; other methods are refused.
 // Anything else that the folder holds (devices, FIFOs, symbolic links that lead
 // out of it, and unless Options.DotFiles is set every name that begins with a
 // dot) is not found.
+//
+// # Compression
+//
+// Whole files and parts are negotiated by Accept-Encoding (RFC 9110, 12.5.3):
+// zstd, gzip, or identity if nothing else is asked for or is worth it. Each
+// coding is a representation with a strong ETag of its own; all carry
+// Vary: Accept-Encoding. An answer to a Range is always of the identity, and so
+// is Repr-Digest.
+//
+//   - A file FILE.zst or FILE.gz beside FILE is sent as it is if it is not older
+//     and does not say that its content has another length.
+//   - Otherwise the body is compressed while it is sent, if it has a KiB, its
+//     name is not that of a compressed format, and a sample of the first and the
+//     middle 64 KiB loses an eighth or more.
+//   - A budget bounds that: 16 responses and half of the cores for a client (an
+//     IPv4 address or an IPv6 /64), 64 responses in all. Beyond it bodies are
+//     identity.
+//
+// A client that wants a file compressed and in parallel asks for parts. A file
+// whose sample shrinks offers them by a Link-Template (RFC 9652) with the relation
+// https://github.com/chunkget/chunkget#part and the variables first and last,
+// decimal numbers of bytes. The answer for a part has status 200 and, whatever its
+// coding,
+//
+//	Part-Of: "ETAG"               the ETag of the file's identity that it was cut from
+//	Part-Range: bytes A-B/SIZE    where, in the syntax of Content-Range
+//
+// so that parts of several versions cannot be mixed. A part that goes beyond the
+// end of the file is refused with 416.
 //
 // # Versions
 //

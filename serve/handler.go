@@ -19,6 +19,9 @@ type Options struct {
 	// DotFiles serves and lists names that begin with a dot, too.
 	DotFiles bool
 
+	// DisableCompression sends every body as it is, whatever a client accepts.
+	DisableCompression bool
+
 	// CacheFile is where digests are kept over restarts; empty keeps them in
 	// memory only. Its folder must exist. One process can use the file at a time.
 	CacheFile string
@@ -45,6 +48,9 @@ type Handler struct {
 	root      *os.Root
 	dotFiles  bool
 	maxRanges int
+	compress  bool
+	budget    *budget // of compression
+	samples   samples
 	log       *slog.Logger
 	hasher    *hasher
 	store     *store
@@ -75,7 +81,8 @@ func New(root *os.Root, o Options) (*Handler, error) {
 	if o.MaxRanges == 0 {
 		o.MaxRanges = DefaultMaxRanges
 	}
-	h := &Handler{root: root, dotFiles: o.DotFiles, maxRanges: o.MaxRanges, log: o.Logger}
+	h := &Handler{root: root, dotFiles: o.DotFiles, maxRanges: o.MaxRanges, compress: !o.DisableCompression, log: o.Logger}
+	h.budget, h.samples.shrinks = newBudget(), make(map[key]bool)
 	h.store = newStore(o.CacheFile, folder, o.CacheSize, o.Logger)
 	h.hasher = newHasher(h.openSource, h.store, o.HashJobs, o.Logger)
 	return h, nil
@@ -228,7 +235,7 @@ func (h *Handler) fail(w *response, r *http.Request, err error) {
 		http.Error(w, "not found", http.StatusNotFound)
 	case errors.Is(err, fs.ErrPermission):
 		http.Error(w, "no permission to read it", http.StatusForbidden)
-	case errors.Is(err, errBusy), errors.Is(err, errClosed), errors.Is(err, errChanged):
+	case errors.Is(err, errBusy), errors.Is(err, errUsedUp), errors.Is(err, errClosed), errors.Is(err, errChanged):
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	default:

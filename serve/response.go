@@ -41,14 +41,15 @@ func newResponse(w http.ResponseWriter, total *atomic.Int64) *response {
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // WriteHeader implements http.ResponseWriter. An error's body is not the
-// representation that a digest set before is about.
+// representation that a digest, a coding or a length set before is about.
 func (w *response) WriteHeader(status int) {
 	if w.status == 0 && status >= 200 {
 		w.status = status
 	}
 	if status >= 400 {
-		w.Header().Del("Repr-Digest")
-		w.Header().Del("Link")
+		for _, name := range []string{"Repr-Digest", "Link", "Link-Template", "Content-Encoding", "Content-Length"} {
+			w.Header().Del(name)
+		}
 	}
 	w.ResponseWriter.WriteHeader(status)
 }

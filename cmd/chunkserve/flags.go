@@ -22,6 +22,7 @@ type options struct {
 	status   string
 	state    string
 	dotFiles bool
+	compress string
 	logLevel string
 	trace    string
 	control  string
@@ -42,6 +43,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&o.status, "status", "", "serve the status as JSON on this `ADDR`; without a host, on loopback only")
 	f.StringVar(&o.state, "state", "", "keep computed hashes in `DIR` (default: chunkget in the user's cache directory)")
 	f.BoolVar(&o.dotFiles, "dotfiles", false, "serve names that begin with a dot, too")
+	f.StringVar(&o.compress, "compress", "auto", "compress what is sent: auto (zstd or gzip for clients that accept it, where a sample shrinks; FILE.zst and FILE.gz beside FILE are sent as they are) or off")
 	f.StringVar(&o.control, "congestion", "bbr", "congestion `CONTROL` of what is sent over UDT: bbr (a model of the path), ledbat (takes what others leave), fixed (sends at --rate) or udt (the original)")
 	f.Var(&o.rate, "rate", "with --congestion fixed: send to each client at this `RATE` in bit/s, such as 200M, whatever the path loses")
 	f.Var(&o.maxRate, "allow-rate", "let each client ask for fixed, sending whatever the path loses, up to this `RATE` in bit/s (default: none)")
@@ -102,6 +104,9 @@ func (o *options) validate(args []string) error {
 		if err := checkAddress("--status", o.status); err != nil {
 			return err
 		}
+	}
+	if o.compress != "auto" && o.compress != "off" {
+		return &usageError{fmt.Sprintf("--compress %q is not known", o.compress), "values: auto, off"}
 	}
 	if o.congestion, err = udt.ControllerByName(o.control, float64(o.rate)); err != nil {
 		return &usageError{"--congestion, --rate: " + err.Error(), "for example: --congestion fixed --rate 200M"}

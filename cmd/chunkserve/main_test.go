@@ -105,12 +105,12 @@ func folder(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// clients returns an http.Client for each transport.
+// clients returns an http.Client for each transport. They accept no compression.
 func clients(t *testing.T) map[string]*http.Client {
-	overUDT := &http.Transport{DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+	overUDT := &http.Transport{DisableCompression: true, DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
 		return new(udt.Dialer).DialContext(ctx, "udt", address)
 	}}
-	overTCP := new(http.Transport)
+	overTCP := &http.Transport{DisableCompression: true}
 	t.Cleanup(overUDT.CloseIdleConnections)
 	t.Cleanup(overTCP.CloseIdleConnections)
 	return map[string]*http.Client{"udt": {Transport: overUDT}, "tcp": {Transport: overTCP}}
@@ -160,6 +160,29 @@ func TestBothTransports(t *testing.T) {
 	}
 }
 
+func TestCompressFlag(t *testing.T) {
+	content := strings.Repeat("0123456789abcdef", 10_000)
+	for flag, want := range map[string]string{"auto": "zstd", "off": ""} {
+		s := start(t, "--compress", flag, folder(t, map[string]string{"a": content}))
+		for name, c := range clients(t) {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+s.host+"/a", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Accept-Encoding", "zstd")
+			resp, err := c.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n, err := io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if err != nil || resp.Header.Get("Content-Encoding") != want || (n < int64(len(content))) != (want != "") {
+				t.Errorf("--compress %s, %s: %d bytes in the coding %q, %v", flag, name, n, resp.Header.Get("Content-Encoding"), err)
+			}
+		}
+	}
+}
+
 func TestReadyLineFile(t *testing.T) {
 	for _, tt := range []struct {
 		files map[string]string
@@ -200,6 +223,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"--listen", ":65536", dir}, "is no port"},
 		{[]string{"--status", "x", dir}, "is no address"},
 		{[]string{"--log-level", "loud", dir}, "is not known"},
+		{[]string{"--compress", "brotli", dir}, "is not known"},
 		{[]string{"--congestion", "vegas", dir}, "there are bbr, ledbat, fixed, udt"},
 		{[]string{"--congestion", "fixed", dir}, "needs a rate"},
 		{[]string{"--rate", "200M", dir}, "takes no rate"},

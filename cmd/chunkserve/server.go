@@ -57,7 +57,10 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 	}
 
 	handler, err := serve.New(root, serve.Options{
-		DotFiles:  o.dotFiles,
+		DotFiles: o.dotFiles,
+
+		DisableCompression: o.compress == "off",
+
 		CacheFile: cacheFile(o.state, log),
 		HashJobs:  o.limits.hashJobs,
 		MaxRanges: o.limits.ranges,

@@ -51,11 +51,11 @@ var rules = map[string]rule{
 	},
 	"fetch": {
 		siblings: []string{"segment", "journal", "merkle"},
-		external: []string{"golang.org/x/sync", "golang.org/x/sys"},
+		external: []string{"github.com/klauspost/compress", "golang.org/x/sync", "golang.org/x/sys"},
 	},
 	"serve": {
 		siblings: []string{"merkle"},
-		external: []string{"go.etcd.io/bbolt", "golang.org/x/sync", "golang.org/x/sys", "golang.org/x/time"},
+		external: []string{"github.com/klauspost/compress", "go.etcd.io/bbolt", "golang.org/x/sync", "golang.org/x/sys", "golang.org/x/time"},
 	},
 	"udtpool": {
 		siblings: []string{"udt"},
