@@ -41,6 +41,7 @@ const (
 const (
 	CodePieceMismatch   Code = "piece_mismatch"  // a piece contradicts the hash tree
 	CodeDigestMismatch  Code = "digest_mismatch" // the whole file contradicts its digest
+	CodeRootMismatch    Code = "root_mismatch"   // the root of a hash tree is not the one that was asked for
 	CodePartUnrecorded  Code = "part_unrecorded" // partial data without a usable journal
 	CodeJournalDamaged  Code = "journal_damaged" // wholly
 	CodeJournalTorn     Code = "journal_torn"    // at its end
@@ -49,6 +50,7 @@ const (
 	CodeNoRanges        Code = "no_ranges"       // one stream: the server sends no parts
 	CodeNoValidator     Code = "no_validator"    // one stream: nothing would tell parts of two versions apart
 	CodeNoSize          Code = "no_size"         // one stream: the server does not tell the size
+	CodeNoTree          Code = "no_tree"         // the server offers no hash tree, where one is needed
 	CodeNotResumable    Code = "not_resumable"   // no strong ETag and no tree
 )
 

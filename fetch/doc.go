@@ -51,6 +51,9 @@
 // versions could be told apart, gets one plain stream. It begins anew after a
 // failure and cannot be resumed.
 //
+// Repair and Check compare a local file with the tree of a remote one; repair.go
+// says how a repair keeps the file safe.
+//
 // # What an interrupted run leaves behind
 //
 //	FILE.part          the data so far, full size with holes, mode 0600

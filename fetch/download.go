@@ -193,6 +193,10 @@ func newDownload(o *Options, c *client, r *remote, l merkle.Layout, t *target, k
 			}
 		}
 	}
+	for r := range k.leaves.All() {
+		done.Add(r)
+		d.resumed += r.Len()
+	}
 	d.plan = segment.New(l.Size, l.PieceSize, done)
 	n := o.Connections
 	if !r.ranges {

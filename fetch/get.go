@@ -23,7 +23,11 @@ func Get(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	res := &Result{Transport: o.URL.Scheme}
-	err := get(ctx, &o, res, begun)
+	return conclude(&o, res, begun, get(ctx, &o, res, begun))
+}
+
+// conclude completes a result and tells of success.
+func conclude(o *Options, res *Result, begun time.Time, err error) (*Result, error) {
 	res.Elapsed = time.Since(begun)
 	if err != nil {
 		if _, ok := errors.AsType[*Error](err); !ok {

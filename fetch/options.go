@@ -98,6 +98,7 @@ type Result struct {
 	Elapsed      time.Duration
 
 	Root     merkle.Hash // of the server's hash tree, when Verified
+	Intact   bool        // of Repair: the file was right as it was
 	Verified bool        // every piece was checked against Root
 	Digest   Digest      // of the whole file, none when it was not computed
 

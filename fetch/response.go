@@ -27,6 +27,7 @@ type remote struct {
 	ifRange string
 
 	tree   *url.URL // of the hash tree, nil when none is offered
+	leaves *url.URL // of its leaves, likewise
 	digest Digest   // from Repr-Digest, none when it was not sent
 	name   string   // from Content-Disposition, made safe, "" if there was none
 }
@@ -51,7 +52,8 @@ func newRemote(resp *http.Response, asked segment.Range) (*remote, error) {
 		}
 		r.size = cr.total
 	}
-	r.tree = treeLink(resp)
+	r.tree = digestLink(resp, merkle.MediaType)
+	r.leaves = digestLink(resp, merkle.LeavesMediaType)
 	if r.ifRange = r.etag; r.ifRange == "" {
 		r.ifRange = strongDate(resp.Header)
 	}
@@ -209,12 +211,12 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
-// treeLink returns the URL of the hash tree that the answer offers, if it is of
-// the same origin as the answer itself.
-func treeLink(resp *http.Response) *url.URL {
+// digestLink returns the URL of the hashes of that type that the answer offers,
+// if it is of the same origin as the answer itself.
+func digestLink(resp *http.Response, mediaType string) *url.URL {
 	for _, v := range resp.Header.Values("Link") {
 		for _, l := range parseLinks(v) {
-			if l.params["rel"] != "describedby" || l.params["type"] != merkle.MediaType {
+			if l.params["rel"] != "describedby" || l.params["type"] != mediaType {
 				continue
 			}
 			u, err := resp.Request.URL.Parse(l.target)

@@ -10,8 +10,9 @@ import (
 
 // kept is what of an earlier run may be used.
 type kept struct {
-	trusted []int // pieces that the journal vouches for
-	recheck []int // pieces that are on disk and have to be checked before they count
+	trusted []int       // pieces that the journal vouches for
+	recheck []int       // pieces that are on disk and have to be checked before they count
+	leaves  segment.Set // good bytes of other pieces
 	notes   []Event
 }
 

@@ -89,12 +89,15 @@ func serveUDT(t *testing.T, h http.Handler) (string, http.RoundTripper) {
 // file is a server of one file, at every path. Fields are set before it serves;
 // those below mu also later, under it.
 type file struct {
-	data  []byte
-	etag  string
-	tree  bool
-	lag   <-chan struct{} // the tree is sent when this is closed
-	repr  []byte          // Repr-Digest
-	dispo string          // Content-Disposition
+	data   []byte
+	etag   string
+	tree   bool
+	leaves bool            // leaf hashes are offered
+	lag    <-chan struct{} // the tree is sent when this is closed
+	repr   []byte          // Repr-Digest
+	dispo  string          // Content-Disposition
+
+	wrongLeaves bool // and are wrong
 
 	mu       sync.Mutex
 	requests []*http.Request // for data
@@ -106,8 +109,12 @@ type file struct {
 }
 
 func (f *file) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Query().Get("digest") == "tree" {
+	switch r.URL.Query().Get("digest") {
+	case "tree":
 		f.serveTree(w, r)
+		return
+	case "leaves":
+		f.serveLeaves(w, r)
 		return
 	}
 	f.mu.Lock()
@@ -120,6 +127,9 @@ func (f *file) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if f.tree {
 		w.Header().Set("Link", fmt.Sprintf(`<%s?digest=tree>; rel="describedby"; type="%s", <x>; rel="describedby"; type="application/metalink4+xml"`, r.URL.EscapedPath(), merkle.MediaType))
+	}
+	if f.leaves {
+		w.Header().Add("Link", fmt.Sprintf(`<%s?digest=leaves>; rel="describedby"; type="%s"`, r.URL.EscapedPath(), merkle.LeavesMediaType))
 	}
 	if f.dispo != "" {
 		w.Header().Set("Content-Disposition", f.dispo)
@@ -180,6 +190,22 @@ func (f *file) serveTree(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	w.Write(treeOf(f.data))
+}
+
+func (f *file) serveLeaves(w http.ResponseWriter, r *http.Request) {
+	var first, last int
+	if _, err := fmt.Sscanf(r.URL.Query().Get("pieces"), "%d-%d", &first, &last); err != nil || !f.leaves || last-first >= 64 {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	w.Header().Set("Etag", f.etag)
+	w.Header().Set("Content-Type", merkle.LeavesMediaType)
+	for _, h := range merkle.AppendLeaves(nil, f.data[first*mib:min((last+1)*mib, len(f.data))]) {
+		if f.wrongLeaves {
+			h[0] ^= 1
+		}
+		w.Write(h[:])
+	}
 }
 
 // rootOf returns the root of the tree of data.

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"strings"
 	"time"
 
 	"github.com/chunkget/chunkget/journal"
@@ -61,7 +59,7 @@ func (d *download) treeOnce() (n int, err error) {
 		return 0, err
 	}
 	defer resp.Body.Close()
-	if err := d.checkTreeAnswer(resp); err != nil {
+	if err := d.remote.checkDigestAnswer(resp, d.remote.tree, merkle.MediaType); err != nil {
 		return 0, err
 	}
 	dec, err := merkle.NewDecoder(resp.Body)
@@ -88,27 +86,6 @@ func (d *download) treeOnce() (n int, err error) {
 	}
 	alive(func() { d.setRoot(root) })
 	return n, nil
-}
-
-// checkTreeAnswer fails unless the answer is a tree of this version of the file.
-func (d *download) checkTreeAnswer(resp *response) error {
-	if resp.StatusCode != http.StatusOK {
-		return statusError(resp.Response, errors.New("the server sent a part of the hash tree")).withCode(CodeRangeUnasked)
-	}
-	if !sameOrigin(resp.Request.URL, d.remote.tree) {
-		return errorf(KindIntegrity, "check answer", "it was redirected to another server").withCode(CodeTreeInvalid)
-	}
-	if t, _, _ := strings.Cut(resp.Header.Get("Content-Type"), ";"); strings.TrimSpace(t) != merkle.MediaType {
-		return statusError(resp.Response, fmt.Errorf("the hash tree has the type %q", t)).withCode(CodeTreeInvalid)
-	}
-	if err := checkCoding(resp.Response); err != nil {
-		return err
-	}
-	if d.remote.etag != "" && resp.Header.Get("Etag") != d.remote.etag {
-		return errorf(KindRemoteChanged, "check answer", "the remote file has changed: ETag was %q, the tree's is %q",
-			d.remote.etag, resp.Header.Get("Etag")).withCode(CodeETagChanged)
-	}
-	return nil
 }
 
 // setRoot takes the root after all hashes, which the decoder has found to lead

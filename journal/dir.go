@@ -23,9 +23,9 @@ type Dir interface {
 	// Rename replaces the file newname by oldname, atomically.
 	Rename(oldname, newname string) error
 
-	// Publish gives the file oldname the mode of a newly made file and the name
-	// newname. A file that has this name already is replaced, or with replace
-	// false an error that is fs.ErrExist.
+	// Publish gives the file oldname the name newname, and the mode of a newly
+	// made file or of the one that it replaces. A file that has this name already
+	// is replaced, or with replace false an error that is fs.ErrExist.
 	Publish(oldname, newname string, replace bool) error
 
 	Remove(name string) error

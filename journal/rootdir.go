@@ -104,7 +104,7 @@ func (d *RootDir) Rename(oldname, newname string) error { return d.root.Rename(o
 
 // Publish implements Dir.
 func (d *RootDir) Publish(oldname, newname string, replace bool) error {
-	mode, err := d.newFileMode(oldname + ".mode")
+	mode, err := d.modeFor(oldname, newname)
 	if err != nil {
 		return err
 	}
@@ -115,6 +115,15 @@ func (d *RootDir) Publish(oldname, newname string, replace bool) error {
 		return d.root.Rename(oldname, newname)
 	}
 	return d.renameNew(oldname, newname)
+}
+
+// modeFor returns the mode for the file oldname when it becomes newname: that of
+// the file it replaces, or that of a new file.
+func (d *RootDir) modeFor(oldname, newname string) (fs.FileMode, error) {
+	if fi, err := d.root.Lstat(newname); err == nil && fi.Mode().IsRegular() {
+		return fi.Mode().Perm(), nil
+	}
+	return d.newFileMode(oldname + ".mode")
 }
 
 // newFileMode returns the mode that a new file gets, which depends on the

@@ -104,7 +104,11 @@ func TestRootDirPublish(t *testing.T) {
 	if b, _ := os.ReadFile(filepath.Join(path, "a")); string(b) != "one" {
 		t.Errorf("the file was replaced: %q", b)
 	}
+	must(t, os.Chmod(filepath.Join(path, "a"), 0o640))
 	must(t, d.Publish("a.part", "a", true))
+	if m := mode("a"); m != 0o640 && runtime.GOOS != "windows" {
+		t.Errorf("mode %v of a file in the place of one with 0640", m)
+	}
 	if b, _ := os.ReadFile(filepath.Join(path, "a")); string(b) != "two" {
 		t.Errorf("the file was not replaced: %q", b)
 	}

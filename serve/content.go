@@ -171,6 +171,7 @@ var linkSafe = strings.NewReplacer(",", "%2C", ";", "%3B")
 func linksOf(path string) string {
 	target := linkSafe.Replace((&url.URL{Path: path}).EscapedPath())
 	return "<" + target + "?digest=" + digestTree + `>; rel="describedby"; type="` + merkle.MediaType + `", <` +
+		target + "?digest=" + digestLeaves + `>; rel="describedby"; type="` + merkle.LeavesMediaType + `", <` +
 		target + "?digest=" + digestMeta4 + `>; rel="describedby"; type="` + metalinkType + `"`
 }
 

@@ -7,10 +7,17 @@
 //	GET /path               the file, by http.ServeContent: Range, If-Range and the
 //	                        other preconditions. Strong ETag, Accept-Ranges,
 //	                        Repr-Digest (RFC 9530) once the SHA-256 is known, Link
-//	                        headers to the next two.
+//	                        headers to the next three.
 //	GET /path?digest=tree   the file's hash tree (package merkle), streamed while it
 //	                        is being computed. It carries the ETag of the version of
 //	                        the file that it describes.
+//	GET /path?digest=leaves&pieces=A-B
+//	                        the leaf hashes (16 KiB each) of the pieces A to B of that
+//	                        tree, counted from 0, both included: 32 bytes each, in
+//	                        order, without padding (merkle.LeavesMediaType). They span
+//	                        at most 64 MiB of the file, or are one piece. The Link
+//	                        header has the URL without pieces=. A client checks them
+//	                        against the hashes of the pieces and trusts nothing.
 //	GET /path?digest=meta4  a Metalink (RFC 5854) with size, SHA-256 and the SHA-256
 //	                        of each piece, once all of them are known.
 //	GET /path?bytes=A-B     the bytes A to B, both included, as a resource of its own,

@@ -53,6 +53,7 @@ type Handler struct {
 	samples   samples
 	log       *slog.Logger
 	hasher    *hasher
+	leafJobs  chan struct{} // holds one element for each request that hashes leaves
 	store     *store
 
 	requests atomic.Int64
@@ -84,6 +85,7 @@ func New(root *os.Root, o Options) (*Handler, error) {
 	h := &Handler{root: root, dotFiles: o.DotFiles, maxRanges: o.MaxRanges, compress: !o.DisableCompression, log: o.Logger}
 	h.budget, h.samples.shrinks = newBudget(), make(map[key]bool)
 	h.store = newStore(o.CacheFile, folder, o.CacheSize, o.Logger)
+	h.leafJobs = make(chan struct{}, o.HashJobs)
 	h.hasher = newHasher(h.openSource, h.store, o.HashJobs, o.Logger)
 	return h, nil
 }
@@ -180,6 +182,8 @@ func (h *Handler) serve(w *response, r *http.Request) {
 		h.serveListing(w, r, f)
 	case q.digest == digestTree:
 		h.serveTree(w, r, f)
+	case q.digest == digestLeaves:
+		h.serveLeaves(w, r, f, q.pieces)
 	case q.digest == digestMeta4:
 		h.serveMetalink(w, r, f)
 	case q.bytes != "":
@@ -191,13 +195,15 @@ func (h *Handler) serve(w *response, r *http.Request) {
 
 // The values of the parameter digest.
 const (
-	digestTree  = "tree"
-	digestMeta4 = "meta4"
+	digestTree   = "tree"
+	digestLeaves = "leaves"
+	digestMeta4  = "meta4"
 )
 
 // A query is what the query of a URL asks for.
 type query struct {
-	digest string // "", digestTree or digestMeta4
+	digest string // "" or one of the constants above
+	pieces string // of digestLeaves, not parsed
 	bytes  string // a part, not parsed; "" for the whole
 }
 
@@ -217,8 +223,12 @@ func parseQuery(raw string) (query, error) {
 	case len(digest)+len(parts) > 1:
 		return query{}, errors.New("more than one of digest= and bytes=")
 	case len(digest) == 1:
-		if q.digest = digest[0]; q.digest != digestTree && q.digest != digestMeta4 {
-			return query{}, errors.New("digest= takes tree or meta4")
+		switch q.digest = digest[0]; q.digest {
+		case digestTree, digestMeta4:
+		case digestLeaves:
+			q.pieces = values.Get("pieces")
+		default:
+			return query{}, errors.New("digest= takes tree, leaves or meta4")
 		}
 	case len(parts) == 1:
 		if q.bytes = parts[0]; q.bytes == "" {

@@ -34,6 +34,7 @@ func TestFileHeaders(t *testing.T) {
 			// The SHA-256 of abc as FIPS 180-2 gives it.
 			"Repr-Digest": "sha-256=:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=:",
 			"Link": `</a%20b%2C%3Cc%3E.iso?digest=tree>; rel="describedby"; type="application/vnd.chunkget.tree", ` +
+				`</a%20b%2C%3Cc%3E.iso?digest=leaves>; rel="describedby"; type="application/vnd.chunkget.leaves", ` +
 				`</a%20b%2C%3Cc%3E.iso?digest=meta4>; rel="describedby"; type="application/metalink4+xml"`,
 		} {
 			if got := w.Header().Get(name); got != want {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
@@ -78,6 +77,7 @@ type doneEvent struct {
 	Bytes        int64   `json:"bytes"`
 	BytesFetched int64   `json:"bytes_fetched"`
 	BytesResumed int64   `json:"bytes_resumed"`
+	Intact       bool    `json:"intact,omitempty"` // of repair: there was nothing to do
 	PiecesBad    int     `json:"pieces_bad"`
 	Retries      int     `json:"retries"`
 	Seconds      float64 `json:"seconds"`
@@ -138,16 +138,11 @@ func (w *eventWriter) observe(e fetch.Event) {
 		d := doneEvent{
 			Event: "done", URL: w.url, Path: r.Path, Bytes: r.Bytes,
 			BytesFetched: r.BytesFetched, BytesResumed: r.BytesResumed,
-			PiecesBad: r.PiecesBad, Retries: r.Retries, Seconds: seconds(r.Elapsed),
+			Intact: r.Intact, PiecesBad: r.PiecesBad, Retries: r.Retries, Seconds: seconds(r.Elapsed),
 			Verified:    r.Verified || !r.Digest.IsZero(),
 			Connections: r.Connections, Transport: r.Transport,
 		}
-		switch r.Digest.Algorithm {
-		case "sha-256":
-			d.SHA256 = hex.EncodeToString(r.Digest.Sum)
-		case "sha-512":
-			d.SHA512 = hex.EncodeToString(r.Digest.Sum)
-		}
+		d.SHA256, d.SHA512 = sums(r.Digest)
 		if r.Verified {
 			d.Root = r.Root.String()
 		}

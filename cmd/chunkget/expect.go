@@ -9,22 +9,41 @@ import (
 
 	"github.com/chunkget/chunkget/fetch"
 	"github.com/chunkget/chunkget/metalink"
+	"github.com/spf13/pflag"
 )
 
-// checksumHelp is the help of --checksum.
-const checksumHelp = "require this digest of the whole file, as `sha256:HEX` or sha512:HEX"
-
-// metalinkHelp is the help of --metalink.
-const metalinkHelp = "require what the Metalink 4 document in `FILE` says about the file"
-
-// parseChecksum reads the value of --checksum.
-func parseChecksum(s string) (fetch.Digest, error) {
-	d, err := fetch.ParseDigest(s)
-	if err != nil {
-		return d, &usageError{fmt.Sprintf("--checksum: %v", err), "a checksum looks like sha256:0123456789abcdef... with 64 digits"}
-	}
-	return d, nil
+// addExpected adds what says what the file has to be.
+func (o *options) addExpected(f *pflag.FlagSet) {
+	f.StringVar(&o.checksum, "checksum", "", "require this digest of the whole file, as `sha256:HEX` or sha512:HEX")
+	f.StringVar(&o.metalink, "metalink", "", "require what the Metalink 4 document in `FILE` says about the file")
 }
+
+// expect reads what the file of that name has to be. It returns what the Metalink
+// says, nil without one.
+func (o *options) expect(name string) (*metalink.File, error) {
+	var err error
+	switch {
+	case o.checksum != "" && o.metalink != "":
+		return nil, &usageError{"--checksum and --metalink exclude each other", ""}
+	case o.checksum != "":
+		if o.digest, err = fetch.ParseDigest(o.checksum); err != nil {
+			return nil, &usageError{fmt.Sprintf("--checksum: %v", err), "a checksum looks like sha256:0123456789abcdef... with 64 digits"}
+		}
+	case o.metalink != "":
+		f, err := readMetalink(o.metalink, name)
+		if err != nil {
+			return nil, err
+		}
+		if o.digest, err = metalinkDigest(f); err != nil {
+			return nil, &usageError{fmt.Sprintf("--metalink %s: %v", quote(o.metalink), err), ""}
+		}
+		return f, nil
+	}
+	return nil, nil
+}
+
+// nameOf returns the name of the file at u.
+func nameOf(u *url.URL) string { return path.Base(u.Path) }
 
 // readMetalink returns the file of that name, or the only one, from the document
 // at path.
@@ -53,17 +72,4 @@ func metalinkDigest(f *metalink.File) (fetch.Digest, error) {
 		}
 	}
 	return fetch.Digest{}, errors.New("it has no SHA-256 or SHA-512 of the whole file")
-}
-
-// expectMetalink takes the digest of the file at u from the document.
-func (o *options) expectMetalink(u *url.URL) error {
-	name := path.Base(u.Path)
-	f, err := readMetalink(o.metalink, name)
-	if err != nil {
-		return err
-	}
-	if o.digest, err = metalinkDigest(f); err != nil {
-		return &usageError{fmt.Sprintf("--metalink %s: %v", quote(o.metalink), err), ""}
-	}
-	return nil
 }

@@ -59,11 +59,16 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.dir, "output-dir", "O", "", "the same as --dir `DIR`")
 	f.StringVarP(&o.input, "input", "i", "", "fetch the URLs in `FILE`, too: one per line, # begins a comment, - is stdin")
 	f.IntVarP(&o.jobs, "jobs", "j", 1, "`FILES` to fetch at a time, each over --connections")
-	f.StringVar(&o.checksum, "checksum", "", checksumHelp)
+	o.addExpected(f)
 	f.BoolVarP(&o.goOn, "continue", "c", false, "go on with partial data of the same version of the file, which is done without asking")
-	f.StringVar(&o.metalink, "metalink", "", metalinkHelp)
 	f.BoolVar(&o.restart, "restart", false, "discard partial data of another version of the file")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace an existing file")
+	o.addRequests(f)
+	f.StringVar(&o.trace, "trace", "", "record how each connection is doing into `FILE`, JSON lines, 10 times a second")
+}
+
+// addRequests adds what says how requests are made, and how that is told.
+func (o *options) addRequests(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.headers, "header", nil, "send `'NAME: VALUE'` with every request, not to another origin after a redirect; may be repeated")
 	f.StringVar(&o.userAgent, "user-agent", "", "send `TEXT` as User-Agent (default \"chunkget\")")
 	f.StringVar(&o.proxy, "proxy", "", "reach servers over TCP through the proxy at `URL`, http, https or socks5 (default: of the environment, HTTP_PROXY, HTTPS_PROXY and NO_PROXY)")
@@ -75,7 +80,6 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.json, "json", false, "print one JSON event per line on stdout instead of text")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only")
 	o.addVerbose(f)
-	f.StringVar(&o.trace, "trace", "", "record how each connection is doing into `FILE`, JSON lines, 10 times a second")
 }
 
 func (o *options) addConnections(f *pflag.FlagSet) {
@@ -107,8 +111,8 @@ func (o *options) validate(args []string) error {
 	if o.checksum != "" && urls > 1 {
 		return &usageError{fmt.Sprintf("--checksum is for one file, but there are %d URLs", urls), ""}
 	}
-	if o.metalink != "" && (urls > 1 || o.checksum != "") {
-		return &usageError{"--metalink takes one URL and no --checksum", ""}
+	if o.metalink != "" && urls > 1 {
+		return &usageError{fmt.Sprintf("--metalink is for one file, but there are %d URLs", urls), ""}
 	}
 	if err := o.validateRequests(); err != nil {
 		return err
@@ -119,13 +123,6 @@ func (o *options) validate(args []string) error {
 	if o.quiet && o.verbose {
 		return &usageError{"--quiet and --verbose exclude each other", ""}
 	}
-	if o.checksum != "" {
-		d, err := parseChecksum(o.checksum)
-		if err != nil {
-			return err
-		}
-		o.digest = d
-	}
 	for _, a := range args {
 		u, err := parseURL(a)
 		if err != nil {
@@ -134,10 +131,8 @@ func (o *options) validate(args []string) error {
 		o.urls = append(o.urls, u)
 	}
 	o.urls = append(o.urls, o.listed...)
-	if o.metalink != "" {
-		return o.expectMetalink(o.urls[0])
-	}
-	return nil
+	_, err := o.expect(nameOf(o.urls[0]))
+	return err
 }
 
 // validateRequests checks what is said about requests and their number.
@@ -224,6 +219,8 @@ against the server's hash tree, and goes on after an interruption where it was.
   chunkget udt://host:9000/big.iso           fetch over UDT from a chunkserve
   chunkget -n 4 https://host/big.iso         fetch over TCP from any web server
   chunkget --background udt://host/big.iso   take only what others leave of the path
+  chunkget verify FILE udt://host/big.iso    tell which bytes of a file are wrong
+  chunkget repair udt://host/big.iso FILE    fetch only those
   chunkget -i list.txt --jobs 4 -d DIR       fetch many files, four at a time
 
 Flags may be kept in $XDG_CONFIG_HOME/chunkget/config (~/.config/chunkget/config), as
@@ -258,6 +255,6 @@ journal FILE.part.journal; the same command again resumes.
 	})
 	o.addFlags(cmd.Flags())
 	addConfig(cmd, u)
-	cmd.AddCommand(demoCommand(u))
+	cmd.AddCommand(verifyCommand(u), repairCommand(u, args), inspectCommand(u), demoCommand(u))
 	return cmd
 }

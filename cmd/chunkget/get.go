@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
-	"time"
 
 	"github.com/chunkget/chunkget/fetch"
 )
@@ -17,33 +15,21 @@ import (
 // getAll fetches the URLs, some at a time. A failure does not keep the others
 // from being fetched; an interruption does.
 func getAll(ctx context.Context, u *ui, o *options, args []string) (err error) {
-	log := logger(u)
-	conns, err := observe(u, o.trace)
+	jobs := min(o.jobs, len(o.urls))
+	// Each file at a time needs a place for its hash tree.
+	n, err := openNetwork(u, o, jobs*(o.connections+1)-1)
 	if err != nil {
 		if u.json {
 			(&eventWriter{w: u.stdout}).end(err)
 		}
 		return err
 	}
-	paths, err := recallPaths(pathsFile(), time.Now())
-	if err != nil {
-		u.note("%v", err)
-	}
-	jobs := min(o.jobs, len(o.urls))
-	// Each file at a time needs a place for its hash tree.
-	rt := newTransports(jobs*(o.connections+1)-1, o.dialTimeout(), o.sending.ask(), paths, u, log, conns)
-	rt.limit = newReadLimit(float64(o.limitRate))
-	if o.proxyURL != nil {
-		rt.tcp.Proxy = http.ProxyURL(o.proxyURL)
-	}
-	defer rt.Close()
-	defer toggleOnSignal(u, o.sending, rt.udt)()
 	defer func() {
-		if cerr := conns.close(); err == nil {
+		if cerr := n.close(); err == nil {
 			err = cerr
 		}
 	}()
-	q := &queue{ui: u, opts: o, args: args, rt: rt, paths: paths, log: log, board: newBoard(u, len(o.urls))}
+	q := &queue{ui: u, opts: o, args: args, rt: n.rt, paths: n.paths, log: n.log, board: newBoard(u, len(o.urls))}
 	return q.run(ctx, jobs)
 }
 

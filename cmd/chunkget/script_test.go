@@ -40,6 +40,8 @@ func TestMain(m *testing.M) {
 //	                            of what it has sent
 //	code CODE                   check the exit code of that command, after wait
 //	opengate                    let the last server send everything
+//	flip FILE OFFSET            change the byte at OFFSET
+//	append FILE TEXT            add TEXT to the end of FILE
 //	metalink URL FILE           save the Metalink that the server has of URL
 //	event NAME FIELD[OP VALUE]  check a --json event on stdout: = != > >=
 func TestScripts(t *testing.T) {
@@ -65,6 +67,8 @@ func TestScripts(t *testing.T) {
 			"opengate": scriptOpenGate,
 			"event":    scriptEvent,
 			"metalink": scriptMetalink,
+			"flip":     scriptFlip,
+			"append":   scriptAppend,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -147,6 +151,23 @@ func scriptMetalink(ts *testscript.TestScript, neg bool, args []string) {
 	body, err := io.ReadAll(resp.Body)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[1]), body, 0o666))
+}
+
+func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "flip FILE OFFSET")
+	at, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	b[at] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), b, 0o666))
+}
+
+func scriptAppend(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "append FILE TEXT")
+	b, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), append(b, args[1]...), 0o666))
 }
 
 var signals = map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}

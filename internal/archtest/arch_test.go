@@ -42,7 +42,7 @@ var pureNot = map[string]string{
 //	fetch → segment, journal, merkle    serve → merkle    udtpool → udt
 var rules = map[string]rule{
 	"cmd/chunkget": {
-		siblings: []string{"fetch", "metalink", "serve", "udtpool", "udt", "internal/connstats", "internal/units"},
+		siblings: []string{"fetch", "journal", "merkle", "metalink", "serve", "udtpool", "udt", "internal/connstats", "internal/units"},
 		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/net/http/httpguts", "golang.org/x/term", "golang.org/x/time"},
 	},
 	"cmd/chunkserve": {

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+
+	"github.com/chunkget/chunkget/fetch"
+	"github.com/spf13/cobra"
+)
+
+func repairCommand(u *ui, line []string) *cobra.Command {
+	o := &options{jobs: 1}
+	cmd := &cobra.Command{
+		Use:   "repair [flags] URL FILE",
+		Short: "make a file equal to the one at URL and fetch only what differs",
+		Long: `repair compares FILE, whatever its size and wherever it comes from, with the hash tree
+of the file at URL and fetches only the bytes that differ: blocks of 16 KiB from a
+chunkserve, else pieces of the tree.
+
+  chunkget repair udt://host:9000/big.iso big.iso
+
+FILE is never written to. A copy of it, FILE.part, is put right, checked against the
+tree as a whole, and takes the place of FILE in one step; an interruption leaves FILE
+as it was, and the same command goes on. That needs room for the copy, except where
+the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 2 {
+				return &usageError{fmt.Sprintf("repair takes URL and FILE, not %d arguments", len(args)), "see: chunkget repair --help"}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			u.quiet, u.verbose, u.json = o.quiet, o.verbose, o.json
+			err := o.validateConnections()
+			if err == nil {
+				err = o.validateRequests()
+			}
+			var target *url.URL
+			if err == nil {
+				target, err = parseURL(args[0])
+			}
+			if err == nil {
+				_, err = o.expect(nameOf(target))
+			}
+			if err != nil {
+				if u.json {
+					(&eventWriter{w: u.stdout}).end(err)
+				}
+				return err
+			}
+			o.output = args[1]
+			return repair(cmd.Context(), u, o, target, line)
+		},
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	o.addConnections(f)
+	o.addExpected(f)
+	o.addRequests(f)
+	return cmd
+}
+
+func repair(ctx context.Context, u *ui, o *options, target *url.URL, line []string) (err error) {
+	n, err := openNetwork(u, o, o.connections)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := n.close(); err == nil {
+			err = cerr
+		}
+	}()
+	b := newBoard(u, 1)
+	var show observer = &repairDisplay{newDisplay(b)}
+	if u.json {
+		show = &eventWriter{w: u.stdout, url: target.Redacted(), connections: o.connections}
+	}
+	_, err = fetch.Repair(ctx, fetch.Options{
+		URL:         target,
+		Transport:   n.rt,
+		Connections: o.connections,
+		Output:      o.output,
+		Digest:      o.digest,
+		Header:      o.header,
+		Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
+		Logger:      n.log,
+		Observe:     show.observe,
+	})
+	if err != nil && ctx.Err() != nil {
+		err = interrupted(err)
+	}
+	show.end(err)
+	b.close()
+	if err != nil {
+		report(u, "", err, line)
+		return reportedError{err}
+	}
+	return nil
+}
+
+// repairDisplay shows a repair as text.
+type repairDisplay struct{ *display }
+
+func (d *repairDisplay) observe(e fetch.Event) {
+	if e.Kind != fetch.EventDone {
+		d.display.observe(e)
+		return
+	}
+	d.update(e)
+	d.stopBar()
+	r := e.Result
+	if r.Intact {
+		d.ui.info("%s was right: %s, root %v", quote(r.Path), formatBytes(r.Bytes), r.Root)
+		return
+	}
+	d.ui.info("repaired %s: %s of %s fetched in %s, verified, root %v", quote(r.Path), formatBytes(r.BytesFetched), formatBytes(r.Bytes),
+		formatDuration(r.Elapsed), r.Root)
+}
