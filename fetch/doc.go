@@ -20,6 +20,8 @@
 //  4. Until all bytes are on file and checked, every idle connection takes
 //     an even share of what nobody has (package segment), in one request;
 //     or, if there is none, the back half of the segment that will take longest.
+//     When there is none of that either, it races the request that will end
+//     last (hedge.go), for at most 3 % of the file.
 //     A request writes what comes, one claimed piece at a time. It ends with
 //     its segment, or where the rest was stolen.
 //

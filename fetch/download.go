@@ -120,6 +120,7 @@ type slot struct {
 	failures int       // in a row, without a byte
 	since    time.Time // of the first of them
 	notUntil time.Time // may not start again before this time
+	best     float64   // highest rate of an attempt that ended, bytes per second
 	buf      []byte    // of the attempt that runs
 }
 
@@ -144,6 +145,10 @@ type attempt struct {
 	sampled   int64 // value of written at the last sample
 	rate      rate
 	condemned bool // stopped because of a bad piece; its error does not count
+
+	hedges *attempt                     // whose rest it asks for, too; nil for others
+	hedged bool                         // somebody asks, or has asked, for its rest
+	outrun func(now time.Time, s *slot) // takes over when it has ended, nil without; its error does not count
 }
 
 // call runs f on the loop and waits for it.

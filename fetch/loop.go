@@ -183,6 +183,7 @@ func (d *download) dispatch(now time.Time) {
 			if ok {
 				sharers--
 			} else if seg, ok = d.steal(now, s.id); !ok {
+				d.hedge(now, s)
 				continue
 			}
 			busy++
@@ -256,7 +257,13 @@ func (d *download) ended(now time.Time, a *attempt, err error) {
 	if a.written.Load() > 0 {
 		s.failures = 0
 	}
-	if err == nil || a.condemned || d.stopping {
+	if w, t := a.written.Load(), now.Sub(a.begun).Seconds(); t > 0 && !a.hedged {
+		s.best = max(s.best, float64(w)/t)
+	}
+	if a.outrun != nil && !d.stopping {
+		a.outrun(now, s)
+	}
+	if err == nil || a.condemned || a.outrun != nil || d.stopping {
 		return
 	}
 	if isFinal(err) {

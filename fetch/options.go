@@ -91,6 +91,7 @@ type Result struct {
 	Path         string // of the file
 	Bytes        int64  // size of the file
 	BytesFetched int64  // received and written by this run, refetched ones included
+	BytesHedged  int64  // asked for a second time because a connection was slow, at most 3 % of Bytes
 	BytesResumed int64  // on disk from earlier runs, and good
 	PiecesBad    int    // pieces that were received and failed their hash
 	Retries      int    // requests that failed and were made again

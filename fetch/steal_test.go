@@ -49,6 +49,36 @@ func TestStuckConnection(t *testing.T) {
 	})
 }
 
+// TestHedge: the last bytes do not wait for a connection that has stopped. It is
+// never released; without a hedge its request would be retried after 30 s.
+func TestHedge(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		for _, tree := range []bool{true, false} {
+			const size = 48 * mib
+			f := &file{data: randomData(size, 53), etag: `"a"`, tree: tree}
+			f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
+				var a, b int
+				fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &a, &b)
+				if n != 2 {
+					return false
+				}
+				w.Header().Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", a, b, size))
+				w.Header().Set("Content-Length", fmt.Sprint(b-a+1))
+				w.WriteHeader(http.StatusPartialContent)
+				w.Write(f.data[a : a+mib+mib/2])
+				w.(http.Flusher).Flush()
+				<-r.Context().Done()
+				return true
+			}
+			r := newRig(t, tr, f, "/x")
+			res := r.must("x", f.data)
+			if res.Retries != 0 || res.BytesFetched != size || res.BytesHedged == 0 || res.BytesHedged > size*3/100 || res.Verified != tree {
+				t.Errorf("tree %v: %+v", tree, res)
+			}
+		}
+	})
+}
+
 // TestOneConnectionLeft: when the server lets in one connection only, its bad
 // piece is fetched again by the slot that brought it.
 func TestOneConnectionLeft(t *testing.T) {

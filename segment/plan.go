@@ -198,6 +198,16 @@ func (p *Plan) Include(r Range) {
 	})
 }
 
+// Excluded reports whether w may not have some byte of r.
+func (p *Plan) Excluded(w Worker, r Range) bool {
+	for _, e := range p.excluded {
+		if e.worker == w && !e.r.Intersect(r).Empty() {
+			return true
+		}
+	}
+	return false
+}
+
 // openSegment moves r from todo to a new segment of w.
 func (p *Plan) openSegment(w Worker, r Range) Segment {
 	p.todo.Remove(r)

@@ -24,7 +24,7 @@ func (p *Plan) Steal(w Worker, minBytes int64, minTime time.Duration, rate func(
 	)
 	for _, s := range p.open {
 		cut := p.backHalf(s)
-		if s.Worker == w || cut.Empty() || s.End-s.Claimed < minBytes || p.isExcluded(w, cut) {
+		if s.Worker == w || cut.Empty() || s.End-s.Claimed < minBytes || p.Excluded(w, cut) {
 			continue
 		}
 		left := math.Inf(1)
@@ -53,14 +53,4 @@ func (p *Plan) Steal(w Worker, minBytes int64, minTime time.Duration, rate func(
 func (p *Plan) backHalf(s *Segment) Range {
 	middle := s.Next + s.Remaining()/2
 	return Range{p.alignUp(max(middle, s.Claimed, s.Next+1)), s.End}
-}
-
-// isExcluded reports whether w may not have some byte of r.
-func (p *Plan) isExcluded(w Worker, r Range) bool {
-	for _, e := range p.excluded {
-		if e.worker == w && !e.r.Intersect(r).Empty() {
-			return true
-		}
-	}
-	return false
 }

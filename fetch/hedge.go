@@ -1,0 +1,138 @@
+package fetch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/chunkget/chunkget/segment"
+)
+
+// A download is over when its slowest request is. When nothing is left to hand
+// out or to steal, an idle slot asks for the rest of that request once more, and
+// whoever has it first wins: a hedge. It keeps what it receives in memory, for two
+// writers of the same bytes could undo what a verifier has read. When it wins,
+// the loser is cancelled, and once it has ended the bytes are written like those
+// of any answer.
+
+const (
+	// hedgeShare bounds what is received twice on purpose, as a part of the file.
+	hedgeShare = 0.03
+
+	// hedgePieces bounds one hedge, in pieces, and so its memory. What is longer
+	// can be stolen from.
+	hedgePieces = 2
+)
+
+// errOutrun is the cause of the cancellation of a request that a hedge has won
+// against.
+var errOutrun = errors.New("another connection was faster")
+
+// hedge lets s race the request that will take longest to end, if that is
+// expected to halve the time left.
+func (d *download) hedge(now time.Time, s *slot) {
+	if s.best <= 0 || !d.remote.ranges {
+		return
+	}
+	budget := int64(hedgeShare*float64(d.layout.Size)) - d.result.BytesHedged
+	var victim *attempt
+	var rest segment.Range
+	longest := minGain.Seconds()
+	for _, v := range d.slots {
+		a := v.attempt
+		if a == nil || a.hedged || a.hedges != nil || a.condemned || now.Sub(a.begun) < minGain {
+			continue
+		}
+		seg, ok := d.plan.Segment(a.seg)
+		r := segment.Range{Start: a.asked.Start + a.written.Load(), End: seg.End}
+		if !ok || r.Empty() || r.Len() > min(budget, hedgePieces*d.layout.PieceSize) || d.plan.Excluded(s.id, r) {
+			continue
+		}
+		// Rates fall slowly. Who has been silent for some time is taken to stay
+		// so for as long.
+		silent := now.Sub(time.Unix(0, a.active.Load())).Seconds()
+		left := max(float64(r.Len())/max(a.rate.value(), 1), silent)
+		if left > longest && left > 2*float64(r.Len())/s.best {
+			victim, rest, longest = a, r, left
+		}
+	}
+	if victim == nil {
+		return
+	}
+	d.log.Debug("hedge", "slot", s.id, "victim", victim.slot.id, "range", rest.String())
+	victim.hedged = true
+	d.result.BytesHedged += rest.Len() // what does not come is settled at the end
+	ctx, cancel := context.WithCancelCause(d.ctx)
+	a := &attempt{slot: s, asked: rest, hedges: victim, cancel: cancel, begun: now, off: rest.Start, recorded: rest.Start}
+	a.active.Store(now.UnixNano())
+	a.rate.start(now)
+	s.attempt = a
+	d.wg.Go(func() {
+		data, conn, err := d.receiveHedge(ctx, a)
+		cancel(nil)
+		d.post(func(now time.Time) { d.hedgeEnded(now, a, data, conn, err) })
+	})
+}
+
+// receiveHedge returns the bytes that a asks for and the connection they came
+// over.
+func (d *download) receiveHedge(ctx context.Context, a *attempt) ([]byte, net.Conn, error) {
+	resp, err := d.request(ctx, a)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close()
+	data := make([]byte, a.asked.Len())
+	for n := 0; n < len(data); {
+		k, err := resp.Body.Read(data[n:])
+		n += k
+		if k > 0 {
+			a.active.Store(time.Now().UnixNano())
+		}
+		if err != nil && n < len(data) {
+			return data[:n], nil, networkError("receive "+a.asked.String(), withCause(ctx, err))
+		}
+	}
+	return data, resp.conn, nil
+}
+
+// hedgeEnded takes what a hedge has brought. The loop calls it.
+func (d *download) hedgeEnded(now time.Time, a *attempt, data []byte, conn net.Conn, err error) {
+	a.slot.attempt = nil
+	d.result.BytesHedged -= a.asked.Len() - int64(len(data))
+	v := a.hedges
+	switch {
+	case err != nil:
+		d.log.Debug("hedge failed", "slot", a.slot.id, "err", err)
+	case d.stopping || a.condemned || v.slot.attempt != v:
+		// The other has won, or has failed and its bytes are handed out anew.
+	default:
+		v.outrun = func(now time.Time, s *slot) { d.adopt(now, s, a.asked, data, conn) }
+		v.cancel(errOutrun)
+	}
+}
+
+// adopt writes what a hedge has received, as an attempt of the slot whose
+// request it has outrun. What that had written by its end is not written again.
+func (d *download) adopt(now time.Time, s *slot, r segment.Range, data []byte, conn net.Conn) {
+	for missing := range d.plan.Missing() {
+		rest := missing.Intersect(r)
+		if rest.Empty() {
+			continue
+		}
+		seg, ok := d.plan.HandOutRange(s.id, rest)
+		if !ok {
+			return // some of it is being fetched already
+		}
+		ctx, cancel := context.WithCancelCause(d.ctx)
+		body := io.NopCloser(bytes.NewReader(data[rest.Start-r.Start : rest.End-r.Start]))
+		d.start(now, &attempt{slot: s, seg: seg.ID, asked: rest, cancel: cancel, hedged: true, resp: &response{&http.Response{
+			StatusCode: http.StatusPartialContent, Body: body, Request: (&http.Request{URL: d.client.url}).WithContext(ctx),
+		}, conn}})
+		return
+	}
+}
