@@ -26,6 +26,8 @@ const (
 	CodeBodyLong         Code = "body_long"         // the body went on after its end
 	CodeETagMissing      Code = "etag_missing"      // a part without the strong ETag of the others
 	CodeTreeInvalid      Code = "tree_invalid"      // what was offered as hash tree is none, or of another file
+	CodePartInvalid      Code = "part_invalid"      // a compressed part is not what was asked for; ranges are from now on
+	CodePartGrows        Code = "part_grows"        // compressed parts are no shorter; likewise
 )
 
 // Reasons to believe that the remote file is another one.

@@ -49,6 +49,16 @@
 // If-Range, with a strong tag or a date as good as one; docs/events.md has the
 // ladder of validators and the code of each decision.
 //
+// Where the server offers parts of the file as resources (package serve), a strong
+// ETag and a hash tree, and less than 40 MB/s comes over the wire, requests are
+// for parts of 16 MiB at most, which may come in zstd or gzip. The rate of the
+// first MiB decides, and then what is measured while data flows. A part must say
+// the ETag, the range and the size that are expected. Decoding yields exactly the
+// length of the part, with a window of 8 MiB at most, from hardly more bytes on
+// the wire than that; what was decoded is checked against the tree like all else.
+// On the first oddity, when a piece is bad, or when parts do not shrink by a tenth,
+// all further requests are for ranges: what those say counts.
+//
 // A server that ignores ranges, or that sends nothing by which parts of two
 // versions could be told apart, gets one plain stream. It begins anew after a
 // failure and cannot be resumed.
@@ -75,7 +85,7 @@
 // runs between two events. A request needs that once for each piece, not for
 // each block.
 //
-// Memory: 256 KiB for each connection, one piece (1 MiB up to 1 TiB) for each
+// Memory: 256 KiB for each connection, and up to 8 MiB more while it decodes, one piece (1 MiB up to 1 TiB) for each
 // of at most four verifiers, and for each piece of the file its hash and a few
 // bytes of state.
 package fetch

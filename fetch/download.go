@@ -12,6 +12,7 @@ import (
 	"github.com/chunkget/chunkget/journal"
 	"github.com/chunkget/chunkget/merkle"
 	"github.com/chunkget/chunkget/segment"
+	"github.com/klauspost/compress/zstd"
 )
 
 // download is one download after its first answer. All fields below "owned by
@@ -69,6 +70,7 @@ type download struct {
 	stopErr       error
 	lastBytes     time.Time // when any slot last wrote
 	speed         rate
+	parts         parts
 	lastFetched   int64
 	result        *Result
 	resumed       int64 // bytes of earlier runs that count, rechecks pending included
@@ -116,12 +118,13 @@ type origin struct {
 // the worker of the plan.
 type slot struct {
 	id       segment.Worker
-	attempt  *attempt  // nil when idle
-	failures int       // in a row, without a byte
-	since    time.Time // of the first of them
-	notUntil time.Time // may not start again before this time
-	best     float64   // highest rate of an attempt that ended, bytes per second
-	buf      []byte    // of the attempt that runs
+	attempt  *attempt      // nil when idle
+	failures int           // in a row, without a byte
+	since    time.Time     // of the first of them
+	notUntil time.Time     // may not start again before this time
+	best     float64       // highest rate of an attempt that ended, bytes per second
+	buf      []byte        // of the attempt that runs
+	inflate  *zstd.Decoder // likewise, nil until it is needed
 }
 
 // attempt is one request for one segment.
@@ -131,12 +134,15 @@ type attempt struct {
 	asked  segment.Range
 	cancel context.CancelCauseFunc
 	resp   *response // when the request has been made already
+	part   bool      // it asks for a part, not for a range
 
 	written atomic.Int64 // bytes on file
 	active  atomic.Int64 // time of the last byte, Unix nanoseconds
+	wire    atomic.Int64 // bytes of the body of a part, before decoding
 
 	// Owned by the attempt's goroutine until it ends.
-	off int64 // end of the bytes on file
+	off   int64 // end of the bytes on file
+	coded bool  // the part is compressed
 
 	// Owned by the loop.
 	begun     time.Time
@@ -144,6 +150,7 @@ type attempt struct {
 	recorded  int64 // end of the bytes that the plan knows of
 	sampled   int64 // value of written at the last sample
 	rate      rate
+	yield     bool // is to end after the piece that it writes
 	condemned bool // stopped because of a bad piece; its error does not count
 
 	hedges *attempt                     // whose rest it asks for, too; nil for others

@@ -50,6 +50,7 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 	now := time.Now()
 	d.lastCommit, d.lastBytes, d.lastReport, d.treeSeen = now, now, now, now
 	d.speed.start(now)
+	d.startParts(now)
 	d.queueRechecks()
 	if first != nil {
 		d.start(now, first)
@@ -60,6 +61,7 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 	interrupted := ctx.Done()
 	for {
 		d.checkDone()
+		d.judgeParts(now)
 		d.dispatch(now)
 		d.startCommit(now)
 		if d.quiet() {
@@ -144,6 +146,9 @@ func (d *download) checkDone() {
 // nextWake returns when the loop has to look at the time again.
 func (d *download) nextWake(now, lastTick time.Time) time.Time {
 	wake := lastTick.Add(tick)
+	if until := d.parts.judgingUntil(); d.parts.state == partsJudging && until.Before(wake) {
+		wake = until
+	}
 	for _, s := range d.slots {
 		if s.attempt == nil && s.notUntil.After(now) && s.notUntil.Before(wake) {
 			wake = s.notUntil
@@ -154,7 +159,7 @@ func (d *download) nextWake(now, lastTick time.Time) time.Time {
 
 // dispatch gives work to idle slots.
 func (d *download) dispatch(now time.Time) {
-	if d.stopping || d.plan.Complete() {
+	if d.stopping || d.plan.Complete() || d.parts.state == partsJudging {
 		return
 	}
 	idle, busy := 0, 0
@@ -179,7 +184,7 @@ func (d *download) dispatch(now time.Time) {
 			if s.attempt != nil || s.notUntil.After(now) {
 				continue
 			}
-			seg, ok := d.plan.HandOut(s.id, sharers)
+			seg, ok := d.plan.HandOut(s.id, d.sharers(sharers))
 			if ok {
 				sharers--
 			} else if seg, ok = d.steal(now, s.id); !ok {
@@ -235,6 +240,7 @@ func (d *download) start(now time.Time, a *attempt) {
 	a.active.Store(now.UnixNano())
 	a.rate.start(now)
 	a.begun = now
+	a.part = a.resp == nil && d.parts.state == partsOn
 	a.slot.attempt = a
 	if a.slot.buf == nil {
 		a.slot.buf = make([]byte, readBuffer)
@@ -252,6 +258,7 @@ func (d *download) start(now time.Time, a *attempt) {
 func (d *download) ended(now time.Time, a *attempt, err error) {
 	d.advance(now, a, a.off)
 	d.plan.Release(a.seg)
+	d.partEnded(now, a, err)
 	s := a.slot
 	s.attempt = nil
 	if a.written.Load() > 0 {
@@ -264,6 +271,10 @@ func (d *download) ended(now time.Time, a *attempt, err error) {
 		a.outrun(now, s)
 	}
 	if err == nil || a.condemned || a.outrun != nil || d.stopping {
+		return
+	}
+	if isPartError(err) {
+		d.giveUpParts(now, CodePartInvalid, err.Error())
 		return
 	}
 	if isFinal(err) {
@@ -314,6 +325,7 @@ func (d *download) everyTick(now time.Time) {
 		// While data flows, the tree may be waiting for a connection.
 		d.treeStop(errStalled)
 	}
+	d.sampleParts(now)
 	f := d.fetched()
 	d.speed.add(now, f-d.lastFetched)
 	d.lastFetched = f

@@ -49,6 +49,10 @@ type Options struct {
 	// existing file is an error of KindDisk that wraps fs.ErrExist.
 	Overwrite bool
 
+	// DisableCompression keeps from asking for compressed parts, which otherwise
+	// happens where the server offers them and the path is slow.
+	DisableCompression bool
+
 	// Retry says when to give up.
 	Retry RetryPolicy
 
@@ -62,6 +66,9 @@ type Options struct {
 
 	// Logger gets details that no Event carries. nil discards them.
 	Logger *slog.Logger
+
+	// slowPath stands for the constant of that name unless it is 0.
+	slowPath float64
 
 	// openDir opens Dir. Tests put files in memory behind it.
 	openDir func(path string) (journal.Dir, func() error, error)
@@ -91,6 +98,7 @@ type Result struct {
 	Path         string // of the file
 	Bytes        int64  // size of the file
 	BytesFetched int64  // received and written by this run, refetched ones included
+	BytesWire    int64  // likewise, as it came over the wire: less where parts were compressed
 	BytesHedged  int64  // asked for a second time because a connection was slow, at most 3 % of Bytes
 	BytesResumed int64  // on disk from earlier runs, and good
 	PiecesBad    int    // pieces that were received and failed their hash

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type client struct {
 	http   *http.Client
 	url    *url.URL
 	header http.Header // of the user
+	accept string      // codings of the answer; "" means identity
 }
 
 func newClient(o *Options) *client {
@@ -102,8 +104,9 @@ func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange s
 			req.Host = h
 		}
 	}
-	// A coding would make the positions in the file meaningless.
-	req.Header.Set("Accept-Encoding", "identity")
+	// A coding would make the positions in the file meaningless, unless the answer
+	// is a part as a resource of its own.
+	req.Header.Set("Accept-Encoding", cmp.Or(c.accept, "identity"))
 	req.Header.Set("Want-Repr-Digest", wantReprDigest)
 	if req.Header.Get("User-Agent") == "" {
 		req.Header.Set("User-Agent", "chunkget")

@@ -26,10 +26,11 @@ type remote struct {
 	// else "".
 	ifRange string
 
-	tree   *url.URL // of the hash tree, nil when none is offered
-	leaves *url.URL // of its leaves, likewise
-	digest Digest   // from Repr-Digest, none when it was not sent
-	name   string   // from Content-Disposition, made safe, "" if there was none
+	tree   *url.URL      // of the hash tree, nil when none is offered
+	leaves *url.URL      // of its leaves, likewise
+	part   *partTemplate // of parts that may be compressed, likewise
+	digest Digest        // from Repr-Digest, none when it was not sent
+	name   string        // from Content-Disposition, made safe, "" if there was none
 }
 
 // newRemote reads the first answer, which is a 206 for asked or a 200.
@@ -54,6 +55,7 @@ func newRemote(resp *http.Response, asked segment.Range) (*remote, error) {
 	}
 	r.tree = digestLink(resp, merkle.MediaType)
 	r.leaves = digestLink(resp, merkle.LeavesMediaType)
+	r.part = partLink(resp)
 	if r.ifRange = r.etag; r.ifRange == "" {
 		r.ifRange = strongDate(resp.Header)
 	}

@@ -93,6 +93,7 @@ func (s *stream) receive(ctx context.Context, p *probed) error {
 			}
 			s.done += int64(n)
 			s.result.BytesFetched += int64(n)
+			s.result.BytesWire += int64(n)
 			if now := time.Now(); now.Sub(last) >= tick {
 				s.speed.add(now, s.done-sampled)
 				last, sampled = now, s.done

@@ -165,6 +165,7 @@ func (d *download) verified(now time.Time, job verifyJob, got merkle.Hash, err e
 	reason := fmt.Sprintf("bytes %d-%d do not match their hash", r.Start, r.End-1)
 	d.emit(Event{Kind: EventPieceBad, Code: CodePieceMismatch, Piece: i, Try: int(p.bad), Reason: reason})
 	d.condemn(i)
+	d.giveUpParts(now, CodePieceMismatch, "a piece does not match its hash")
 	if p.bad >= maxBad {
 		d.stop(&Error{Kind: KindIntegrity, Op: fmt.Sprintf("check piece %d", i), Resumable: true, Code: CodePieceMismatch,
 			Err:  fmt.Errorf("%s, %d times in a row", reason, maxBad),

@@ -20,7 +20,12 @@ func (d *download) transfer(ctx context.Context, a *attempt) error {
 	resp := a.resp
 	if resp == nil {
 		var err error
-		if resp, err = d.request(ctx, a); err != nil {
+		if a.part {
+			resp, err = d.requestPart(ctx, a)
+		} else {
+			resp, err = d.request(ctx, a)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -42,6 +47,8 @@ func (d *download) transfer(ctx context.Context, a *attempt) error {
 	// Reading the end lets the connection be used again, and finds a body that
 	// is too long where no Content-Length limits it.
 	switch n, err := io.ReadFull(resp.Body, a.slot.buf[:1]); {
+	case isPartError(err):
+		return err // also of a checksum of the coding
 	case n > 0:
 		return statusError(resp.Response, errors.New("the server sends more than was asked for")).withCode(CodeBodyLong)
 	case err != io.EOF:
@@ -116,7 +123,7 @@ func (d *download) checkAnswer(resp *response, asked segment.Range) error {
 func (d *download) claim(a *attempt) (r segment.Range, ok bool) {
 	d.call(func(now time.Time) {
 		d.advance(now, a, a.off)
-		if !d.stopping {
+		if !d.stopping && !a.yield {
 			r, ok = d.plan.Claim(a.seg)
 		}
 	})
@@ -145,6 +152,9 @@ func (d *download) receive(ctx context.Context, a *attempt, body io.Reader, r se
 			return errorf(KindNetwork, "receive "+r.String(), "the body ended at byte %d: %w", a.off, withCause(ctx, err)).withCode(CodeBodyShort)
 		}
 		if err != nil {
+			if isPartError(err) {
+				return err
+			}
 			return networkError("receive "+r.String(), withCause(ctx, err))
 		}
 	}

@@ -23,7 +23,7 @@ func TestEvents(t *testing.T) {
 	w.observe(fetch.Event{Kind: fetch.EventRetry, Try: 2, Delay: 500 * time.Millisecond, Reason: "lost\n\x1b<", Code: fetch.CodeConnection})
 	w.observe(fetch.Event{Kind: fetch.EventNote, Reason: "n"})
 	w.observe(fetch.Event{Kind: fetch.EventDone, Result: &fetch.Result{
-		Path: "f", Bytes: 100, BytesFetched: 40, BytesResumed: 60, PiecesBad: 1, Retries: 1, Connections: 8,
+		Path: "f", Bytes: 100, BytesFetched: 40, BytesWire: 15, BytesResumed: 60, PiecesBad: 1, Retries: 1, Connections: 8,
 		Elapsed: 2500 * time.Millisecond, Verified: true, Digest: fetch.Digest{Algorithm: "sha-256", Sum: []byte{0xab}}, Transport: "udt",
 	}})
 	w.observe(fetch.Event{Kind: fetch.EventDone, Result: &fetch.Result{Path: "f", Connections: 1, Transport: "http"}})
@@ -37,8 +37,8 @@ func TestEvents(t *testing.T) {
 {"event":"piece_bad","url":"udt://h/f","piece":7,"try":1,"reason":"hash differs","code":"piece_mismatch"}
 {"event":"retry","url":"udt://h/f","try":2,"delay":0.5,"reason":"lost\n\u001b\u003c","code":"connection"}
 {"event":"note","url":"udt://h/f","reason":"n"}
-{"event":"done","url":"udt://h/f","path":"f","bytes":100,"bytes_fetched":40,"bytes_resumed":60,"pieces_bad":1,"retries":1,"seconds":2.5,"verified":true,"root":"` + zeros + `","sha256":"ab","connections":8,"transport":"udt"}
-{"event":"done","url":"udt://h/f","path":"f","bytes":0,"bytes_fetched":0,"bytes_resumed":0,"pieces_bad":0,"retries":0,"seconds":0,"verified":false,"root":"","connections":1,"transport":"http"}
+{"event":"done","url":"udt://h/f","path":"f","bytes":100,"bytes_fetched":40,"bytes_wire":15,"bytes_resumed":60,"pieces_bad":1,"retries":1,"seconds":2.5,"verified":true,"root":"` + zeros + `","sha256":"ab","connections":8,"transport":"udt"}
+{"event":"done","url":"udt://h/f","path":"f","bytes":0,"bytes_fetched":0,"bytes_wire":0,"bytes_resumed":0,"pieces_bad":0,"retries":0,"seconds":0,"verified":false,"root":"","connections":1,"transport":"http"}
 {"event":"error","url":"udt://h/f","kind":"network","code":"connection","message":"GET: lost","hint":"h","exit_code":3,"resumable":true}
 {"event":"error","url":"udt://h/f","kind":"other","message":"odd","exit_code":1,"resumable":false}
 `

@@ -36,6 +36,7 @@ type options struct {
 	connect     time.Duration
 	timeout     time.Duration
 	tries       int
+	compress    string
 	json        bool
 	quiet       bool
 	verbose     bool
@@ -76,6 +77,7 @@ func (o *options) addRequests(f *pflag.FlagSet) {
 	f.DurationVar(&o.connect, "connect-timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s, if --timeout is not less")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long a connection may make no progress, such as 30s; then its request is made again")
 	f.IntVar(&o.tries, "tries", 5, "give up after this many tries in a row without progress")
+	f.StringVar(&o.compress, "compress", "auto", "fetch compressed parts: auto (where the server offers them and less than 40 MB/s comes over the wire) or off")
 	o.sending.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "print one JSON event per line on stdout instead of text")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only")
@@ -119,6 +121,9 @@ func (o *options) validate(args []string) error {
 	}
 	if o.tries < 1 {
 		return &usageError{fmt.Sprintf("--tries %d is less than 1", o.tries), ""}
+	}
+	if o.compress != "" && o.compress != "auto" && o.compress != "off" {
+		return &usageError{fmt.Sprintf("--compress %s is not known", quote(o.compress)), "values: auto, off"}
 	}
 	if o.quiet && o.verbose {
 		return &usageError{"--quiet and --verbose exclude each other", ""}

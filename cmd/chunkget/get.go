@@ -123,6 +123,9 @@ func summary(r *fetch.Result) string {
 	if r.Connections > 0 {
 		text += ", " + plural(r.Connections, "connection")
 	}
+	if r.BytesWire > 0 && r.BytesWire < r.BytesFetched {
+		text += fmt.Sprintf(", compressed to %s on the wire", formatBytes(r.BytesWire))
+	}
 	if r.BytesResumed > 0 {
 		text += fmt.Sprintf(", %s resumed", formatBytes(r.BytesResumed))
 	}

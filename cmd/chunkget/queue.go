@@ -82,6 +82,8 @@ func (q *queue) fetch(ctx context.Context, target *url.URL) outcome {
 		Header:      o.header,
 		Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
 		Logger:      q.log,
+
+		DisableCompression: o.compress == "off",
 	}, q.rt, q.observer(target))
 	q.board.end(res, err)
 	if err == nil {

@@ -213,6 +213,7 @@ type event struct {
 	Event        string  `json:"event"`
 	Bytes        int64   `json:"bytes"`
 	BytesFetched int64   `json:"bytes_fetched"`
+	BytesWire    int64   `json:"bytes_wire"`
 	BytesResumed int64   `json:"bytes_resumed"`
 	Total        int64   `json:"total"`
 	PiecesBad    int     `json:"pieces_bad"`
