@@ -32,6 +32,17 @@ func forceBuffers(udp *net.UDPConn, recv, send int) {
 	})
 }
 
+// grantedBuffers returns the sizes of the socket buffers as they are asked for,
+// 0 where that is not known. The kernel reports twice that.
+func grantedBuffers(udp *net.UDPConn) (recv, send int) {
+	_ = control(udp, func(fd int) error {
+		recv, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
+		send, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+		return nil
+	})
+	return recv / 2, send / 2
+}
+
 func control(udp *net.UDPConn, f func(fd int) error) error {
 	rc, err := udp.SyscallConn()
 	if err != nil {

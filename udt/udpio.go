@@ -99,13 +99,19 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 }
 
 // setBuffers asks for the configured socket buffers. That the kernel grants
-// less is not an error.
+// less is not an error. Without a size in the configuration, larger ones stay as
+// they are: who opened the socket may have been allowed more than we are.
 func setBuffers(udp *net.UDPConn, cfg *Config) error {
-	if err := udp.SetReadBuffer(cfg.udpRecvBuffer()); err != nil {
-		return err
+	recv, send := grantedBuffers(udp)
+	if cfg.UDPRecvBuffer != 0 || recv < cfg.udpRecvBuffer() {
+		if err := udp.SetReadBuffer(cfg.udpRecvBuffer()); err != nil {
+			return err
+		}
 	}
-	if err := udp.SetWriteBuffer(cfg.udpSendBuffer()); err != nil {
-		return err
+	if cfg.UDPSendBuffer != 0 || send < cfg.udpSendBuffer() {
+		if err := udp.SetWriteBuffer(cfg.udpSendBuffer()); err != nil {
+			return err
+		}
 	}
 	forceBuffers(udp, cfg.udpRecvBuffer(), cfg.udpSendBuffer())
 	return nil

@@ -160,6 +160,9 @@ of the same port. When it is ready it prints the command that fetches from it.
   curl -O http://HOST:9000/big.iso           works as well, and so does
   aria2c 'http://HOST:9000/big.iso?digest=meta4'
 
+Under systemd it takes the sockets of a socket unit in place of --listen, and says when
+it is ready (Type=notify); packaging/systemd has the units.
+
 Resources: /path the file, /path?digest=tree its hash tree, /path?digest=meta4 its
 Metalink, /path?bytes=A-B a part of it, /dir/ a listing (HTML, or JSON by Accept).
 Nothing outside DIR is served, and nothing is ever written to it.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/chunkget/chunkget/internal/connstats"
 	"github.com/chunkget/chunkget/serve"
+	"github.com/coreos/go-systemd/v22/daemon"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -29,10 +30,12 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 
-	overUDT, overTCP, err := listen(o.listen, o.udtConfig())
+	socks, err := openSockets(o.listen, o.udtConfig())
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, socks.close()) }()
+	overUDT, overTCP := socks.overUDT, socks.overTCP
 	if o.trace != "" {
 		var rec *connstats.Recorder
 		if rec, err = startTrace(o.trace); err != nil {
@@ -96,8 +99,10 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 	if _, err := fmt.Fprintln(u.stdout, readyLine(root, overUDT, o.dotFiles)); err != nil {
 		log.Warn("ready line could not be printed", "err", err)
 	}
+	notify(log, daemon.SdNotifyReady)
 	running.Go(func() error {
 		<-runCtx.Done()
+		notify(log, daemon.SdNotifyStopping)
 		if ctx.Err() != nil {
 			log.Info("stopping", "connections", server.OpenConns(), "wait_at_most", shutdownTimeout)
 		}

@@ -47,7 +47,7 @@ var rules = map[string]rule{
 	},
 	"cmd/chunkserve": {
 		siblings: []string{"fetch", "serve", "udtpool", "udt", "internal/connstats", "internal/units"},
-		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sync", "golang.org/x/sys", "golang.org/x/term"},
+		external: []string{"github.com/coreos/go-systemd/v22", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sync", "golang.org/x/sys", "golang.org/x/term"},
 	},
 	"fetch": {
 		siblings: []string{"segment", "journal", "merkle"},
