@@ -140,6 +140,15 @@ type guardedFileConn struct {
 	files io.ReaderFrom // the connection below
 }
 
+// CloseWrite lets net/http end its side first where it refuses a request that is
+// still being sent, so that the answer is not lost to a reset.
+func (c *guardedFileConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 // ReadFrom implements io.ReaderFrom. Only of a file can be told after a timeout
 // how much of it was sent; everything else is copied by Write.
 func (c *guardedFileConn) ReadFrom(src io.Reader) (n int64, err error) {
