@@ -116,7 +116,7 @@ func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
 	base, next := b.base, b.next
 	at := seqAt(c.isn, base)
 	to := base + int64(f.next.sub(at))
-	end := base + int64(f.end.sub(at))
+	end := to + int64(f.end.sub(f.next)) // from base it may be half the numbers away, which reads as behind it
 	echo := base + int64(f.echo.sub(at))
 	if to < base || end > next || echo >= next {
 		b.mu.Unlock()

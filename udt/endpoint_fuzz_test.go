@@ -119,6 +119,10 @@ func FuzzEndpoint(f *testing.F) {
 	f.Add(true, false, fuzzInput(append([][]byte{hello, probe, large}, pieces...)...))
 	f.Add(true, false, fuzzInput(hello, probe, data(isn, 5), data(isn.add(1), 8956), pieces[1], pieces[0], pieces[1]))
 	f.Add(true, false, fuzzInput(hello, probe, appendUser(nil, probeAnswerType, 1, id, 8972), pieces[0][:30]))
+	// A report whose numbers are each less than half of them apart, and all of them more.
+	beyond := isn.add(1<<30 - 1)
+	f.Add(true, false, fuzzInput(hello, appendUser(nil, feedbackType, 1, id,
+		uint32(beyond), 100, uint32(isn), 1, 1, 1, 0, uint32(beyond.add(1<<30-1)), 1, 1)))
 	f.Fuzz(func(t *testing.T, checks, elsewhere bool, input []byte) {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSink()
