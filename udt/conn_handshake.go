@@ -17,6 +17,7 @@ type handshakeState struct {
 	askedAt    time.Duration // the first request of its type
 	lastType   int32         // that type
 	repeated   bool          // and whether that was sent before: its answer measures no round trip
+	unanswered int           // requests since the listener's latest answer
 
 	// early: the user wants to send before the listener has answered the request
 	// that carries the cookie; unconfirmed: we do, and that answer is due.
@@ -33,6 +34,10 @@ const (
 	// before a fresh cookie is asked for. C++ listeners forget a cookie when
 	// their minute ends.
 	cookieLife = 750 * time.Millisecond
+	// maxCopies bounds the copies of a request. The first one goes alone, each
+	// repetition doubles them: runs of losses end with the packets that are sent
+	// into them, not with time.
+	maxCopies = 8
 )
 
 // dial prepares the client side of a handshake.
@@ -71,7 +76,14 @@ func (c *Conn) sendHandshakeRequest(now time.Duration) {
 	if hs.rendezvous && hs.known {
 		dst = hs.peer.id
 	}
-	c.sendHandshake(now, hs.request, dst)
+	copies := 1
+	if !hs.rendezvous {
+		copies = min(1<<hs.unanswered, maxCopies)
+	}
+	hs.unanswered = min(hs.unanswered+1, maxCopies)
+	for range copies {
+		c.sendHandshake(now, hs.request, dst)
+	}
 }
 
 func (c *Conn) sendHandshake(now time.Duration, h handshake, dst socketID) {
@@ -106,6 +118,7 @@ func (c *Conn) onAnswer(now time.Duration, h handshake) {
 		if c.hs.request.reqType == reqInduction {
 			c.hs.request.reqType, c.hs.request.cookie = reqConclusion, h.cookie
 			c.hs.cookieAt = now
+			c.hs.unanswered = 0
 			answered := !c.hs.repeated
 			asked := c.hs.sentAt
 			c.sendHandshakeRequest(now)
@@ -144,8 +157,12 @@ func (c *Conn) onConfirmation(now time.Duration, h handshake) {
 	case h.isn != c.isn || !h.plausible():
 		c.count.invalid++
 	case h.reqType == reqInduction:
+		if c.hs.request.reqType != reqInduction {
+			return // the answer to another copy
+		}
 		c.hs.request.reqType, c.hs.request.cookie = reqConclusion, h.cookie
 		c.hs.cookieAt = now
+		c.hs.unanswered = 0
 		c.readdress(h.id)
 		c.sendHandshakeRequest(now)
 	case h.reqType == reqConclusion:

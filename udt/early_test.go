@@ -3,6 +3,7 @@ package udt
 import (
 	"errors"
 	"io"
+	"slices"
 	"testing"
 	"time"
 
@@ -119,6 +120,40 @@ func TestEarlyDataRejected(t *testing.T) {
 			if _, err := c.Read(make([]byte, 1)); errors.Is(err, ErrRejected) != (i == 1) {
 				t.Errorf("connection %d: %v", i, err)
 			}
+		}
+	})
+}
+
+// Through runs of losses a connection comes about in a second or little more:
+// their length is counted in packets, of which a handshake has few.
+func TestDialThroughBursts(t *testing.T) {
+	link := simnet.LinkConfig{Delay: 25 * time.Millisecond, Rate: 100e6, Queue: 500_000,
+		Burst: simnet.Burst{Enter: 0.2 / 8 / 0.8, Leave: 1.0 / 8}}
+	inBatchingLab(t, link, simnet.Batching{}, nil, func(l *lab) {
+		const dials = 60
+		go func() {
+			for range dials {
+				s, err := l.listener.Accept()
+				if err != nil {
+					return
+				}
+				go io.Copy(io.Discard, s)
+			}
+		}()
+		var took []time.Duration
+		for range dials {
+			start := time.Now()
+			c, err := l.client.DialContext(l.t.Context(), "udt", serverAddr.String())
+			if err != nil {
+				l.t.Fatal(err)
+			}
+			took = append(took, time.Since(start))
+			c.Close()
+		}
+		slices.Sort(took)
+		t.Logf("median %v, nine of ten within %v, the longest %v", took[dials/2], took[dials*9/10], took[dials-1])
+		if took[dials*9/10] > 1200*time.Millisecond || took[dials-1] > 4*time.Second {
+			t.Errorf("nine of ten took up to %v, the longest %v", took[dials*9/10], took[dials-1])
 		}
 	})
 }
