@@ -16,6 +16,29 @@ func TestExpected(t *testing.T) {
 	}
 }
 
+// Every link has the time for one repetition, however slow those before it are.
+func TestShareOfBudget(t *testing.T) {
+	minutes := func(m ...time.Duration) []time.Duration {
+		for i := range m {
+			m[i] *= time.Minute
+		}
+		return m
+	}
+	for _, tt := range []struct {
+		left, want time.Duration
+		firsts     []time.Duration
+	}{
+		{60 * time.Minute, 11 * time.Minute, minutes(1, 20, 9)}, // 30 to spare, a third of them each
+		{59 * time.Minute, 35 * time.Minute, minutes(20, 9)},
+		{24 * time.Minute, 24 * time.Minute, minutes(9)},
+		{10 * time.Minute, 20 * time.Minute, minutes(20, 9)}, // too little: the first repetition, nothing else
+	} {
+		if got := shareOfBudget(tt.left, tt.firsts); got != tt.want {
+			t.Errorf("of %v for %v: %v, want %v", tt.left, tt.firsts, got, tt.want)
+		}
+	}
+}
+
 func TestProgress(t *testing.T) {
 	p := progress{began: 10 * time.Second}
 	p.plan(8, 5*time.Second)

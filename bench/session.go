@@ -24,6 +24,9 @@ type session struct {
 	late   int    // measurements that were left out because the budget was spent
 
 	progress progress
+	// firsts is what one repetition over each link is expected to take, with what
+	// comes once only.
+	firsts []time.Duration
 	// deadline is when the time of the present link is up, the zero time if it is
 	// not limited: no repetition after the first goes on then.
 	deadline time.Time
@@ -153,26 +156,40 @@ func (s *session) plan(ownTCP bool, links []Link) error {
 		return err
 	}
 	for _, l := range links {
-		s.progress.plan(len(entries)*s.o.reps, expected(l, int64(s.o.size), s.o.bound))
+		each := expected(l, int64(s.o.size), s.o.bound)
+		s.progress.plan(len(entries)*s.o.reps, each)
+		first := time.Duration(len(entries)) * each
 		if s.o.fairness > 0 {
 			s.progress.plan(len(sharing), s.expectedSharing())
+			first += time.Duration(len(sharing)) * s.expectedSharing()
 		}
+		s.firsts = append(s.firsts, first)
 	}
 	s.progress.began = time.Since(s.start)
 	return nil
 }
 
-// allot gives the next link its share of what is left of the budget, so that a
-// slow link takes repetitions of its own and not those of the links after it.
-func (s *session) allot(links int) {
+// allot gives a link its share of the budget: what one repetition takes, and of
+// what is left when all links to come have that, an equal part. So a slow link
+// takes repetitions of its own and not those of the links after it.
+func (s *session) allot(link int) {
 	if s.o.budget == 0 {
 		return
 	}
-	left := s.o.budget - time.Since(s.start)
-	s.deadline = time.Now().Add(left / time.Duration(links))
+	share := shareOfBudget(s.o.budget-time.Since(s.start), s.firsts[link:])
+	s.deadline = time.Now().Add(share)
 	if s.o.fairness > 0 {
 		s.deadline = s.deadline.Add(-time.Duration(len(sharing)) * s.expectedSharing())
 	}
+}
+
+// shareOfBudget returns what the first of some links may take of what is left of
+// a budget, where firsts is what one repetition over each of them takes.
+func shareOfBudget(left time.Duration, firsts []time.Duration) time.Duration {
+	for _, d := range firsts {
+		left -= d
+	}
+	return firsts[0] + max(left, 0)/time.Duration(len(firsts))
 }
 
 // matrix measures all contenders at a site, in turn. What was stopped in its
@@ -289,7 +306,7 @@ func benchLoopback(ctx context.Context, o *options, log io.Writer) (err error) {
 	if err := s.plan(at.setTCP != nil, []Link{at.link}); err != nil {
 		return err
 	}
-	s.allot(1)
+	s.allot(0)
 	if err := s.matrix(ctx, at); err != nil {
 		return err
 	}

@@ -31,7 +31,7 @@ func benchWAN(ctx context.Context, o *options, log io.Writer) (err error) {
 	}
 	for i, p := range links {
 		fmt.Fprintf(log, "bench: %s: %v; %d of %d measured, about %v left\n", p.Name, p.Link, s.progress.done, s.progress.total, s.progress.left(time.Since(s.start)).Round(time.Second))
-		s.allot(len(links) - i)
+		s.allot(i)
 		if err := s.overLink(ctx, p); err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}

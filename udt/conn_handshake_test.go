@@ -3,6 +3,7 @@ package udt
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -61,7 +62,7 @@ func TestCookieRefresh(t *testing.T) {
 }
 
 // A request is repeated every 250 ms and a little, so that two peers in
-// rendezvous do not stay in step.
+// rendezvous do not stay in step, and in copies.
 func TestHandshakeRetry(t *testing.T) {
 	scriptUnconnected(t, nil, func(t *testing.T, p *scripted) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
@@ -71,9 +72,19 @@ func TestHandshakeRetry(t *testing.T) {
 		if !errors.As(err, &no) {
 			t.Fatal(err)
 		}
-		at := times(of(p.take(), ctrlHandshake))
+		var at []time.Duration
+		var copies []int
+		for _, d := range times(of(p.take(), ctrlHandshake)) {
+			if len(at) == 0 || d != at[len(at)-1] {
+				at, copies = append(at, d), append(copies, 0)
+			}
+			copies[len(copies)-1]++
+		}
 		if len(at) != no.Requests || at[0] != 0 {
 			t.Errorf("%d requests, the error tells of %d; the first after %v", len(at), no.Requests, at[0])
+		}
+		if want := []int{1, 2, 4, 8, 8}; !slices.Equal(copies[:len(want)], want) {
+			t.Errorf("%d copies of the requests, want %d", copies[:len(want)], want)
 		}
 		uneven := false
 		for i := 1; i < len(at); i++ {
