@@ -332,7 +332,7 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 				b.minRTT = min(b.minRTT, b.rtt)
 			}
 			b.minAt = now
-			b.rival.end()
+			b.rival.end(now)
 			b.enter(now, bbrSteady)
 		}
 	case bbrCompete:

@@ -23,6 +23,8 @@ type compete struct {
 	calm    int           // rounds in a row without a queue
 	run     int           // rounds with losses in a row
 	lossy   float64       // share of the latest rounds with losses
+	former  float64       // window at the latest end
+	ended   time.Duration // when that was
 }
 
 const (
@@ -46,6 +48,11 @@ const (
 	competePace = 1.1
 	// competeCalm is the number of rounds without a queue that ends it.
 	competeCalm = 10
+	// competeShortest is the shortest round trip with which others are looked for:
+	// where packets travel for less, they wait for processors longer than that.
+	competeShortest = bbrMinQueue
+	// competeReturn is how soon after its end it goes on where it was.
+	competeReturn = 5 * time.Second
 	// competeMemory is the number of rounds over which those with losses are
 	// counted, and competeLossy the share of them beyond which the others do not
 	// heed losses: flows that do make them in one of many. Of a run of rounds with
@@ -60,9 +67,14 @@ const (
 	insistWindow = 2
 )
 
-// begin takes over with the window that is delivered in a round trip.
+// begin takes over with the window that is delivered in a round trip, or with what
+// there was before a rest that has not driven the others away.
 func (c *compete) begin(now time.Duration, window float64) {
-	*c = compete{window: window * competeEnter, most: window, since: now, lossy: c.lossy, weight: c.weight}
+	enter := window * competeEnter
+	if c.former > 0 && now-c.ended < competeReturn {
+		enter, window = max(enter, c.former), max(window, c.former)
+	}
+	*c = compete{window: enter, most: window, since: now, lossy: c.lossy, weight: c.weight}
 }
 
 // afterDrain follows the first round of packets sent after we have drained what
@@ -78,8 +90,8 @@ func (c *compete) afterDrain(stays bool) {
 
 // end lets the next rounds tell anew who is there. Of whether the others heed
 // losses it keeps a suspicion.
-func (c *compete) end() {
-	*c = compete{weight: c.weight, lossy: min(c.lossy, competeDoubt*competeLossy)}
+func (c *compete) end(now time.Duration) {
+	*c = compete{weight: c.weight, lossy: min(c.lossy, competeDoubt*competeLossy), former: c.window, ended: now}
 }
 
 // note counts a round. A path that has become narrower loses in some rounds in a
@@ -142,6 +154,9 @@ func (b *bbr) contend(now time.Duration, pressed bool) {
 	b.cruiseLost = 0
 	c.note(lost)
 	if b.state != bbrCompete {
+		if b.minRTT < competeShortest {
+			return
+		}
 		if lost && b.state != bbrRTT || c.stays >= competeStays {
 			c.begin(now, min(max(b.latest, b.rate*0.5)*b.recent.Seconds(), float64(b.inFlight)))
 			b.enter(now, bbrCompete)
@@ -161,7 +176,7 @@ func (b *bbr) contend(now time.Duration, pressed bool) {
 		c.calm++
 	}
 	if c.calm >= competeCalm && c.passed(now) {
-		c.end()
+		c.end(now)
 		b.bound = 0
 		b.enter(now, bbrSteady)
 	}

@@ -62,3 +62,17 @@ func TestCompeteWindow(t *testing.T) {
 		t.Errorf("%.0f in flight of which 90 arrive", c.window)
 	}
 }
+
+// Slope over cut is the mean window of flows that lose together: that of n flows
+// is n times that of one.
+func TestCompeteWeighs(t *testing.T) {
+	slope := func(weight float64) float64 {
+		c := &compete{weight: weight, window: 400, most: 400}
+		c.round(0, time.Millisecond) // at the foot of the curve the least growth counts
+		return c.window - 400
+	}
+	one, four := &compete{weight: 1}, &compete{weight: 4}
+	if ratio := (slope(4) / four.share()) / (slope(1) / one.share()); ratio < 3.9 || ratio > 4.1 {
+		t.Errorf("four flows weigh as %.2f", ratio)
+	}
+}

@@ -22,7 +22,6 @@ type feedbackState struct {
 	heardNo       uint32
 	heardAny      bool
 	heardReceived uint32 // packets received, as the latest report says
-	counted       int64  // packets counted as arrived
 	beyond        spans  // scratch
 }
 

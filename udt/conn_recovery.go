@@ -51,6 +51,7 @@ func (c *Conn) deliveredLocked(now time.Duration, s span, got *arrivals) {
 		}
 		m.fate = fateDelivered
 		got.newly += weight
+		got.packets++
 		if m.count > 1 && c.rtt.sampled && now-m.at < c.rtt.min {
 			if !m.probe {
 				c.onSpurious(now) // it is an earlier transmission that arrived
@@ -177,22 +178,23 @@ func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
 	}, got)
 }
 
-// countLocked takes the number of packets that have arrived from the receiver's
-// count, and when the latest of them was sent from its echo. A report may be too
-// short for all the gaps there are: what arrived behind the last one that it
+// countLocked corrects the number of packets that have arrived by the receiver's
+// count, and takes when the latest of them was sent from its echo. A report may be
+// too short for all the gaps there are: what arrived behind the last one that it
 // names is known to have come later than it did, in a lump, and would make the
 // path look faster than it is. c.snd.mu is held.
 func (c *Conn) countLocked(now time.Duration, f *feedback, echo int64, first bool, got *arrivals) {
-	if !first {
-		got.newly = int(max(0, min(int64(int32(f.received-c.heardReceived)), c.snd.next-c.counted)))
-	}
+	unnamed := int(int32(f.received-c.heardReceived)) - got.packets
 	c.heardReceived = f.received
-	c.counted += int64(got.newly)
-	if echo < c.snd.base {
-		return
+	weight := 1
+	if echo >= c.snd.base {
+		var m *sentMark
+		if m, weight = c.snd.weightLocked(echo); m.at > got.sentAt && (m.count == 1 || now-m.at >= c.rtt.min) {
+			got.sentAt, got.burst = m.at, m.burst
+		}
 	}
-	if m := c.snd.markLocked(echo); m.at > got.sentAt && (m.count == 1 || now-m.at >= c.rtt.min) {
-		got.sentAt, got.burst = m.at, m.burst
+	if !first {
+		got.newly = min(max(got.newly+unnamed*weight, 0), c.inFlight+got.landed)
 	}
 }
 

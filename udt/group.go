@@ -168,11 +168,12 @@ func (g *group) sent(now time.Duration, e SendEvent, wasHungry, hungry bool) {
 
 // arrivals is what an acknowledgement has told about one member.
 type arrivals struct {
-	newly  int           // packets newly known to be delivered
-	landed int           // of those, packets that counted as in flight
-	sentAt time.Duration // of the latest sent among them
-	burst  uint32        // of that one
-	at     time.Duration // arrival of the latest, on our clock
+	newly   int           // packets newly known to be delivered
+	packets int           // likewise, each counted once whatever its size
+	landed  int           // of those, packets that counted as in flight
+	sentAt  time.Duration // of the latest sent among them
+	burst   uint32        // of that one
+	at      time.Duration // arrival of the latest, on our clock
 }
 
 // acknowledged takes an acknowledgement of a member.
