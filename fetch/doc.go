@@ -59,6 +59,11 @@
 // On the first oddity, when a piece is bad, or when parts do not shrink by a tenth,
 // all further requests are for ranges: what those say counts.
 //
+// With Options.Writer there are no files. Pieces wait in memory until all before
+// them have left, and requests keep within a window that moves on as they do: who
+// does not take them stops the download. A piece leaves after its check; the root
+// of the tree may come later, and the download then fails if the two do not agree.
+//
 // A server that ignores ranges, or that sends nothing by which parts of two
 // versions could be told apart, gets one plain stream. It begins anew after a
 // failure and cannot be resumed.

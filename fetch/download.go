@@ -20,8 +20,8 @@ import (
 // handed to it with call and post; the others do not change.
 //
 // Goroutines, all started and waited for by loop: one for each attempt (a
-// request for a segment), the verifiers, the committer (owns the journal), and
-// one that streams the hash tree.
+// request for a segment), the verifiers, the committer (owns the journal) or the
+// one that writes to Options.Writer, and one that streams the hash tree.
 type download struct {
 	opts   *Options
 	retry  RetryPolicy
@@ -30,6 +30,7 @@ type download struct {
 	remote *remote
 	layout merkle.Layout
 	target *target
+	pipe   *pipe // nil unless the file goes to Options.Writer
 	mode   checkMode
 	begun  time.Time
 
@@ -198,7 +199,7 @@ func newDownload(o *Options, c *client, r *remote, l merkle.Layout, t *target, k
 		done.Add(segment.Range{Start: off, End: off + n})
 		d.pieces[i] = piece{state: pieceOnFile, resumed: true}
 		d.resumed += n
-		if s := t.state(); s.Has(i) {
+		if s := t.state(); s != nil && s.Has(i) {
 			d.pieces[i].recorded = true
 			if sum, ok := s.Digest(i); ok {
 				d.kept[i] = sum
@@ -217,7 +218,7 @@ func newDownload(o *Options, c *client, r *remote, l merkle.Layout, t *target, k
 	for i := range n {
 		d.slots = append(d.slots, &slot{id: segment.Worker(i)})
 	}
-	if s := t.state(); s.HasRoot && r.tree != nil {
+	if s := t.state(); s != nil && s.HasRoot && r.tree != nil {
 		root := s.Root
 		d.oldRoot = &root
 		if d.unchecked == 0 {

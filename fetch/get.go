@@ -23,7 +23,13 @@ func Get(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	res := &Result{Transport: o.URL.Scheme}
-	return conclude(&o, res, begun, get(ctx, &o, res, begun))
+	var err error
+	if o.Writer != nil {
+		err = getTo(ctx, &o, res, begun)
+	} else {
+		err = get(ctx, &o, res, begun)
+	}
+	return conclude(&o, res, begun, err)
 }
 
 // conclude completes a result and tells of success.

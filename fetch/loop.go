@@ -36,7 +36,9 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 	for range min(runtime.GOMAXPROCS(0), 4) {
 		helpers = append(helpers, d.verifier)
 	}
-	if d.mode != checkNone {
+	if d.pipe != nil {
+		helpers = append(helpers, d.deliver)
+	} else if d.mode != checkNone {
 		helpers = append(helpers, d.committer)
 	}
 	if d.mode == checkTree && !d.rootDone {
@@ -64,6 +66,7 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 		d.judgeParts(now)
 		d.dispatch(now)
 		d.startCommit(now)
+		d.startWrite()
 		if d.quiet() {
 			break
 		}
@@ -90,6 +93,9 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 	}
 	close(d.verify)
 	close(d.commits)
+	if d.pipe != nil {
+		close(d.pipe.out)
+	}
 	d.cancel()
 	d.wg.Wait()
 	return d.stopErr
@@ -125,7 +131,7 @@ func (d *download) stop(err error) {
 
 // quiet reports whether the loop has nothing to wait for any more.
 func (d *download) quiet() bool {
-	if !d.stopping || d.committing || d.verifying > 0 || len(d.toVerify) > 0 || d.treeBusy {
+	if !d.stopping || d.committing || d.pipe != nil && d.pipe.busy || d.verifying > 0 || len(d.toVerify) > 0 || d.treeBusy {
 		return false
 	}
 	for _, s := range d.slots {
@@ -138,6 +144,9 @@ func (d *download) quiet() bool {
 
 // checkDone stops the download when all is fetched and checked.
 func (d *download) checkDone() {
+	if d.pipe != nil && d.pipe.next < len(d.pieces) {
+		return
+	}
 	if d.plan.Complete() && (d.mode == checkNone || d.unchecked == 0) && (d.mode != checkTree || d.rootDone) {
 		d.stop(nil)
 	}

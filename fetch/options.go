@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -36,6 +37,15 @@ type Options struct {
 	// is empty the name comes from Content-Disposition or else from the URL,
 	// and is one plain name inside Dir whatever the server says.
 	Output string
+
+	// Writer, if not nil, gets the file, in order, instead of a directory; Dir,
+	// Output, Restart and Overwrite do not count then. Each piece is checked
+	// against the server's hash tree, if it offers one, before any of it is
+	// written; the digest of the whole file is known only at the end. Nothing is
+	// kept that another call could resume. At most 64 MiB of the file are in
+	// memory, or one piece for each connection if that is more; while Write does
+	// not return, no more is asked of the server.
+	Writer io.Writer
 
 	// Digest is the expected digest of the whole file, none when that is not
 	// asked. It is checked besides the hash tree.

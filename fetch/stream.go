@@ -72,13 +72,24 @@ type stream struct {
 
 // receive writes the body of p to the partial file, from its beginning.
 func (s *stream) receive(ctx context.Context, p *probed) error {
+	if err := s.target.part.Truncate(0); err != nil {
+		return diskError("empty partial file", err)
+	}
+	return s.copy(ctx, p, func(b []byte) error {
+		if _, err := s.target.part.WriteAt(b, s.done); err != nil {
+			return diskError("write partial file", err)
+		}
+		return nil
+	})
+}
+
+// copy hands the body of p to write, in order. The time that write takes does not
+// count as a stall.
+func (s *stream) copy(ctx context.Context, p *probed, write func([]byte) error) error {
 	unlink := context.AfterFunc(ctx, func() { p.cancel(context.Cause(ctx)) })
 	defer unlink()
 	watch := time.AfterFunc(s.policy.Stall, func() { p.cancel(errStalled) })
 	defer watch.Stop()
-	if err := s.target.part.Truncate(0); err != nil {
-		return diskError("empty partial file", err)
-	}
 	s.done = 0
 	last := time.Now()
 	s.speed.start(last)
@@ -87,10 +98,11 @@ func (s *stream) receive(ctx context.Context, p *probed) error {
 	for {
 		n, err := p.resp.Body.Read(buf)
 		if n > 0 {
-			watch.Reset(s.policy.Stall)
-			if _, err := s.target.part.WriteAt(buf[:n], s.done); err != nil {
-				return diskError("write partial file", err)
+			watch.Stop()
+			if err := write(buf[:n]); err != nil {
+				return err
 			}
+			watch.Reset(s.policy.Stall)
 			s.done += int64(n)
 			s.result.BytesFetched += int64(n)
 			s.result.BytesWire += int64(n)

@@ -107,7 +107,10 @@ func (d *download) setRoot(root merkle.Hash) {
 			d.queue(i)
 		}
 	}
-	d.oldRoot, d.batch.Root = nil, &r
+	d.oldRoot = nil
+	if d.pipe == nil {
+		d.batch.Root = &r
+	}
 }
 
 // treeError classifies why a tree could not be read to its end.

@@ -175,6 +175,11 @@ func (d *download) verified(now time.Time, job verifyJob, got merkle.Hash, err e
 
 // unverify makes a verified piece one that has to be checked again.
 func (d *download) unverify(i int) {
+	if d.pipe.gone(i) {
+		d.stop(errorf(KindIntegrity, fmt.Sprintf("check piece %d", i), "the hash tree has changed, and the piece is written already").
+			withCode(CodeTreeInvalid).withHint("what was written is not to be used"))
+		return
+	}
 	d.pieces[i].state = pieceOnFile
 	d.unchecked++
 	d.unrecord(i)
@@ -192,7 +197,7 @@ func (d *download) unrecord(i int) {
 
 // record puts a checked piece into the next batch for the journal.
 func (d *download) record(i int, sum merkle.Hash) {
-	if d.pieces[i].recorded {
+	if d.pieces[i].recorded || d.pipe != nil {
 		return
 	}
 	d.pieces[i].recorded = true

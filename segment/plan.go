@@ -39,6 +39,9 @@ type Plan struct {
 	size  int64
 	align int64
 
+	limit int64 // end of what is handed out
+	most  int64 // length of the longest segment
+
 	done Set        // written
 	todo Set        // nobody's
 	open []*Segment // by ID, ascending
@@ -60,7 +63,7 @@ func New(size, align int64, done Set) *Plan {
 	if size < 0 || align <= 0 {
 		panic(fmt.Sprintf("BUG: segment.New(%d, %d)", size, align))
 	}
-	p := &Plan{size: size, align: align, done: done.Clone()}
+	p := &Plan{size: size, align: align, limit: size, most: size, done: done.Clone()}
 	if n := len(p.done.ranges); n > 0 && (p.done.ranges[0].Start < 0 || p.done.ranges[n-1].End > size) {
 		panic(fmt.Sprintf("BUG: segment.New: done reaches beyond [0,%d)", size))
 	}
@@ -100,16 +103,26 @@ func (p *Plan) Segment(id SegmentID) (Segment, bool) {
 	return Segment{}, false
 }
 
+// Bound keeps HandOut from bytes at end or beyond it, and from segments that are
+// longer than most, rounded up to the alignment. What has been handed out stays.
+func (p *Plan) Bound(end, most int64) { p.limit, p.most = end, most }
+
 // HandOut opens a segment for w, from the first stretch that nobody has and
 // that w is not excluded from. Its length is an even share of what is
 // unassigned among workers (w and those who will ask next), rounded up to the
 // alignment, and never crosses bytes that are done or owned.
 func (p *Plan) HandOut(w Worker, workers int) (Segment, bool) {
-	share := p.todo.Bytes() / int64(max(workers, 1))
-	if share*int64(max(workers, 1)) < p.todo.Bytes() {
+	open := slices.Collect(p.todo.Within(Range{0, p.limit}))
+	var bytes int64
+	for _, r := range open {
+		bytes += r.Len()
+	}
+	share := bytes / int64(max(workers, 1))
+	if share*int64(max(workers, 1)) < bytes {
 		share++
 	}
-	for _, r := range p.todo.ranges {
+	share = min(share, p.most)
+	for _, r := range open {
 		for f := range p.allowed(w, r) {
 			// Cut at a border of the alignment, but never below one stretch.
 			f.End = min(f.End, max(p.alignUp(f.Start+share), p.border(f.Start)))

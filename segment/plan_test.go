@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"slices"
 	"testing"
 	"time"
 )
@@ -221,4 +222,26 @@ func TestAdvanceBeyondTheClaimPanics(t *testing.T) {
 		}
 	}()
 	p.Advance(s.ID, 1)
+}
+
+// A bound keeps requests within a window that moves on.
+func TestBound(t *testing.T) {
+	p := New(100, 10, Set{})
+	all := func() (got []Range) {
+		for s, ok := p.HandOut(0, 1); ok; s, ok = p.HandOut(0, 1) {
+			got = append(got, Range{s.Start, s.End})
+		}
+		return got
+	}
+	p.Bound(40, 15)
+	if got := all(); !slices.Equal(got, []Range{{0, 20}, {20, 40}}) {
+		t.Errorf("handed out %v", got)
+	}
+	if p.Unassigned() != 60 {
+		t.Errorf("%d bytes unassigned", p.Unassigned())
+	}
+	p.Bound(100, 100)
+	if got := all(); !slices.Equal(got, []Range{{40, 100}}) {
+		t.Errorf("handed out %v", got)
+	}
 }
