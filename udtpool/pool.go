@@ -251,6 +251,28 @@ func (p *Pool) Warm(ctx context.Context, u *url.URL, n int) {
 	}
 }
 
+// Connect waits until a connection to the server of u is open that the next request
+// can have, and dials if need be.
+func (p *Pool) Connect(ctx context.Context, u *url.URL) error {
+	key, err := keyOf(u)
+	if err != nil {
+		return err
+	}
+	if !p.enter() {
+		return errClosed
+	}
+	defer p.wg.Done()
+	c, _, err := p.acquire(ctx, key)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	c.requests-- // it was given none
+	p.mu.Unlock()
+	p.release(c)
+	return nil
+}
+
 // Ask asks the servers of open connections and of later ones to send in another
 // way, as udt.Endpoint.Ask.
 func (p *Pool) Ask(a udt.Ask) error {

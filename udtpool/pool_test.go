@@ -385,3 +385,25 @@ func TestStatsOrder(t *testing.T) {
 		}
 	})
 }
+
+func TestConnect(t *testing.T) {
+	bubble(t, Config{Connections: 2, DialTimeout: time.Second}, func(t *testing.T, n *network, p *Pool) {
+		u := n.listen(t, "a:9000", http.HandlerFunc(hello))
+		for range 2 {
+			if err := p.Connect(t.Context(), u); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if s := p.Stats(); s.Dials != 1 || len(s.Conns) != 1 || s.Conns[0].Requests != 0 || !s.Conns[0].Idle {
+			t.Errorf("stats %+v", s)
+		}
+		mustGet(t, p, u)
+		if s := p.Stats(); s.Dials != 1 {
+			t.Errorf("%d dials for one request", s.Dials)
+		}
+		n.setDialHook(func(string) error { return errors.New("no route") })
+		if err := p.Connect(t.Context(), &url.URL{Scheme: "udt", Host: "b:9000"}); err == nil {
+			t.Error("connected to nobody")
+		}
+	})
+}

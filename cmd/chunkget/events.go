@@ -89,6 +89,7 @@ type doneEvent struct {
 	SHA512       string  `json:"sha512,omitempty"`
 	Connections  int     `json:"connections"` // in use at a time, at most
 	Transport    string  `json:"transport"`
+	Why          string  `json:"transport_reason,omitempty"` // if that is not the URL's
 }
 
 // summaryEvent is the last one of a run with several URLs.
@@ -142,7 +143,7 @@ func (w *eventWriter) observe(e fetch.Event) {
 			BytesFetched: r.BytesFetched, BytesWire: r.BytesWire, BytesHedged: r.BytesHedged, BytesResumed: r.BytesResumed,
 			Intact: r.Intact, PiecesBad: r.PiecesBad, Retries: r.Retries, Seconds: seconds(r.Elapsed),
 			Verified:    r.Verified || !r.Digest.IsZero(),
-			Connections: r.Connections, Transport: r.Transport,
+			Connections: r.Connections, Transport: r.Transport, Why: e.Reason,
 		}
 		d.SHA256, d.SHA512 = sums(r.Digest)
 		if r.Verified {

@@ -32,6 +32,7 @@ type options struct {
 	headers     []string
 	userAgent   string
 	proxy       string
+	transport   string
 	limitRate   units.Rate
 	connect     time.Duration
 	timeout     time.Duration
@@ -55,7 +56,7 @@ type options struct {
 func (o *options) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	o.addConnections(f)
-	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of the name that the server or the URL gives")
+	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of the name that the server or the URL gives; - is stdout, in order and checked, with nothing on disk to resume")
 	f.StringVarP(&o.dir, "dir", "d", "", "put files into `DIR`, which must exist")
 	f.StringVarP(&o.dir, "output-dir", "O", "", "the same as --dir `DIR`")
 	f.StringVarP(&o.input, "input", "i", "", "fetch the URLs in `FILE`, too: one per line, # begins a comment, - is stdin")
@@ -73,6 +74,7 @@ func (o *options) addRequests(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.headers, "header", nil, "send `'NAME: VALUE'` with every request, not to another origin after a redirect; may be repeated")
 	f.StringVar(&o.userAgent, "user-agent", "", "send `TEXT` as User-Agent (default \"chunkget\")")
 	f.StringVar(&o.proxy, "proxy", "", "reach servers over TCP through the proxy at `URL`, http, https or socks5 (default: of the environment, HTTP_PROXY, HTTPS_PROXY and NO_PROXY)")
+	f.StringVar(&o.transport, "transport", transportAuto, "what udt:// URLs travel over: udt, tcp (HTTP to the TCP port of the same number), or auto: UDT, and TCP where UDP does not get through or was slower in earlier runs; auto and udt also take up UDT where an http:// server offers it")
 	f.Var(&o.limitRate, "limit-rate", "read no more than this `RATE` in bit/s, such as 20M, over all connections together; at least 64k")
 	f.DurationVar(&o.connect, "connect-timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s, if --timeout is not less")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long a connection may make no progress, such as 30s; then its request is made again")
@@ -104,8 +106,8 @@ func (o *options) validate(args []string) error {
 	if urls == 0 {
 		return &usageError{"no URL given", "try: chunkget demo, or: chunkget --help"}
 	}
-	if o.output == "-" {
-		return &usageError{"writing to stdout is not supported", "name a file with -o FILE"}
+	if o.output == "-" && o.json {
+		return &usageError{"--json and -o - exclude each other", "both write to stdout: name a file with -o FILE"}
 	}
 	if o.output != "" && urls > 1 {
 		return &usageError{fmt.Sprintf("-o names one file, but there are %d URLs", urls), "use -d DIR for several files"}
@@ -153,6 +155,9 @@ func (o *options) validateRequests() (err error) {
 		return &usageError{fmt.Sprintf("--limit-rate %s is less than 64k bit/s", &o.limitRate), "rates look like 500k, 20M or 1.5G"}
 	case o.goOn && o.restart:
 		return &usageError{"--continue and --restart exclude each other", ""}
+	}
+	if err := checkTransport(o.transport); err != nil {
+		return err
 	}
 	if o.header, err = requestHeader(o.headers, o.userAgent); err != nil {
 		return err
@@ -223,6 +228,7 @@ against the server's hash tree, and goes on after an interruption where it was.
   chunkget demo                              see it work on this machine
   chunkget udt://host:9000/big.iso           fetch over UDT from a chunkserve
   chunkget -n 4 https://host/big.iso         fetch over TCP from any web server
+  chunkget -o - udt://host/a.tar | tar x     unpack while it comes, each piece checked before
   chunkget --background udt://host/big.iso   take only what others leave of the path
   chunkget verify FILE udt://host/big.iso    tell which bytes of a file are wrong
   chunkget repair udt://host/big.iso FILE    fetch only those

@@ -58,10 +58,13 @@ func udtAddress(u *url.URL) string {
 
 // download runs one download and shows how it goes. It reports no error.
 func download(ctx context.Context, fo fetch.Options, rt *transports, show observer) (*fetch.Result, error) {
-	fo.Observe = show.observe
-	if fo.URL.Scheme == "udt" {
-		rt.udt.Warm(ctx, fo.URL, fo.Connections)
+	fo.Observe = func(e fetch.Event) {
+		if e.Kind == fetch.EventDone {
+			e.Result.Transport, e.Reason = rt.route.carried(fo.URL)
+		}
+		show.observe(e)
 	}
+	rt.warm(ctx, fo.URL, fo.Connections)
 	res, err := fetch.Get(ctx, fo)
 	if err != nil && ctx.Err() != nil {
 		err = interrupted(err)
@@ -103,7 +106,7 @@ func report(u *ui, which string, err error, args []string) {
 		u.line("interrupted; what was received is kept")
 		u.line("hint: to go on, run: %s", again)
 	case fe != nil && fe.Kind == fetch.KindInterrupted:
-		u.line("interrupted before anything was received")
+		u.line("interrupted; nothing is kept")
 		u.line("hint: to start again, run: %s", again)
 	default:
 		u.fail(which, err)
@@ -114,14 +117,22 @@ func report(u *ui, which string, err error, args []string) {
 }
 
 // summary is the last line of a download.
-func summary(r *fetch.Result) string {
+// why says why it went over another transport than the URL says, or is empty.
+func summary(r *fetch.Result, why string) string {
 	rate := 0.0
 	if s := r.Elapsed.Seconds(); s > 0 {
 		rate = float64(r.BytesFetched) / s
 	}
-	text := fmt.Sprintf("saved %s: %s in %s (%s)", quote(r.Path), formatBytes(r.Bytes), formatDuration(r.Elapsed), formatRate(rate))
+	what := fmt.Sprintf("saved %s: %s", quote(r.Path), formatBytes(r.Bytes))
+	if r.Path == "-" {
+		what = fmt.Sprintf("wrote %s to stdout", formatBytes(r.Bytes))
+	}
+	text := fmt.Sprintf("%s in %s (%s)", what, formatDuration(r.Elapsed), formatRate(rate))
 	if r.Connections > 0 {
 		text += ", " + plural(r.Connections, "connection")
+	}
+	if why != "" {
+		text += fmt.Sprintf(" over %s: %s", transportText(r.Transport), why)
 	}
 	if r.BytesWire > 0 && r.BytesWire < r.BytesFetched {
 		text += fmt.Sprintf(", compressed to %s on the wire", formatBytes(r.BytesWire))
@@ -148,4 +159,12 @@ func plural(n int, what string) string {
 		return "1 " + what
 	}
 	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// transportText names what a scheme travels over.
+func transportText(scheme string) string {
+	if scheme == "udt" {
+		return "UDT"
+	}
+	return "TCP"
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"log/slog"
 	"net/http"
 	"time"
@@ -26,6 +27,7 @@ func openNetwork(u *ui, o *options, requests int) (*network, error) {
 		u.note("%v", err)
 	}
 	rt := newTransports(requests, o.dialTimeout(), o.sending.ask(), paths, u, log, conns)
+	rt.route.mode = cmp.Or(o.transport, transportAuto)
 	rt.limit = newReadLimit(float64(o.limitRate))
 	if o.proxyURL != nil {
 		rt.tcp.Proxy = http.ProxyURL(o.proxyURL)

@@ -27,9 +27,20 @@ type pathMemory struct {
 
 // rememberedPath is an entry of the file.
 type rememberedPath struct {
-	Rate   float64   `json:"rate"`       // bit/s of payload
-	MinRTT float64   `json:"min_rtt_ms"` // shortest round trip
-	At     time.Time `json:"at"`
+	Rate    float64   `json:"rate,omitempty"`       // over UDT, bit/s of payload
+	MinRTT  float64   `json:"min_rtt_ms,omitempty"` // shortest round trip
+	TCPRate float64   `json:"tcp_rate,omitempty"`   // over TCP to the same port, bit/s of payload
+	NoUDP   time.Time `json:"no_udp,omitzero"`      // when UDP did not get through and TCP did
+	At      time.Time `json:"at"`
+}
+
+// good reports whether p says something, and nothing impossible.
+func (p rememberedPath) good() bool {
+	valid := func(rate float64) bool { return rate >= 0 && rate <= udt.MaxRate }
+	if !valid(p.Rate) || !valid(p.TCPRate) || (p.Rate > 0) != (p.MinRTT > 0) || !(p.MinRTT >= 0 && p.MinRTT < 1e5) {
+		return false
+	}
+	return p.Rate > 0 || p.TCPRate > 0 || !p.NoUDP.IsZero()
 }
 
 const (
@@ -84,7 +95,7 @@ func (m *pathMemory) keepLocked(paths map[string]rememberedPath, now time.Time) 
 	clear(m.paths)
 	var hosts []string
 	for host, p := range paths {
-		if age := now.Sub(p.At); age > -time.Minute && age < pathLife && p.Rate > 0 && p.Rate <= udt.MaxRate && p.MinRTT > 0 && p.MinRTT < 1e5 {
+		if age := now.Sub(p.At); age > -time.Minute && age < pathLife && p.good() {
 			hosts = append(hosts, host)
 		}
 	}
@@ -96,22 +107,56 @@ func (m *pathMemory) keepLocked(paths map[string]rememberedPath, now time.Time) 
 	}
 }
 
-// path returns what is remembered of the way to host:port.
-func (m *pathMemory) path(address string) udt.Path {
+// entry returns what is remembered of the way to host:port.
+func (m *pathMemory) entry(address string) rememberedPath {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	p := m.paths[address]
+	return m.paths[address]
+}
+
+// path returns what is remembered of the way over UDT to host:port.
+func (m *pathMemory) path(address string) udt.Path {
+	p := m.entry(address)
 	return udt.Path{Rate: p.Rate, MinRTT: time.Duration(p.MinRTT * float64(time.Millisecond))}
 }
 
-// remember notes what a download has achieved and writes the file, with what
-// others have written meanwhile.
+// remember notes what a download over UDT has achieved.
 func (m *pathMemory) remember(address string, p udt.Path, now time.Time) error {
-	if m.file == "" || p.Rate <= 0 || p.MinRTT <= 0 {
+	if p.Rate <= 0 || p.MinRTT <= 0 {
+		return nil
+	}
+	return m.update(address, now, func(e *rememberedPath) {
+		e.Rate, e.MinRTT, e.NoUDP = p.Rate, float64(p.MinRTT)/float64(time.Millisecond), time.Time{}
+	})
+}
+
+// rememberTCP notes what a download over TCP has achieved in the place of one over
+// UDT, in bit/s or 0 if that says nothing, and whether UDP did not get through.
+func (m *pathMemory) rememberTCP(address string, rate float64, noUDP bool, now time.Time) error {
+	if rate <= 0 && !noUDP {
+		return nil
+	}
+	return m.update(address, now, func(e *rememberedPath) {
+		if rate > 0 {
+			e.TCPRate = rate
+		}
+		if noUDP {
+			e.NoUDP = now
+		}
+	})
+}
+
+// update changes an entry and writes the file, with what others have written
+// meanwhile.
+func (m *pathMemory) update(address string, now time.Time, change func(*rememberedPath)) error {
+	if m.file == "" {
 		return nil
 	}
 	latest, _ := recallPaths(m.file, now) // a broken file is replaced
-	latest.paths[address] = rememberedPath{p.Rate, float64(p.MinRTT) / float64(time.Millisecond), now}
+	entry := latest.paths[address]
+	change(&entry)
+	entry.At = now
+	latest.paths[address] = entry
 	m.mu.Lock()
 	m.keepLocked(latest.paths, now)
 	b, err := json.MarshalIndent(m.paths, "", "  ")

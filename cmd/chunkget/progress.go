@@ -47,7 +47,7 @@ func (d *display) observe(e fetch.Event) {
 	case fetch.EventDone:
 		d.update(e)
 		d.stopBar()
-		d.ui.info("%s", summary(e.Result))
+		d.ui.info("%s", summary(e.Result, e.Reason))
 	}
 }
 
@@ -58,7 +58,11 @@ func startLine(e fetch.Event) string {
 	if e.Total >= 0 {
 		size = formatBytes(e.Total)
 	}
-	text := fmt.Sprintf("fetching %s to %s, %s", quote(e.URL), quote(e.Path), size)
+	to := quote(e.Path)
+	if e.Path == "-" {
+		to = "stdout"
+	}
+	text := fmt.Sprintf("fetching %s to %s, %s", quote(e.URL), to, size)
 	if e.Resumed > 0 {
 		text += fmt.Sprintf(", %s of it already here", formatBytes(e.Resumed))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"sync"
@@ -70,7 +71,12 @@ func (q *queue) fetch(ctx context.Context, target *url.URL) outcome {
 	o := q.opts
 	q.opts.sending.noteOverTCP(q.ui, target.Scheme, &q.tcpTold)
 	q.board.begin()
+	var to io.Writer
+	if o.output == "-" {
+		to = q.ui.stdout
+	}
 	res, err := download(ctx, fetch.Options{
+		Writer:      to,
 		URL:         target,
 		Transport:   q.rt,
 		Connections: o.connections,
@@ -109,11 +115,30 @@ func (q *queue) observer(target *url.URL) observer {
 // to find the path's rate.
 func (q *queue) remember(target *url.URL, res *fetch.Result) {
 	address := udtAddress(target)
+	if address != "" && res.Transport != "udt" {
+		q.rememberTCP(address, res)
+		return
+	}
 	if address == "" || res.BytesFetched < leastRemembered || q.opts.jobs > 1 || q.opts.limitRate != 0 || q.opts.sending != (sending{share: defaultShare}) {
 		return
 	}
 	rate := float64(res.BytesFetched) * 8 / max(res.Elapsed.Seconds(), 1e-3)
 	if err := q.paths.remember(address, udt.Path{Rate: rate, MinRTT: q.rt.minRTT(address)}, time.Now()); err != nil {
+		q.ui.detail("note: %v", err)
+	}
+}
+
+// rememberTCP keeps what a download over TCP in the place of UDT has learnt.
+func (q *queue) rememberTCP(address string, res *fetch.Result) {
+	c, err := q.rt.route.choose(context.Background(), address)
+	if err != nil {
+		return
+	}
+	rate := 0.0
+	if res.BytesFetched >= leastRemembered && q.opts.jobs == 1 && q.opts.limitRate == 0 {
+		rate = float64(res.BytesFetched) * 8 / max(res.Elapsed.Seconds(), 1e-3)
+	}
+	if err := q.paths.rememberTCP(address, rate, c.blocked, time.Now()); err != nil {
 		q.ui.detail("note: %v", err)
 	}
 }

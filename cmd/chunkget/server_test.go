@@ -50,6 +50,7 @@ type server struct {
 //	misdigest    like range, with a Repr-Digest that is wrong
 //	corrupt      like chunkserve, with the byte at offset ARG wrong
 //	status       answers with the status ARG
+//	blocked      like chunkserve, at a udt:// URL whose UDP port is silent
 //	mute         a UDP port where nobody answers
 //	closed       a TCP port that is closed
 //
@@ -58,6 +59,7 @@ type server struct {
 var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(), error){
 	"chunkserve": chunkserveHandler,
 	"udt":        chunkserveHandler,
+	"blocked":    chunkserveHandler,
 	"range": func(_ *server, dir, _ string) (http.Handler, func(), error) {
 		return files{dir: dir, ranges: true}, nil, nil
 	},
@@ -160,6 +162,18 @@ func startServer(kind, dir, arg string) (*server, error) {
 	}
 	if err != nil {
 		return nil, err
+	}
+	if kind == "blocked" {
+		silent, err := net.ListenPacket("udp", l.Addr().String())
+		if err != nil {
+			return nil, errors.Join(err, l.Close())
+		}
+		stopHandler := stop
+		stop = func() {
+			silent.Close()
+			stopHandler()
+		}
+		s.url = "udt://"
 	}
 	s.url += l.Addr().String()
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

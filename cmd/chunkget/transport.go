@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/chunkget/chunkget/udt"
@@ -19,6 +20,7 @@ type transports struct {
 	udt   *udtpool.Pool
 	tcp   *http.Transport
 	limit *readLimit // nil = none
+	route *routes
 }
 
 // newTransports makes room for n requests for data at a time and one more for
@@ -37,7 +39,7 @@ func newTransports(n int, dialTimeout time.Duration, ask udt.Ask, paths *pathMem
 		}
 		return conns.add(c), nil
 	}
-	return &transports{
+	t := &transports{
 		udt: udtpool.New(udtpool.Config{
 			Connections: n + 1,
 			DialTimeout: dialTimeout,
@@ -62,6 +64,8 @@ func newTransports(n int, dialTimeout time.Duration, ask udt.Ask, paths *pathMem
 			ReadBufferSize:         64 << 10,
 		},
 	}
+	t.route = newRoutes(transportAuto, t.udt, dialer.DialContext, paths, u.note)
+	return t
 }
 
 func (t *transports) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -75,14 +79,56 @@ func (t *transports) RoundTrip(req *http.Request) (*http.Response, error) {
 func (t *transports) roundTrip(req *http.Request) (*http.Response, error) {
 	switch req.URL.Scheme {
 	case "udt":
-		return t.udt.RoundTrip(req)
+		return t.overEither(req)
 	case "http", "https":
-		return t.tcp.RoundTrip(req)
+		return t.fromTCP(req)
 	}
 	if req.Body != nil {
 		req.Body.Close()
 	}
 	return nil, fmt.Errorf("unknown scheme %q: %w", req.URL.Scheme, errors.ErrUnsupported)
+}
+
+// overEither makes a request to a udt:// server over what was chosen for it.
+func (t *transports) overEither(req *http.Request) (*http.Response, error) {
+	address := udtAddress(req.URL)
+	c, err := t.route.choose(req.Context(), address)
+	if err != nil {
+		return nil, err
+	}
+	if !c.overTCP {
+		return t.udt.RoundTrip(req)
+	}
+	resp, err := t.tcp.RoundTrip(via(req, "http", address))
+	if err == nil {
+		resp.Request = req // the address that links and redirects are relative to
+	}
+	return resp, err
+}
+
+// fromTCP makes a request to a server of TCP, over UDT if it offers that.
+func (t *transports) fromTCP(req *http.Request) (*http.Response, error) {
+	if address, ok := t.route.upgraded(req.URL); ok {
+		resp, err := t.udt.RoundTrip(via(req, "udt", address))
+		if err != nil {
+			t.route.downgrade(req.URL)
+			return nil, err
+		}
+		resp.Request = req
+		return resp, nil
+	}
+	resp, err := t.tcp.RoundTrip(req)
+	if err == nil {
+		t.route.offered(req.URL, resp.Header)
+	}
+	return resp, err
+}
+
+// warm dials ahead where UDT is what the first request will try.
+func (t *transports) warm(ctx context.Context, u *url.URL, n int) {
+	if u.Scheme == "udt" && t.route.mode != transportTCP {
+		t.udt.Warm(ctx, u, n)
+	}
 }
 
 // minRTT is the shortest round trip to a server, host:port, that open UDT
@@ -102,6 +148,7 @@ func (t *transports) minRTT(address string) (least time.Duration) {
 
 // Close closes all connections.
 func (t *transports) Close() error {
+	t.route.close()
 	t.tcp.CloseIdleConnections()
 	return t.udt.Close()
 }

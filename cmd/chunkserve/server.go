@@ -73,7 +73,7 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, handler.Close()) }()
-	server := serve.NewServer(handler, serve.ServerOptions{ShutdownTimeout: shutdownTimeout, Limits: o.limits.limits(), Logger: log})
+	server := serve.NewServer(announceUDT(handler, overUDT.Addr()), serve.ServerOptions{ShutdownTimeout: shutdownTimeout, Limits: o.limits.limits(), Logger: log})
 	for i, l := range listeners {
 		listeners[i] = server.Guard(l)
 	}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chunkget/chunkget/udt"
+	"github.com/chunkget/chunkget/udtpool"
+)
+
+// TestChoose plays what the two ways to a server may do, in virtual time.
+func TestChoose(t *testing.T) {
+	never, refused := time.Duration(-1), errors.New("refused")
+	for _, tt := range []struct {
+		name     string
+		mode     string
+		memory   rememberedPath
+		udt, tcp time.Duration // until there is an answer; never = none
+		udtErr   error
+		tcpErr   error
+
+		overTCP bool
+		why     string
+		took    time.Duration
+		fails   bool
+	}{
+		{name: "UDT answers", udt: 100 * time.Millisecond, took: 100 * time.Millisecond},
+		{name: "UDT answers late, TCP at the same time", udt: 1100 * time.Millisecond, tcp: 200 * time.Millisecond, took: 1100 * time.Millisecond},
+		{name: "UDT is silent", udt: never, tcp: 50 * time.Millisecond, overTCP: true, why: "no answer over UDP", took: 1050 * time.Millisecond},
+		{name: "UDT is refused", udt: 10 * time.Millisecond, udtErr: refused, tcp: 50 * time.Millisecond, overTCP: true, why: "no answer over UDP", took: 60 * time.Millisecond},
+		{name: "TCP is refused, UDT slow", udt: 3 * time.Second, tcp: time.Millisecond, tcpErr: refused, took: 3 * time.Second},
+		{name: "neither", udt: never, tcp: time.Millisecond, tcpErr: refused, took: 10 * time.Second, fails: true},
+		{name: "silent before", memory: rememberedPath{NoUDP: time.Unix(1, 0)}, udt: never, tcp: 50 * time.Millisecond, overTCP: true, why: "no answer over UDP", took: 250 * time.Millisecond},
+		{name: "a short way", memory: rememberedPath{Rate: 1e6, MinRTT: 100}, udt: never, tcp: 50 * time.Millisecond, overTCP: true, why: "no answer over UDP", took: 450 * time.Millisecond},
+		{name: "TCP was faster", memory: rememberedPath{Rate: 8e6, MinRTT: 100, TCPRate: 16e6}, overTCP: true, why: "it was faster before: 1.9 MiB/s against 976.6 KiB/s over UDT"},
+		{name: "TCP was not much faster", memory: rememberedPath{Rate: 8e6, MinRTT: 100, TCPRate: 8.5e6}},
+		{name: "TCP is wanted", mode: transportTCP, overTCP: true, why: "as asked"},
+		{name: "UDT is wanted", mode: transportUDT, memory: rememberedPath{Rate: 8e6, MinRTT: 100, TCPRate: 16e6}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				answer := func(after time.Duration, err error) func(context.Context, string, string) (net.Conn, error) {
+					return func(ctx context.Context, _, _ string) (net.Conn, error) {
+						var timer <-chan time.Time
+						if after >= 0 {
+							timer = time.After(after)
+						}
+						select {
+						case <-timer:
+						case <-ctx.Done():
+							return nil, ctx.Err()
+						}
+						if err != nil {
+							return nil, err
+						}
+						c, _ := net.Pipe()
+						return c, nil
+					}
+				}
+				pool := udtpool.New(udtpool.Config{Dial: answer(tt.udt, tt.udtErr)})
+				defer pool.Close()
+				paths := &pathMemory{paths: map[string]rememberedPath{"h:9000": tt.memory}}
+				r := newRoutes(tt.mode, pool, answer(tt.tcp, tt.tcpErr), paths, func(string, ...any) {})
+				defer r.close()
+				begun := time.Now()
+				c, err := r.choose(t.Context(), "h:9000")
+				if took := time.Since(begun); took != tt.took || (err != nil) != tt.fails {
+					t.Fatalf("after %v, want %v: %v", took, tt.took, err)
+				}
+				if err == nil && (c.overTCP != tt.overTCP || c.why != tt.why) {
+					t.Errorf("over TCP %v, because %q, want %v, %q", c.overTCP, c.why, tt.overTCP, tt.why)
+				}
+			})
+		})
+	}
+}
+
+// An http:// server that offers UDT is reached over it from the next request on,
+// and over TCP again when that fails.
+func TestUpgrade(t *testing.T) {
+	overTCP, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	overUDT, err := udt.Listen("udt", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving := func(name string, l net.Listener) *http.Server {
+		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			_, port, _ := net.SplitHostPort(overUDT.Addr().String())
+			w.Header().Set("Alt-Svc", `udt=":`+port+`"`)
+			io.WriteString(w, name+" "+r.Host)
+		})}
+		go s.Serve(l)
+		return s
+	}
+	tcpServer, udtServer := serving("tcp", overTCP), serving("udt", overUDT)
+	defer tcpServer.Close()
+	u := newUI(io.Discard, io.Discard)
+	rt := newTransports(2, time.Second, udt.Ask{}, new(pathMemory), u, slog.New(slog.DiscardHandler), new(observation))
+	defer rt.Close()
+	host := overTCP.Addr().String()
+	get := func() (string, error) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+host+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := rt.RoundTrip(req)
+		if err != nil {
+			return "", err
+		}
+		defer resp.Body.Close()
+		if resp.Request != req {
+			t.Error("the answer is of another request")
+		}
+		b, err := io.ReadAll(resp.Body)
+		return string(b), err
+	}
+	if got, err := get(); got != "tcp "+host || err != nil {
+		t.Fatalf("%q, %v", got, err)
+	}
+	rt.route.upgrading.Wait()
+	if got, err := get(); got != "udt "+host || err != nil {
+		t.Fatalf("%q, %v", got, err)
+	}
+	req, _ := http.NewRequest(http.MethodGet, "http://"+host+"/", nil)
+	if scheme, why := rt.route.carried(req.URL); scheme != "udt" || !strings.Contains(why, "Alt-Svc") {
+		t.Errorf("carried over %s: %s", scheme, why)
+	}
+	udtServer.Close()
+	for range 3 {
+		if _, err = get(); err != nil {
+			break // the request over UDT fails, for the caller to make again
+		}
+	}
+	if got, err := get(); got != "tcp "+host || err != nil {
+		t.Errorf("after UDT has failed: %q, %v", got, err)
+	}
+}
