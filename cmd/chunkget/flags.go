@@ -232,6 +232,7 @@ against the server's hash tree, and goes on after an interruption where it was.
   chunkget --background udt://host/big.iso   take only what others leave of the path
   chunkget verify FILE udt://host/big.iso    tell which bytes of a file are wrong
   chunkget repair udt://host/big.iso FILE    fetch only those
+  chunkget doctor udt://host/big.iso         what makes it slow, and what to change
   chunkget -i list.txt --jobs 4 -d DIR       fetch many files, four at a time
 
 Flags may be kept in $XDG_CONFIG_HOME/chunkget/config (~/.config/chunkget/config), as
@@ -266,6 +267,6 @@ journal FILE.part.journal; the same command again resumes.
 	})
 	o.addFlags(cmd.Flags())
 	addConfig(cmd, u)
-	cmd.AddCommand(verifyCommand(u), repairCommand(u, args), inspectCommand(u), demoCommand(u))
+	cmd.AddCommand(verifyCommand(u), repairCommand(u, args), inspectCommand(u), doctorCommand(u), demoCommand(u))
 	return cmd
 }

@@ -1,0 +1,262 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/udt"
+	"github.com/chunkget/chunkget/udtpool"
+)
+
+const (
+	defaultDoctorTimeout = 5 * time.Second
+	doctorConnects       = 5       // connections that are made for round trips
+	doctorSample         = 8 << 20 // bytes that are read
+)
+
+// server looks at the way to the server of u and returns the bytes under way on
+// it, 0 if that is not known. The error is that it cannot be reached.
+func (x *examination) server(ctx context.Context, u *url.URL, timeout time.Duration) (bdp float64, err error) {
+	address := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme], "9000"))
+	tcpTimes, tcpErr := connectTimes(ctx, address, timeout)
+	overUDT := u.Scheme == "udt"
+	var sample *udtSample
+	var udtErr error
+	if overUDT {
+		sample, udtErr = sampleUDT(ctx, u, address, timeout)
+	}
+	x.add(reachFinding(overUDT, udtErr, tcpErr))
+	if len(tcpTimes) > 0 {
+		x.add(rttFinding("round trip", "TCP connects", tcpTimes))
+	}
+	if sample != nil {
+		bdp = x.overUDT(sample)
+	}
+	if overUDT && udtErr != nil && tcpErr != nil {
+		return bdp, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: udtErr}
+	}
+	if !overUDT && tcpErr != nil {
+		return bdp, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: tcpErr}
+	}
+	if tcpErr == nil && u.Scheme != "https" {
+		x.clock(ctx, u, address, timeout)
+	}
+	return bdp, nil
+}
+
+// connectTimes returns how long connections over TCP take to be made, which is a
+// round trip each.
+func connectTimes(ctx context.Context, address string, timeout time.Duration) (times []time.Duration, err error) {
+	d := net.Dialer{Timeout: timeout}
+	for range doctorConnects {
+		begun := time.Now()
+		c, err := d.DialContext(ctx, "tcp", address)
+		if err != nil {
+			return times, err
+		}
+		times = append(times, time.Since(begun))
+		c.Close()
+	}
+	return times, nil
+}
+
+// reachFinding compares the two ways to a server.
+func reachFinding(overUDT bool, udtErr, tcpErr error) finding {
+	f := finding{Check: "reach", Verdict: verdictOK}
+	switch {
+	case !overUDT && tcpErr == nil:
+		f.Text = "the server answers over TCP"
+	case !overUDT:
+		f.Verdict, f.Text, f.Advice = verdictBad, fmt.Sprintf("the server does not answer over TCP: %v", tcpErr), "check the address, and that the server runs"
+	case udtErr == nil && tcpErr == nil:
+		f.Text = "the server answers over UDT (UDP) and TCP"
+	case udtErr == nil:
+		f.Verdict, f.Text = verdictWarn, fmt.Sprintf("the server answers over UDT (UDP) but not over TCP: %v", tcpErr)
+		f.Advice = "nothing needs TCP but other clients; let its port through for those"
+	case tcpErr == nil:
+		f.Verdict, f.Text = verdictBad, fmt.Sprintf("the server answers over TCP but not over UDT (UDP): %v", udtErr)
+		f.Advice = "let UDP through to the port of the server, in the firewalls on both sides; until then downloads go over TCP"
+	default:
+		f.Verdict, f.Text = verdictBad, fmt.Sprintf("the server answers neither over UDT (%v) nor over TCP (%v)", udtErr, tcpErr)
+		f.Advice = "check the address, and that chunkserve runs"
+	}
+	return f
+}
+
+// rttFinding tells the shortest and the median of round trips.
+func rttFinding(check, how string, times []time.Duration) finding {
+	times = slices.Sorted(slices.Values(times))
+	least, median := times[0], times[len(times)/2]
+	f := finding{Check: check, Verdict: verdictOK, Value: median.Seconds() * 1e3, Unit: "ms",
+		Text: fmt.Sprintf("least %s, median %s of %d %s", formatDelay(least), formatDelay(median), len(times), how)}
+	if median > 2*least && median-least > 20*time.Millisecond {
+		f.Verdict, f.Advice = verdictWarn, "packets wait in queues: others use the path; --background gives way to them"
+	}
+	return f
+}
+
+// udtSample is what a connection over UDT showed.
+type udtSample struct {
+	stats   udt.Stats
+	bytes   int64
+	elapsed time.Duration
+	status  int
+}
+
+// sampleUDT reads the beginning of the file over one connection.
+func sampleUDT(ctx context.Context, u *url.URL, address string, timeout time.Duration) (*udtSample, error) {
+	pool := udtpool.New(udtpool.Config{Connections: 1, DialTimeout: timeout})
+	defer pool.Close()
+	if err := pool.Connect(ctx, u); err != nil {
+		return nil, err
+	}
+	conns := pool.Stats().Conns
+	if len(conns) != 1 {
+		return nil, fmt.Errorf("the connection to %s was lost at once", address)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Range", fmt.Sprintf("bytes=0-%d", doctorSample-1))
+	begun := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+timeout)
+	defer cancel()
+	resp, err := pool.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		return nil, err
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(resp.Body, doctorSample))
+	s := &udtSample{bytes: n, elapsed: time.Since(begun), status: resp.StatusCode}
+	if c, ok := conns[0].Conn.(*udt.Conn); ok {
+		s.stats = c.Stats()
+	}
+	resp.Body.Close()
+	if err != nil && ctx.Err() == nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// overUDT judges a sample and returns the bytes under way on the path.
+func (x *examination) overUDT(s *udtSample) (bdp float64) {
+	st := &s.stats
+	rtt := st.MinRTT
+	if st.Peer.MinRTT > 0 && (rtt == 0 || st.Peer.MinRTT < rtt) {
+		rtt = st.Peer.MinRTT
+	}
+	if rtt > 0 {
+		x.add(finding{Check: "UDT round trip", Verdict: verdictOK, Value: rtt.Seconds() * 1e3, Unit: "ms",
+			Text: fmt.Sprintf("least %s, smoothed %s", formatDelay(rtt), formatDelay(st.RTT))})
+	}
+	if s.status >= 300 {
+		x.add(finding{Check: "sample", Verdict: verdictWarn, Text: fmt.Sprintf("the server answered with status %d, so little could be measured", s.status),
+			Advice: "give the URL of a file of some MiB"})
+		return 0
+	}
+	x.add(lossFinding(st.PktRecv, st.PktRcvLoss))
+	x.add(jitterFinding(st.RTTVar, rtt))
+	if st.PktRecv > 0 {
+		x.add(packetFinding(float64(st.ByteRecv)/float64(st.PktRecv), s.bytes))
+	}
+	rate := float64(s.bytes) / max(s.elapsed.Seconds(), 1e-6)
+	f := finding{Check: "rate", Verdict: verdictOK, Value: rate, Unit: "bytes/s",
+		Text: fmt.Sprintf("%s in %s over one UDT connection, its start included: %s", formatBytes(s.bytes), formatDuration(s.elapsed), formatRate(rate))}
+	if s.bytes < doctorSample/8 {
+		f.Verdict, f.Advice = verdictWarn, "the file is too small to tell: give the URL of one of some MiB"
+	}
+	x.add(f)
+	return rate * rtt.Seconds()
+}
+
+// lossFinding judges packets that were missing among those that came.
+func lossFinding(received, missing int64) finding {
+	loss := float64(missing) / max(float64(received+missing), 1)
+	f := finding{Check: "loss", Verdict: verdictOK, Value: 100 * loss, Unit: "%",
+		Text: fmt.Sprintf("%.2f %% of %d packets from the server were missing at first", 100*loss, received+missing)}
+	switch {
+	case loss >= 0.05:
+		f.Verdict, f.Advice = verdictBad, "the path loses much, or this machine does not keep up: see UDP buffer, and try another network"
+	case loss >= 0.005:
+		f.Verdict, f.Advice = verdictWarn, "UDT copes, TCP slows down with it: prefer udt:// here"
+	}
+	return f
+}
+
+// jitterFinding judges the mean deviation of the round trip.
+func jitterFinding(deviation, rtt time.Duration) finding {
+	f := finding{Check: "jitter", Verdict: verdictOK, Value: deviation.Seconds() * 1e3, Unit: "ms",
+		Text: fmt.Sprintf("round trips deviate by %s", formatDelay(deviation))}
+	if deviation > 20*time.Millisecond && deviation > rtt/2 {
+		f.Verdict, f.Advice = verdictWarn, "queues fill and empty on the path, or it is a radio link"
+	}
+	return f
+}
+
+// packetFinding judges the mean payload of packets, in bytes.
+func packetFinding(payload float64, bytes int64) finding {
+	f := finding{Check: "packets", Verdict: verdictOK, Value: payload, Unit: "bytes",
+		Text: fmt.Sprintf("the server's packets carry %.0f bytes on average", payload)}
+	switch {
+	case payload > 1500:
+		f.Text += ": the path takes jumbo frames"
+	case payload < 1200 && bytes >= doctorSample/8:
+		f.Verdict, f.Advice = verdictWarn, "the path takes less than Ethernet does (1500 bytes in a packet): a tunnel or VPN on the way?"
+	}
+	return f
+}
+
+// clock compares the server's clock with ours, which dates in HTTP and the
+// validity of certificates depend on.
+func (x *examination) clock(ctx context.Context, u *url.URL, address string, timeout time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	over := *u
+	over.Scheme, over.Host = "http", address
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, over.String(), nil)
+	if err != nil {
+		return
+	}
+	rt := &http.Transport{DisableKeepAlives: true}
+	begun := time.Now()
+	resp, err := rt.RoundTrip(req)
+	if err != nil {
+		x.add(finding{Check: "clock", Verdict: verdictWarn, Text: fmt.Sprintf("the server does not tell its time: %v", err)})
+		return
+	}
+	resp.Body.Close()
+	// The server looked at its clock about in the middle.
+	ours := begun.Add(time.Since(begun) / 2)
+	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
+		x.add(clockFinding(ours.Sub(date)))
+	}
+}
+
+// clockFinding judges by how much our clock is ahead. Dates in HTTP have seconds.
+func clockFinding(ahead time.Duration) finding {
+	f := finding{Check: "clock", Verdict: verdictOK, Value: ahead.Seconds(), Unit: "s",
+		Text: "this machine and the server agree to a few seconds"}
+	off := ahead.Abs()
+	if off <= 3*time.Second {
+		return f
+	}
+	f.Verdict = verdictWarn
+	if off > 5*time.Minute {
+		f.Verdict = verdictBad
+	}
+	side := "ahead of"
+	if ahead < 0 {
+		side = "behind"
+	}
+	f.Text = fmt.Sprintf("this machine is %s %s the server", formatDuration(off), side)
+	f.Advice = "set both by NTP: a wrong clock makes certificates look expired and caches stale"
+	return f
+}

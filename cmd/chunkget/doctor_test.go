@@ -1,0 +1,52 @@
+package main
+
+import (
+	"errors"
+	"testing"
+	"time"
+)
+
+func TestFindings(t *testing.T) {
+	lost := errors.New("no answer")
+	ms := func(n ...int) (out []time.Duration) {
+		for _, n := range n {
+			out = append(out, time.Duration(n)*time.Millisecond)
+		}
+		return out
+	}
+	for _, tt := range []struct {
+		name string
+		f    finding
+		want verdict
+	}{
+		{"both", reachFinding(true, nil, nil), verdictOK},
+		{"UDP only", reachFinding(true, nil, lost), verdictWarn},
+		{"UDP blocked", reachFinding(true, lost, nil), verdictBad},
+		{"neither", reachFinding(true, lost, lost), verdictBad},
+		{"TCP", reachFinding(false, nil, nil), verdictOK},
+		{"no TCP", reachFinding(false, nil, lost), verdictBad},
+		{"steady", rttFinding("r", "connects", ms(30, 20, 25)), verdictOK},
+		{"short and unsteady", rttFinding("r", "connects", ms(1, 5, 9)), verdictOK},
+		{"queues", rttFinding("r", "connects", ms(20, 80, 90)), verdictWarn},
+		{"no loss", lossFinding(1000, 0), verdictOK},
+		{"nothing came", lossFinding(0, 0), verdictOK},
+		{"loss", lossFinding(990, 10), verdictWarn},
+		{"much loss", lossFinding(900, 100), verdictBad},
+		{"jitter", jitterFinding(30*time.Millisecond, 40*time.Millisecond), verdictWarn},
+		{"little jitter", jitterFinding(5*time.Millisecond, 4*time.Millisecond), verdictOK},
+		{"Ethernet", packetFinding(1440, 8<<20), verdictOK},
+		{"jumbo", packetFinding(8900, 8<<20), verdictOK},
+		{"tunnel", packetFinding(1100, 8<<20), verdictWarn},
+		{"small file", packetFinding(300, 300), verdictOK},
+		{"clock", clockFinding(-2 * time.Second), verdictOK},
+		{"behind", clockFinding(-time.Minute), verdictWarn},
+		{"ahead", clockFinding(time.Hour), verdictBad},
+		{"fast disk", diskFinding(".", 500e6), verdictOK},
+		{"slow disk", diskFinding(".", 50e6), verdictWarn},
+		{"very slow disk", diskFinding(".", 5e6), verdictBad},
+	} {
+		if tt.f.Verdict != tt.want || tt.f.Text == "" || (tt.want != verdictOK) != (tt.f.Advice != "") {
+			t.Errorf("%s: %+v, want %s", tt.name, tt.f, tt.want)
+		}
+	}
+}
