@@ -42,19 +42,19 @@ var pureNot = map[string]string{
 //	fetch → segment, journal, merkle    serve → merkle    udtpool → udt
 var rules = map[string]rule{
 	"cmd/chunkget": {
-		siblings: []string{"fetch", "journal", "merkle", "metalink", "serve", "udtpool", "udt", "internal/connstats", "internal/units"},
+		siblings: []string{"fetch", "journal", "merkle", "metalink", "serve", "udtpool", "udt", "internal/connstats", "internal/credentials", "internal/pin", "internal/units"},
 		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/net/http/httpguts", "golang.org/x/term", "golang.org/x/time"},
 	},
 	"cmd/chunkserve": {
-		siblings: []string{"fetch", "serve", "udtpool", "udt", "internal/connstats", "internal/units"},
+		siblings: []string{"fetch", "serve", "udtpool", "udt", "internal/connstats", "internal/credentials", "internal/tlsport", "internal/units"},
 		external: []string{"github.com/coreos/go-systemd/v22", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sync", "golang.org/x/sys", "golang.org/x/term"},
 	},
 	"fetch": {
-		siblings: []string{"segment", "journal", "merkle"},
+		siblings: []string{"segment", "journal", "merkle", "internal/pin"},
 		external: []string{"github.com/klauspost/compress", "golang.org/x/sync", "golang.org/x/sys"},
 	},
 	"serve": {
-		siblings: []string{"merkle"},
+		siblings: []string{"merkle", "internal/credentials"},
 		external: []string{"github.com/klauspost/compress", "go.etcd.io/bbolt", "golang.org/x/sync", "golang.org/x/sys", "golang.org/x/time"},
 	},
 	"udtpool": {
@@ -86,9 +86,10 @@ var rules = map[string]rule{
 		external: []string{"golang.org/x/sys"},
 		not:      map[string]string{"net/http": noHTTP},
 	},
-	"internal/e2e":       {},
-	"internal/faultfile": {siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
-	"internal/libudt":    {not: map[string]string{"net/http": noHTTP}},
+	"internal/credentials": {not: map[string]string{"net": noSocket, "net/http": noHTTP}},
+	"internal/e2e":         {},
+	"internal/faultfile":   {siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
+	"internal/libudt":      {not: map[string]string{"net/http": noHTTP}},
 	"internal/lossyrelay": {
 		siblings: []string{"internal/simnet"},
 		external: []string{"golang.org/x/sys"},
@@ -97,6 +98,11 @@ var rules = map[string]rule{
 	"internal/linkmodel": {
 		not:     map[string]string{"os": pure, "syscall": pure, "net": pure, "net/http": pure},
 		noClock: true,
+	},
+	"internal/pin": {not: pureNot, noClock: true},
+	"internal/tlsport": {
+		siblings: []string{"internal/credentials", "internal/pin"},
+		not:      map[string]string{"net/http": noHTTP},
 	},
 	"internal/trace": {not: pureNot, noClock: true},
 	"internal/units": {not: pureNot, noClock: true},
