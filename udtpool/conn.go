@@ -11,7 +11,7 @@ import (
 // conn is one connection to a server. It carries one request at a time.
 type conn struct {
 	host   *host
-	nc     net.Conn // what Config.Dial returned
+	nc     net.Conn // what Config.Dial returned, below TLS
 	cc     *http.ClientConn
 	opened time.Time
 

@@ -163,7 +163,14 @@ func (p *Pool) connect(ctx context.Context, h *host) (*conn, error) {
 	if err != nil {
 		return nil, &DialError{Network: network, Address: h.key.address, Elapsed: time.Since(start), Err: err}
 	}
-	cc, err := p.transport.NewClientConn(context.WithValue(ctx, dialledKey{}, nc), "http", h.key.address)
+	carrier := nc
+	if h.key.scheme == secured {
+		if carrier, err = p.secure(ctx, h, nc); err != nil {
+			nc.Close()
+			return nil, &DialError{Network: network, Address: h.key.address, Elapsed: time.Since(start), Err: err}
+		}
+	}
+	cc, err := p.transport.NewClientConn(context.WithValue(ctx, dialledKey{}, carrier), "http", h.key.address)
 	if err != nil {
 		nc.Close()
 		return nil, &DialError{Network: network, Address: h.key.address, Elapsed: time.Since(start), Err: err}

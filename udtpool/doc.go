@@ -27,6 +27,7 @@
 // down and does not fail them; the dial is repeated with a growing pause for as
 // long as somebody waits.
 //
-// The pool speaks HTTP over whatever Config.Dial returns. URL schemes are udt
-// and http; the scheme only tells connections apart.
+// The pool speaks HTTP over whatever Config.Dial returns. URL schemes are udt,
+// http, and udts, which is HTTP over TLS 1.3 over that; beyond this the scheme
+// only tells connections apart.
 package udtpool

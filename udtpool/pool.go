@@ -2,6 +2,7 @@ package udtpool
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -82,6 +83,12 @@ type Config struct {
 	Ask      udt.Ask
 	OnAnswer func(server netip.AddrPort, s udt.AskStatus)
 
+	// TLS returns the configuration for the server at address, host:port, of a udts
+	// URL: authorities, client certificates, a check of one's own. Server name,
+	// protocol and least version (1.3) are the pool's business, and so are sessions
+	// unless there is a cache. Default: the authorities of the system.
+	TLS func(address string) *tls.Config
+
 	// Path returns what is remembered of the way to a server, host:port, as in
 	// udt.Dialer. nil remembers nothing.
 	Path func(address string) udt.Path
@@ -100,6 +107,7 @@ type Pool struct {
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup // dials, idle timers, RoundTrip calls
 	endpoint  *endpoint      // nil with a Config.Dial
+	sessions  tls.ClientSessionCache
 
 	mu     sync.Mutex // guards the fields below
 	closed bool
@@ -116,7 +124,7 @@ type hostKey struct {
 func (k hostKey) String() string { return k.scheme + "://" + k.address }
 
 // defaultPorts lists the URL schemes that the pool serves.
-var defaultPorts = map[string]string{"udt": "9000", "http": "80"}
+var defaultPorts = map[string]string{"udt": "9000", secured: "9000", "http": "80"}
 
 // New returns a pool that has no connection yet.
 func New(cfg Config) *Pool {
@@ -132,7 +140,7 @@ func New(cfg Config) *Pool {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	p := &Pool{cfg: cfg, hosts: make(map[hostKey]*host)}
+	p := &Pool{cfg: cfg, hosts: make(map[hostKey]*host), sessions: tls.NewLRUClientSessionCache(sessionsKept)}
 	if cfg.Dial == nil {
 		p.endpoint = newEndpoint(cfg)
 		p.cfg.Dial = p.endpoint.dial

@@ -49,7 +49,7 @@ func TestDefaultPortAndUnknownScheme(t *testing.T) {
 		{"http://h/x", "http://h:80"},
 		{"udt://[::1]/x", "udt://[::1]:9000"},
 		{"https://h/x", ""},
-		{"udts://h/x", ""},
+		{"udts://h/x", "udts://h:9000"},
 		{"udt:///x", ""},
 	} {
 		u, err := url.Parse(tt.url)
