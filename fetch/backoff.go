@@ -71,6 +71,9 @@ func isFinal(err error) bool {
 	if !ok {
 		return false
 	}
+	if _, ok := errors.AsType[*finalError](err); ok {
+		return true
+	}
 	switch e.Kind {
 	case KindNetwork, KindTimeout, KindOther:
 		return false

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/http"
 	"os"
 	"syscall"
 )
@@ -41,8 +42,11 @@ func networkError(op string, err error) *Error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
 	}
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return &Error{Kind: KindAuth, Op: op, Err: err}
+	if hint, ok := untrusted(err); ok {
+		return &Error{Kind: KindAuth, Op: op, Err: err, Hint: hint}
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+		return &Error{Kind: KindNetwork, Op: op, Err: &finalError{err}, Hint: "the server does not speak TLS at this port; check the port and the scheme of the URL"}
 	}
 	k := KindNetwork
 	var t interface{ Timeout() bool }

@@ -54,7 +54,7 @@ type Event struct {
 	Kind EventKind
 
 	// URL and Path are set by EventStart.
-	URL  string // without user information
+	URL  string // without user information and secrets, see RedactURL
 	Path string // of the finished file
 
 	// The state of the download, in every event from EventStart on.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"path/filepath"
 	"time"
 
@@ -184,7 +183,7 @@ func transferAll(ctx context.Context, o *Options, c *client, t *target, p *probe
 		p.close()
 		return &Error{Kind: KindOther, Op: "plan", Err: err}
 	}
-	k, err := t.reconcile(r, l, withoutUser(o.URL), o.Restart)
+	k, err := t.reconcile(r, l, RedactURL(o.URL), o.Restart)
 	if err != nil {
 		p.close()
 		return err
@@ -211,7 +210,7 @@ func transferAll(ctx context.Context, o *Options, c *client, t *target, p *probe
 		p.close()
 	}
 	if o.Observe != nil {
-		d.emit(Event{Kind: EventStart, URL: withoutUser(o.URL), Path: t.path})
+		d.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: t.path})
 	}
 	res.Bytes = r.size
 	err = d.loop(ctx, first)
@@ -284,11 +283,4 @@ func markResumable(err error, t *target) error {
 		e.Resumable = t.resumable
 	}
 	return err
-}
-
-// withoutUser returns u without user information and fragment.
-func withoutUser(u *url.URL) string {
-	c := withoutFragment(u)
-	c.User = nil
-	return c.String()
 }

@@ -49,7 +49,7 @@ func (d *download) requestPart(ctx context.Context, a *attempt) (*response, erro
 	if u == nil {
 		return nil, oddPart("the template of parts is malformed")
 	}
-	c := *d.client
+	c := *d.client.forOffered(d.remote)
 	c.accept = partCodings
 	resp, err := c.get(ctx, u, segment.Range{}, "", func(c net.Conn) {
 		d.call(func(now time.Time) {

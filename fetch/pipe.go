@@ -126,7 +126,7 @@ func pipeAll(ctx context.Context, o *Options, c *client, p *probed, res *Result,
 	if first == nil {
 		p.close()
 	}
-	d.emit(Event{Kind: EventStart, URL: withoutUser(o.URL), Path: "-"})
+	d.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: "-"})
 	res.Bytes = r.size
 	if err := d.loop(ctx, first); err != nil {
 		return err
@@ -192,7 +192,7 @@ func pipeStream(ctx context.Context, o *Options, c *client, p *probed, res *Resu
 		}
 	}
 	defer p.close()
-	s.emit(Event{Kind: EventStart, URL: withoutUser(o.URL), Path: "-", Active: 1})
+	s.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: "-", Active: 1})
 	res.Connections = 1
 	want := o.Digest
 	if want.IsZero() {

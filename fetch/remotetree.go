@@ -30,7 +30,7 @@ type remoteTree struct {
 
 // fetchTree fetches the tree of r.
 func fetchTree(ctx context.Context, o *Options, c *client, r *remote) (*remoteTree, error) {
-	t := &remoteTree{client: c, remote: r, policy: o.Retry.resolved()}
+	t := &remoteTree{client: c.forOffered(r), remote: r, policy: o.Retry.resolved()}
 	if r.size == 0 {
 		t.layout = merkle.Layout{PieceSize: merkle.DefaultPieceSize(0)}
 		return t, nil

@@ -101,7 +101,7 @@ func repair(ctx context.Context, o *Options, res *Result, begun time.Time) (err 
 	d := newDownload(o, c, r, tree.layout, t, partsOf(tree.layout, good), res, begun)
 	d.hashes, d.root, d.rootDone = tree.hashes, tree.root, true
 	d.batch.Root = (*journal.Digest)(&tree.root)
-	d.emit(Event{Kind: EventStart, URL: withoutUser(o.URL), Path: t.path})
+	d.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: t.path})
 	err = d.loop(ctx, nil)
 	res.BytesResumed = d.resumed
 	if err != nil {
@@ -135,7 +135,7 @@ func (t *target) startRepair(ctx context.Context, o *Options, old journal.File, 
 	if err := t.open(); err != nil {
 		return nil, err
 	}
-	want := journal.Header{Size: tree.layout.Size, PieceSize: tree.layout.PieceSize, ETag: tree.remote.etag, URL: withoutUser(o.URL)}
+	want := journal.Header{Size: tree.layout.Size, PieceSize: tree.layout.PieceSize, ETag: tree.remote.etag, URL: RedactURL(o.URL)}
 	copied := false
 	if t.hadPart {
 		left, err := tree.scan(ctx, o, t.part)

@@ -9,13 +9,11 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/chunkget/chunkget/segment"
 )
-
-// maxRedirects is the number of redirects one request follows.
-const maxRedirects = 10
 
 // errStalled is the cause of the cancellation of a request that makes no
 // progress.
@@ -30,12 +28,13 @@ func (*stallError) Timeout() bool { return true }
 type client struct {
 	http   *http.Client
 	url    *url.URL
-	header http.Header // of the user
+	header http.Header // of the user, for the origin of url
 	accept string      // codings of the answer; "" means identity
 }
 
 func newClient(o *Options) *client {
-	c := &client{url: withoutFragment(o.URL), header: o.Header}
+	c := &client{url: withoutFragment(o.URL)}
+	c.header = takeUser(c.url, o.Header)
 	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.checkRedirect}
 	return c
 }
@@ -45,33 +44,6 @@ func withoutFragment(u *url.URL) *url.URL {
 	c.Fragment, c.RawFragment = "", ""
 	return &c
 }
-
-// checkRedirect lets no redirect leave encryption, and keeps what the user
-// wants to tell one server from another.
-func (c *client) checkRedirect(req *http.Request, via []*http.Request) error {
-	if len(via) >= maxRedirects {
-		return fmt.Errorf("more than %d redirects", maxRedirects)
-	}
-	if secure(via[len(via)-1].URL.Scheme) && !secure(req.URL.Scheme) {
-		return fmt.Errorf("redirect from %s to %s, which is not encrypted", via[len(via)-1].URL.Scheme, redact(req.URL))
-	}
-	req.Header.Del("Referer")
-	// Once another origin has been seen, nothing is restored, even if a later
-	// redirect leads back.
-	for _, v := range append(via, req) {
-		if !sameOrigin(v.URL, via[0].URL) {
-			for k := range c.header {
-				req.Header.Del(k)
-			}
-			req.Header.Del("Authorization")
-			req.Header.Del("Cookie")
-			break
-		}
-	}
-	return nil
-}
-
-func secure(scheme string) bool { return scheme == "https" || scheme == "udts" }
 
 // response is an answer with the connection that it came over.
 type response struct {
@@ -93,10 +65,14 @@ func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange s
 	}}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, u.String(), nil)
 	if err != nil {
+		if e, ok := errors.AsType[*url.Error](err); ok {
+			err = e.Err
+		}
 		return nil, &Error{Kind: KindUsage, Op: "make request", Err: err}
 	}
+	// A redirect may have led the first request, and with it the address of the
+	// tree, to another server.
 	if sameOrigin(u, c.url) {
-		// The tree of a file may be at the server that a redirect led to.
 		for k, v := range c.header {
 			req.Header[k] = v
 		}
@@ -162,6 +138,9 @@ func requestError(ctx context.Context, u *url.URL, err error) error {
 	// The URL inside would tell the query.
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err
+	}
+	if strings.HasPrefix(err.Error(), "failed to parse Location header") { // and repeats it
+		err = &finalError{errors.New("the server redirects to a malformed URL")}
 	}
 	return networkError("GET "+redact(u), withCause(ctx, err))
 }

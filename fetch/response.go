@@ -29,8 +29,10 @@ type remote struct {
 	tree   *url.URL      // of the hash tree, nil when none is offered
 	leaves *url.URL      // of its leaves, likewise
 	part   *partTemplate // of parts that may be compressed, likewise
-	digest Digest        // from Repr-Digest, none when it was not sent
-	name   string        // from Content-Disposition, made safe, "" if there was none
+	// strayed is true if the redirects to the answer led through another origin.
+	strayed bool
+	digest  Digest // from Repr-Digest, none when it was not sent
+	name    string // from Content-Disposition, made safe, "" if there was none
 }
 
 // newRemote reads the first answer, which is a 206 for asked or a 200.
@@ -56,6 +58,7 @@ func newRemote(resp *http.Response, asked segment.Range) (*remote, error) {
 	r.tree = digestLink(resp, merkle.MediaType)
 	r.leaves = digestLink(resp, merkle.LeavesMediaType)
 	r.part = partLink(resp)
+	r.strayed = strayed(resp.Request)
 	if r.ifRange = r.etag; r.ifRange == "" {
 		r.ifRange = strongDate(resp.Header)
 	}
@@ -189,14 +192,6 @@ func statusError(resp *http.Response, err error) *Error {
 	return &Error{Kind: KindHTTPStatus, Op: "GET " + redact(resp.Request.URL), Err: err, StatusCode: resp.StatusCode}
 }
 
-// redact returns u for people to read, without user information and query,
-// which may be secrets.
-func redact(u *url.URL) string {
-	c := *u
-	c.User, c.RawQuery, c.Fragment = nil, "", ""
-	return c.String()
-}
-
 // maxRetryAfter is the longest wait a server may ask for.
 const maxRetryAfter = 5 * time.Minute
 
@@ -228,9 +223,4 @@ func digestLink(resp *http.Response, mediaType string) *url.URL {
 		}
 	}
 	return nil
-}
-
-// sameOrigin compares scheme, host and port (RFC 6454), ports as written.
-func sameOrigin(a, b *url.URL) bool {
-	return strings.EqualFold(a.Scheme, b.Scheme) && strings.EqualFold(a.Host, b.Host)
 }

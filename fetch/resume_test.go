@@ -47,7 +47,7 @@ func TestResumeAfterKill(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
 		for kill := 1; ; kill++ {
 			had := goodPieces(r.dir.Bytes("x.part"), f.data)
-			r.dir.CrashAt(1 + rng.IntN(60))
+			r.dir.CrashAt(1 + rng.IntN(60*tr.reads()))
 			res, err := r.get(t.Context())
 			if err == nil {
 				r.wantFile("x", f.data)

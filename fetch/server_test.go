@@ -3,9 +3,11 @@ package fetch
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -19,6 +21,7 @@ import (
 	"time"
 
 	"github.com/chunkget/chunkget/internal/faultfile"
+	"github.com/chunkget/chunkget/internal/tlsport"
 	"github.com/chunkget/chunkget/journal"
 	"github.com/chunkget/chunkget/merkle"
 	"github.com/chunkget/chunkget/udt"
@@ -35,8 +38,17 @@ type transport struct {
 	serve func(t *testing.T, h http.Handler) (string, http.RoundTripper)
 }
 
+// reads is how many times more reads, and writes to the disk, the same bytes take
+// than over the others: TLS gives a record at a time, which is at most 16 KiB.
+func (tr transport) reads() int {
+	if strings.HasSuffix(tr.name, "s") {
+		return 16
+	}
+	return 1
+}
+
 // transports are all ways over which the tests of this package run.
-var transports = []transport{{"tcp", serveTCP}, {"udt", serveUDT}}
+var transports = []transport{{"tcp", serveTCP}, {"udt", serveUDT}, {"https", serveHTTPS}, {"udts", serveUDTS}}
 
 // run runs f over every transport.
 func run(t *testing.T, f func(t *testing.T, tr transport)) {
@@ -56,19 +68,61 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 
 func serveTCP(t *testing.T, h http.Handler) (string, http.RoundTripper) {
 	t.Helper()
+	return serveOverTCP(t, h, nil)
+}
+
+func serveHTTPS(t *testing.T, h http.Handler) (string, http.RoundTripper) {
+	t.Helper()
+	return serveOverTCP(t, h, keyPair(t))
+}
+
+func serveUDT(t *testing.T, h http.Handler) (string, http.RoundTripper) {
+	t.Helper()
+	return serveOverUDT(t, h, nil)
+}
+
+func serveUDTS(t *testing.T, h http.Handler) (string, http.RoundTripper) {
+	t.Helper()
+	return serveOverUDT(t, h, keyPair(t))
+}
+
+// keyPair makes a key pair for a server.
+func keyPair(t *testing.T) *tlsport.Source {
+	t.Helper()
+	files, err := tlsport.SelfSigned(t.TempDir(), nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := tlsport.Open(files, slog.New(slog.DiscardHandler), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// serveOverTCP serves plain text without a key pair, and TLS only with one.
+func serveOverTCP(t *testing.T, h http.Handler, pair *tlsport.Source) (string, http.RoundTripper) {
+	t.Helper()
 	s := httptest.NewUnstartedServer(h)
 	s.Config.ErrorLog, s.Config.ConnContext = quiet, withConn
+	s.Listener = tlsport.Wrap(s.Listener, tlsport.Options{Source: pair, Require: true})
 	s.Start()
 	rt := &http.Transport{MaxIdleConnsPerHost: 32}
+	base := s.URL
+	if pair != nil {
+		rt.TLSClientConfig = pair.Pin().Config(new(tls.Config))
+		base = "https" + strings.TrimPrefix(base, "http")
+	}
 	t.Cleanup(func() {
 		rt.CloseIdleConnections()
 		s.CloseClientConnections()
 		s.Close()
 	})
-	return s.URL, rt
+	return base, rt
 }
 
-func serveUDT(t *testing.T, h http.Handler) (string, http.RoundTripper) {
+// serveOverUDT does the same over UDT.
+func serveOverUDT(t *testing.T, h http.Handler, pair *tlsport.Source) (string, http.RoundTripper) {
 	t.Helper()
 	l, err := udt.Listen("udt4", "127.0.0.1:0")
 	if err != nil {
@@ -76,14 +130,18 @@ func serveUDT(t *testing.T, h http.Handler) (string, http.RoundTripper) {
 	}
 	s := &http.Server{Handler: h, ErrorLog: quiet, ConnContext: withConn}
 	var serving sync.WaitGroup
-	serving.Go(func() { s.Serve(l) })
-	pool := udtpool.New(udtpool.Config{Connections: 32})
+	serving.Go(func() { s.Serve(tlsport.Wrap(l, tlsport.Options{Source: pair, Require: true})) })
+	scheme, config := "udt://", udtpool.Config{Connections: 32}
+	if pair != nil {
+		scheme, config.TLS = "udts://", func(string) *tls.Config { return pair.Pin().Config(new(tls.Config)) }
+	}
+	pool := udtpool.New(config)
 	t.Cleanup(func() {
 		pool.Close()
 		s.Close()
 		serving.Wait()
 	})
-	return "udt://" + l.Addr().String(), pool
+	return scheme + l.Addr().String(), pool
 }
 
 // file is a server of one file, at every path. Fields are set before it serves;

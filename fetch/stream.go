@@ -17,7 +17,7 @@ import (
 func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *probed, res *Result) error {
 	s := &stream{opts: o, policy: o.Retry.resolved(), target: t, result: res}
 	s.emit(Event{Kind: EventNote, Code: CodeNoSize, Reason: "the server does not tell the size of the file; fetching it in one stream, which cannot be resumed, nor checked piece by piece"})
-	s.emit(Event{Kind: EventStart, URL: withoutUser(o.URL), Path: t.path, Active: 1})
+	s.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: t.path, Active: 1})
 	res.Connections = 1
 	most, failures := int64(0), 0
 	for {

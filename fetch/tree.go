@@ -54,7 +54,7 @@ func (d *download) treeOnce() (n int, err error) {
 		})
 	}
 	alive(func() { d.treeStop = cancel })
-	resp, err := d.client.get(ctx, d.remote.tree, segment.Range{}, "", nil)
+	resp, err := d.client.forOffered(d.remote).get(ctx, d.remote.tree, segment.Range{}, "", nil)
 	if err != nil {
 		return 0, err
 	}

@@ -46,7 +46,7 @@ type Header struct {
 	Size      int64  // of the file in bytes
 	PieceSize int64  // in bytes; the last piece may be shorter
 	ETag      string // strong entity tag with its quotes, "" if there was none
-	URL       string // without user information
+	URL       string // without user information and secrets
 }
 
 // Pieces returns the number of pieces of the file.
