@@ -52,13 +52,14 @@ func NewServer(h http.Handler, o ServerOptions) *Server {
 	s := &Server{
 		shutdown: max(0, o.ShutdownTimeout),
 		gate:     newGate(l, o.Logger),
-		requests: &requestLimiter{next: h, pace: newPace(l)},
+		requests: &requestLimiter{next: withTLSState(h), pace: newPace(l)},
 	}
 	if l.RequestRate > 0 {
 		s.requests.rates = newRequestRates(l.RequestRate)
 	}
 	s.http = http.Server{
 		Handler:           s.requests,
+		ConnContext:       rememberConn,
 		ReadHeaderTimeout: l.HeaderTime,
 		IdleTimeout:       l.IdleTime,
 		MaxHeaderBytes:    l.HeaderBytes,

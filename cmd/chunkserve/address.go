@@ -9,12 +9,12 @@ import (
 )
 
 // readyLine returns the command that fetches from this server.
-func readyLine(root *os.Root, overUDT net.Listener, dotFiles bool) string {
+func readyLine(root *os.Root, overUDT net.Listener, dotFiles bool, a *access) string {
 	address := overUDT.Addr().String()
 	if ap, err := netip.ParseAddrPort(address); err == nil {
 		address = netip.AddrPortFrom(reachable(ap.Addr()), ap.Port()).String()
 	}
-	return "chunkget udt://" + address + "/" + onlyFile(root, dotFiles)
+	return "chunkget " + a.url(address, onlyFile(root, dotFiles))
 }
 
 // reachable returns an address at which other machines probably reach one that

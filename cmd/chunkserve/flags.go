@@ -30,6 +30,7 @@ type options struct {
 	maxRate  units.Rate
 	memory   units.Size
 	limits   limitOptions
+	security security
 
 	// Set by validate.
 	level      slog.Level
@@ -49,6 +50,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.Var(&o.maxRate, "allow-rate", "let each client ask for fixed, sending whatever the path loses, up to this `RATE` in bit/s (default: none)")
 	f.Var(&o.memory, "memory", "buffer no more than this `SIZE`, such as 512MiB, over all UDT connections (default: a quarter of the machine's memory)")
 	o.limits.addFlags(f)
+	o.security.addFlags(f)
 	f.StringVar(&o.logLevel, "log-level", "info", "least level to log: debug (counters of UDT connections), info (one line per request), warn or error")
 	f.StringVar(&o.trace, "trace", "", "record how each connection is doing into `FILE`, JSON lines, 10 times a second")
 }
@@ -117,6 +119,9 @@ func (o *options) validate(args []string) error {
 	if err := o.limits.validate(); err != nil {
 		return err
 	}
+	if err := o.security.validate(); err != nil {
+		return err
+	}
 	if err := o.level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return &usageError{fmt.Sprintf("--log-level %q is not known", o.logLevel), "levels: debug, info, warn, error"}
 	}
@@ -155,6 +160,8 @@ of the same port. When it is ready it prints the command that fetches from it.
   chunkserve ./data                          serve ./data on port 9000
   chunkserve --listen 192.0.2.1:80 ./data    on one address and another port
   chunkserve --listen :0 --status :9001 .    on any free port, with a status page
+  chunkserve --tls ./data                    encrypted, known to clients by its key
+  chunkserve --tls --require-tls --token-file tokens ./data   for those with a token
 
   chunkget udt://HOST:9000/big.iso           what to type on the other side
   curl -O http://HOST:9000/big.iso           works as well, and so does
@@ -165,6 +172,10 @@ it is ready (Type=notify); packaging/systemd has the units.
 
 Resources: /path the file, /path?digest=tree its hash tree, /path?digest=meta4 its
 Metalink, /path?bytes=A-B a part of it, /dir/ a listing (HTML, or JSON by Accept).
+With --tls or --tls-cert the same port speaks TLS 1.3 (https, udts) as well as plain
+text, unless --require-tls. Files with keys and tokens must be readable by their owner
+only (chmod 600). They are read again when they change.
+
 Nothing outside DIR is served, and nothing is ever written to it.
 
 The first Ctrl-C lets downloads go on for some seconds, a second one stops at once;

@@ -55,7 +55,7 @@ type testServer struct {
 	stop   func() (code int)
 }
 
-var readyLineRE = regexp.MustCompile(`^chunkget udt://([^/]+)/(\S*)\n$`)
+var readyLineRE = regexp.MustCompile(`^chunkget udts?://([^/]+)/(\S*)\n$`)
 
 // start runs chunkserve on loopback with args after its own flags, until the
 // test ends or stop is called.

@@ -30,6 +30,10 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 	}
 	defer func() { err = errors.Join(err, root.Close()) }()
 
+	access, err := o.security.open(o, log, time.Now())
+	if err != nil {
+		return err
+	}
 	socks, err := openSockets(o.listen, o.udtConfig())
 	if err != nil {
 		return err
@@ -73,9 +77,9 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, handler.Close()) }()
-	server := serve.NewServer(announceUDT(handler, overUDT.Addr()), serve.ServerOptions{ShutdownTimeout: shutdownTimeout, Limits: o.limits.limits(), Logger: log})
+	server := serve.NewServer(announceUDT(access.guard(handler), overUDT.Addr()), serve.ServerOptions{ShutdownTimeout: shutdownTimeout, Limits: o.limits.limits(), Logger: log})
 	for i, l := range listeners {
-		listeners[i] = server.Guard(l)
+		listeners[i] = access.wrap(server.Guard(l))
 	}
 
 	running, runCtx := errgroup.WithContext(ctx)
@@ -96,7 +100,7 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 		log.Info("status", "url", "http://"+forStatus.Addr().String()+"/")
 	}
 	log.Info("serving", "folder", o.dir, "listen", listenNames(listeners...))
-	if _, err := fmt.Fprintln(u.stdout, readyLine(root, overUDT, o.dotFiles)); err != nil {
+	if _, err := fmt.Fprintln(u.stdout, readyLine(root, overUDT, o.dotFiles, access)); err != nil {
 		log.Warn("ready line could not be printed", "err", err)
 	}
 	notify(log, daemon.SdNotifyReady)
@@ -120,18 +124,24 @@ func closeAll(listeners []net.Listener) {
 // cacheFile returns the name of the file for computed hashes, in a folder that
 // it makes if need be, or "" if that cannot be had.
 func cacheFile(state string, log *slog.Logger) string {
-	dir := state
-	if dir == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			log.Warn("hashes are not kept over restarts; --state names a folder for them", "err", err)
-			return ""
-		}
-		dir = filepath.Join(cache, "chunkget")
-	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	dir, err := stateDir(state)
+	if err != nil {
 		log.Warn("hashes are not kept over restarts; --state names a folder for them", "err", err)
 		return ""
 	}
 	return filepath.Join(dir, "hashes.db")
+}
+
+// stateDir returns the folder for what is kept over restarts. It makes it if need
+// be.
+func stateDir(state string) (string, error) {
+	dir := state
+	if dir == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", err
+		}
+		dir = filepath.Join(cache, "chunkget")
+	}
+	return dir, os.MkdirAll(dir, 0o700)
 }
