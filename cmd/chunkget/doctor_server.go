@@ -46,7 +46,7 @@ func (x *examination) server(ctx context.Context, u *url.URL, timeout time.Durat
 	if !overUDT && tcpErr != nil {
 		return bdp, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: tcpErr}
 	}
-	if tcpErr == nil && u.Scheme != "https" {
+	if tcpErr == nil && u.Scheme != "https" && u.Scheme != "udts" {
 		x.clock(ctx, u, address, timeout)
 	}
 	return bdp, nil

@@ -42,6 +42,7 @@ type options struct {
 	quiet       bool
 	verbose     bool
 	sending     sending
+	security    security
 	trace       string
 
 	listed []*url.URL // of input
@@ -81,6 +82,7 @@ func (o *options) addRequests(f *pflag.FlagSet) {
 	f.IntVar(&o.tries, "tries", 5, "give up after this many tries in a row without progress")
 	f.StringVar(&o.compress, "compress", "auto", "fetch compressed parts: auto (where the server offers them and less than 40 MB/s comes over the wire) or off")
 	o.sending.addFlags(f)
+	o.security.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "print one JSON event per line on stdout instead of text")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only")
 	o.addVerbose(f)
@@ -138,6 +140,9 @@ func (o *options) validate(args []string) error {
 		o.urls = append(o.urls, u)
 	}
 	o.urls = append(o.urls, o.listed...)
+	if err := o.security.validate(o.urls, o.header); err != nil {
+		return err
+	}
 	_, err := o.expect(nameOf(o.urls[0]))
 	return err
 }
@@ -187,7 +192,7 @@ func (o *options) validateConnections() error {
 }
 
 // schemes lists the URL schemes that can be fetched.
-var schemes = []string{"udt", "http", "https"}
+var schemes = []string{"udt", "udts", "http", "https"}
 
 func schemesHint() string { return "known schemes: " + strings.Join(schemes, "://, ") + "://" }
 
@@ -202,15 +207,12 @@ func parseURL(s string) (*url.URL, error) {
 		return nil, &usageError{fmt.Sprintf("malformed URL: %v", err), "a URL looks like udt://host:9000/path"}
 	}
 	switch {
-	case u.Scheme == "udts":
-		return nil, &usageError{fmt.Sprintf("%s: this version has no TLS over UDT yet", quote(u.Redacted())),
-			"use https://, or udt:// where the network is trusted"}
 	case u.Scheme == "":
-		return nil, &usageError{fmt.Sprintf("%s has no scheme", quote(u.Redacted())), schemesHint()}
+		return nil, &usageError{fmt.Sprintf("%s has no scheme", quote(fetch.RedactURL(u))), schemesHint()}
 	case !slices.Contains(schemes, u.Scheme):
-		return nil, &usageError{fmt.Sprintf("unknown scheme %s in %s", quote(u.Scheme), quote(u.Redacted())), schemesHint()}
+		return nil, &usageError{fmt.Sprintf("unknown scheme %s in %s", quote(u.Scheme), quote(fetch.RedactURL(u))), schemesHint()}
 	case u.Hostname() == "":
-		return nil, &usageError{fmt.Sprintf("%s has no host", quote(u.Redacted())), "a URL looks like udt://host:9000/path"}
+		return nil, &usageError{fmt.Sprintf("%s has no host", quote(fetch.RedactURL(u))), "a URL looks like udt://host:9000/path"}
 	}
 	return u, nil
 }
@@ -227,6 +229,7 @@ against the server's hash tree, and goes on after an interruption where it was.
 
   chunkget demo                              see it work on this machine
   chunkget udt://host:9000/big.iso           fetch over UDT from a chunkserve
+  chunkget 'udts://host:9000/big.iso#pin=sha256:...'   encrypted; chunkserve prints the pin
   chunkget -n 4 https://host/big.iso         fetch over TCP from any web server
   chunkget -o - udt://host/a.tar | tar x     unpack while it comes, each piece checked before
   chunkget --background udt://host/big.iso   take only what others leave of the path
@@ -238,7 +241,10 @@ against the server's hash tree, and goes on after an interruption where it was.
 Flags may be kept in $XDG_CONFIG_HOME/chunkget/config (~/.config/chunkget/config), as
 lines of the form: connections = 4. With NO_COLOR set nothing is coloured.
 
-Schemes: udt (HTTP over UDT), http, https. A partial file is FILE.part with its
+Schemes: udt (HTTP over UDT), udts (with TLS 1.3), http, https. A server is known by
+its pin, if the URL has one, or by its certificate. Tokens come from a file, logins from
+~/.netrc; files with secrets must be readable by their owner only (chmod 600), and
+nothing of them is sent to another server or over plain text. A partial file is FILE.part with its
 journal FILE.part.journal; the same command again resumes.
 
 ` + exitHelp,

@@ -23,7 +23,8 @@ func TestValidate(t *testing.T) {
 		{"no URL", nil, nil, "no URL given"},
 		{"no scheme", nil, []string{"h/a"}, "has no scheme"},
 		{"unknown scheme", nil, []string{"ftp://h/a"}, `unknown scheme "ftp"`},
-		{"udts", nil, []string{"udts://h/a"}, "no TLS over UDT yet"},
+		{"udts", nil, []string{"udts://h/a"}, ""},
+		{"pin in the clear", nil, []string{"udt://h/a#pin=sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}, "a pin has no effect"},
 		{"no host", nil, []string{"udt:///a"}, "has no host"},
 		{"opaque", nil, []string{"udt:a"}, "has no host"},
 		{"malformed", nil, []string{"http://[::1/a"}, "malformed URL"},
@@ -75,7 +76,7 @@ func TestPasswordsAreNotRepeated(t *testing.T) {
 	const secret = "hunter2"
 	for _, arg := range []string{
 		"ftp://me:" + secret + "@h/a",
-		"udts://me:" + secret + "@h/a",
+		"udtx://me:" + secret + "@h/a",
 		"http://me:" + secret + "@/a",
 		"http://me:" + secret + "@h:port/a",
 		"http://me:" + secret + "@h/\x7f",

@@ -50,7 +50,7 @@ func logger(u *ui) *slog.Logger {
 
 // udtAddress is the host:port of a URL over UDT, "" for others.
 func udtAddress(u *url.URL) string {
-	if u.Scheme != "udt" {
+	if u.Scheme != "udt" && u.Scheme != "udts" {
 		return ""
 	}
 	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "9000"))

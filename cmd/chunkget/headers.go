@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/chunkget/chunkget/fetch"
 	"golang.org/x/net/http/httpguts"
 )
 
@@ -59,8 +60,8 @@ func parseProxy(s string) (*url.URL, error) {
 // hidden stands for what is not repeated.
 const hidden = "xxxxx"
 
-// redact hides, in a command line to show, passwords in URLs and the values of
-// headers.
+// redact hides, in a command line to show, passwords and other secrets in URLs and
+// the values of headers.
 func redact(args []string) []string {
 	out := make([]string, len(args))
 	inHeader := false
@@ -74,8 +75,12 @@ func redact(args []string) []string {
 			name, _, _ := strings.Cut(value, ":")
 			value = name + ": " + hidden
 		default:
-			if u, err := url.Parse(value); err == nil && u.User != nil {
-				value = u.Redacted()
+			if u, err := url.Parse(value); err == nil && u.Host != "" {
+				query := fetch.RedactQuery(u.RawQuery)
+				if u.User != nil || query != u.RawQuery {
+					u.RawQuery = query
+					value = u.Redacted()
+				}
 			}
 		}
 		inHeader = !inHeader && a == "--header"

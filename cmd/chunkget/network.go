@@ -26,12 +26,13 @@ func openNetwork(u *ui, o *options, requests int) (*network, error) {
 	if err != nil {
 		u.note("%v", err)
 	}
-	rt := newTransports(requests, o.dialTimeout(), o.sending.ask(), paths, u, log, conns)
+	rt := newTransports(requests, o.dialTimeout(), o.security.trusted(), o.sending.ask(), paths, u, log, conns)
 	rt.route.mode = cmp.Or(o.transport, transportAuto)
 	rt.limit = newReadLimit(float64(o.limitRate))
 	if o.proxyURL != nil {
 		rt.tcp.Proxy = http.ProxyURL(o.proxyURL)
 	}
+	o.security.tell(u)
 	stop := toggleOnSignal(u, o.sending, rt.udt)
 	return &network{rt, paths, log, func() error {
 		err := conns.close()

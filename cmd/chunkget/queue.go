@@ -85,7 +85,7 @@ func (q *queue) fetch(ctx context.Context, target *url.URL) outcome {
 		Digest:      o.digest,
 		Restart:     o.restart,
 		Overwrite:   o.overwrite,
-		Header:      o.header,
+		Header:      o.security.header(o.header, target),
 		Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
 		Logger:      q.log,
 
@@ -97,7 +97,7 @@ func (q *queue) fetch(ctx context.Context, target *url.URL) outcome {
 	} else if ctx.Err() == nil {
 		which := ""
 		if len(q.outcomes) > 1 {
-			which = quote(target.Redacted())
+			which = quote(fetch.RedactURL(target))
 		}
 		report(q.ui, which, err, q.args)
 	}
@@ -106,7 +106,7 @@ func (q *queue) fetch(ctx context.Context, target *url.URL) outcome {
 
 func (q *queue) observer(target *url.URL) observer {
 	if q.ui.json {
-		return &eventWriter{w: q.ui.stdout, url: target.Redacted(), connections: q.opts.connections}
+		return &eventWriter{w: q.ui.stdout, url: fetch.RedactURL(target), connections: q.opts.connections}
 	}
 	return newDisplay(q.board)
 }
@@ -115,7 +115,7 @@ func (q *queue) observer(target *url.URL) observer {
 // to find the path's rate.
 func (q *queue) remember(target *url.URL, res *fetch.Result) {
 	address := udtAddress(target)
-	if address != "" && res.Transport != "udt" {
+	if address != "" && res.Transport != "udt" && res.Transport != "udts" {
 		q.rememberTCP(address, res)
 		return
 	}
@@ -197,6 +197,6 @@ func (q *queue) summarize(failed []int, complete int, bytes, fetched int64, elap
 	}
 	q.ui.info("%s", text)
 	for _, i := range failed {
-		q.ui.info("failed: %s (exit code %d)", quote(q.opts.urls[i].Redacted()), exitCode(q.outcomes[i].err))
+		q.ui.info("failed: %s (exit code %d)", quote(fetch.RedactURL(q.opts.urls[i])), exitCode(q.outcomes[i].err))
 	}
 }

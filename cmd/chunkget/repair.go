@@ -38,7 +38,7 @@ the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
 			}
 			var target *url.URL
 			if err == nil {
-				target, err = parseURL(args[0])
+				target, err = o.parseTarget(args[0])
 			}
 			if err == nil {
 				_, err = o.expect(nameOf(target))
@@ -74,7 +74,7 @@ func repair(ctx context.Context, u *ui, o *options, target *url.URL, line []stri
 	b := newBoard(u, 1)
 	var show observer = &repairDisplay{newDisplay(b)}
 	if u.json {
-		show = &eventWriter{w: u.stdout, url: target.Redacted(), connections: o.connections}
+		show = &eventWriter{w: u.stdout, url: fetch.RedactURL(target), connections: o.connections}
 	}
 	_, err = fetch.Repair(ctx, fetch.Options{
 		URL:         target,
@@ -82,7 +82,7 @@ func repair(ctx context.Context, u *ui, o *options, target *url.URL, line []stri
 		Connections: o.connections,
 		Output:      o.output,
 		Digest:      o.digest,
-		Header:      o.header,
+		Header:      o.security.header(o.header, target),
 		Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
 		Logger:      n.log,
 		Observe:     show.observe,

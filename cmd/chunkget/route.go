@@ -254,6 +254,12 @@ func (r *routes) downgrade(u *url.URL) {
 // carried tells what a download of u travelled over, as a scheme, and why, if that
 // is not what the URL says.
 func (r *routes) carried(u *url.URL) (scheme, why string) {
+	if u.Scheme == "udts" && r.mode == transportTCP {
+		return "https", "as asked"
+	}
+	if u.Scheme == "udts" {
+		return u.Scheme, "" // there is no other choice
+	}
 	r.mu.Lock()
 	up, c := r.upgrades[u.Host], r.races[udtAddress(u)]
 	offered := u.Scheme == "http" && up != nil && up.ready && up.used

@@ -106,7 +106,7 @@ func TestUpgrade(t *testing.T) {
 	tcpServer, udtServer := serving("tcp", overTCP), serving("udt", overUDT)
 	defer tcpServer.Close()
 	u := newUI(io.Discard, io.Discard)
-	rt := newTransports(2, time.Second, udt.Ask{}, new(pathMemory), u, slog.New(slog.DiscardHandler), new(observation))
+	rt := newTransports(2, time.Second, new(trust), udt.Ask{}, new(pathMemory), u, slog.New(slog.DiscardHandler), new(observation))
 	defer rt.Close()
 	host := overTCP.Addr().String()
 	get := func() (string, error) {

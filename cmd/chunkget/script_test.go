@@ -33,7 +33,10 @@ func TestMain(m *testing.M) {
 //
 //	mkfile NAME SIZE            write SIZE pseudo-random bytes
 //	same FILE FILE              compare bytes
-//	server VAR KIND DIR [ARG]   start a server (see servers), set $VAR to its URL
+//	server VAR KIND DIR [ARG]   start a server (see servers), set $VAR to its URL and
+//	                            $VAR_PIN to # and its pin
+//	mkpair FILE                 write a client's certificate and key
+//	mode OCTAL FILE             set the mode of a file
 //	exits CODE COMMAND...       run and check the exit code
 //	signal SIGNAL [PART]        send SIGNAL to the command in the background as soon as
 //	                            the last server holds data back, and PART has most
@@ -66,6 +69,8 @@ func TestScripts(t *testing.T) {
 			"code":     scriptCode,
 			"opengate": scriptOpenGate,
 			"event":    scriptEvent,
+			"mkpair":   scriptMkpair,
+			"mode":     scriptMode,
 			"metalink": scriptMetalink,
 			"flip":     scriptFlip,
 			"append":   scriptAppend,
@@ -113,6 +118,7 @@ func scriptServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Defer(s.close)
 	ts.Value(scriptKey{}).(*script).server = s
 	ts.Setenv(args[0], s.url)
+	ts.Setenv(args[0]+"_PIN", "#"+s.pin)
 }
 
 // script is what the commands of one script share.

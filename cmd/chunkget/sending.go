@@ -58,7 +58,7 @@ func (s *sending) ask() (a udt.Ask) {
 
 // noteOverTCP tells, once, that what is asked for cannot be had over TCP.
 func (s *sending) noteOverTCP(u *ui, scheme string, told *sync.Once) {
-	if scheme != "udt" && s.ask() != (udt.Ask{}) {
+	if scheme != "udt" && scheme != "udts" && s.ask() != (udt.Ask{}) {
 		told.Do(func() {
 			u.note("--background, --rate and --share have no effect over TCP: there the server's system decides how it sends")
 		})

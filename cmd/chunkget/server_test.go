@@ -26,6 +26,7 @@ import (
 // server is one server of a script.
 type server struct {
 	url   string
+	pin   string        // fragment of URLs, "" without TLS
 	held  chan struct{} // closed when data is being held back
 	close func()
 
@@ -40,6 +41,7 @@ type server struct {
 //
 //	chunkserve   all that package serve has, over TCP
 //	udt          the same over UDT
+//	https, udts  these with TLS, see startSecure
 //	range        ranges and strong ETags and nothing else, over TCP
 //	plain        neither
 //	named        like range, with the Content-Disposition given as ARG
@@ -49,6 +51,7 @@ type server struct {
 //	proxy        a proxy that answers for every host like range
 //	misdigest    like range, with a Repr-Digest that is wrong
 //	corrupt      like chunkserve, with the byte at offset ARG wrong
+//	basic        like range, for those with the login ARG, NAME:PASSWORD
 //	status       answers with the status ARG
 //	blocked      like chunkserve, at a udt:// URL whose UDP port is silent
 //	mute         a UDP port where nobody answers
@@ -100,6 +103,15 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 		at, err := strconv.ParseInt(arg, 10, 64)
 		return corrupting{h, at}, stop, err
 	},
+	"basic": func(_ *server, dir, arg string) (http.Handler, func(), error) {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if name, password, _ := r.BasicAuth(); name+":"+password != arg {
+				http.Error(w, "who are you?", http.StatusUnauthorized)
+				return
+			}
+			files{dir: dir, ranges: true}.ServeHTTP(w, r)
+		}), nil, nil
+	},
 	"status": func(_ *server, _, arg string) (http.Handler, func(), error) {
 		code, err := strconv.Atoi(arg)
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -120,6 +132,9 @@ func answeringUnless(h http.Handler, status int, ok func(*http.Request) bool) ht
 }
 
 func startServer(kind, dir, arg string) (*server, error) {
+	if kind == "udts" || kind == "https" {
+		return startSecure(kind, dir, arg)
+	}
 	s := &server{held: make(chan struct{}), gate: make(chan struct{}), hold: -1}
 	if n, ok := strings.CutPrefix(arg, "hold="); ok {
 		size, err := units.ParseSize(n)

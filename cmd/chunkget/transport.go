@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,7 @@ import (
 type transports struct {
 	udt   *udtpool.Pool
 	tcp   *http.Transport
+	trust *trust
 	limit *readLimit // nil = none
 	route *routes
 }
@@ -27,8 +29,8 @@ type transports struct {
 // the hash tree, so that pieces can be checked while data flows.
 //
 // Servers are asked to send as ask says; u shows what they refuse. The
-// connections are added to conns.
-func newTransports(n int, dialTimeout time.Duration, ask udt.Ask, paths *pathMemory, u *ui, log *slog.Logger, conns *observation) *transports {
+// connections are added to conns. trust says which servers are believed.
+func newTransports(n int, dialTimeout time.Duration, trust *trust, ask udt.Ask, paths *pathMemory, u *ui, log *slog.Logger, conns *observation) *transports {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	dialer := &net.Dialer{Timeout: dialTimeout}
@@ -39,12 +41,16 @@ func newTransports(n int, dialTimeout time.Duration, ask udt.Ask, paths *pathMem
 		}
 		return conns.add(c), nil
 	}
+	shared := trust.config("")
+	shared.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	t := &transports{
+		trust: trust,
 		udt: udtpool.New(udtpool.Config{
 			Connections: n + 1,
 			DialTimeout: dialTimeout,
 			Ask:         ask,
 			OnAnswer:    answerNotes(u),
+			TLS:         trust.overUDT,
 			Path:        paths.path,
 			Opened:      func(c net.Conn) { conns.add(c) },
 			Logger:      log,
@@ -59,6 +65,7 @@ func newTransports(n int, dialTimeout time.Duration, ask udt.Ask, paths *pathMem
 			MaxIdleConnsPerHost:    n + 1,
 			IdleConnTimeout:        udtpool.DefaultIdleTimeout,
 			TLSHandshakeTimeout:    dialTimeout,
+			TLSClientConfig:        shared,
 			DisableCompression:     true,
 			MaxResponseHeaderBytes: 256 << 10,
 			ReadBufferSize:         64 << 10,
@@ -80,7 +87,14 @@ func (t *transports) roundTrip(req *http.Request) (*http.Response, error) {
 	switch req.URL.Scheme {
 	case "udt":
 		return t.overEither(req)
-	case "http", "https":
+	case "udts":
+		if t.route.mode == transportTCP {
+			return t.secureOverTCP(req)
+		}
+		return t.udt.RoundTrip(req)
+	case "https":
+		return t.trust.overTCP(origin(req.URL), t.tcp).RoundTrip(req)
+	case "http":
 		return t.fromTCP(req)
 	}
 	if req.Body != nil {
@@ -106,6 +120,16 @@ func (t *transports) overEither(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
+// secureOverTCP makes a request to a udts:// server at its port of TCP, which has
+// the same key.
+func (t *transports) secureOverTCP(req *http.Request) (*http.Response, error) {
+	resp, err := t.trust.overTCP(origin(req.URL), t.tcp).RoundTrip(via(req, "https", udtAddress(req.URL)))
+	if err == nil {
+		resp.Request = req
+	}
+	return resp, err
+}
+
 // fromTCP makes a request to a server of TCP, over UDT if it offers that.
 func (t *transports) fromTCP(req *http.Request) (*http.Response, error) {
 	if address, ok := t.route.upgraded(req.URL); ok {
@@ -126,7 +150,7 @@ func (t *transports) fromTCP(req *http.Request) (*http.Response, error) {
 
 // warm dials ahead where UDT is what the first request will try.
 func (t *transports) warm(ctx context.Context, u *url.URL, n int) {
-	if u.Scheme == "udt" && t.route.mode != transportTCP {
+	if udtAddress(u) != "" && t.route.mode != transportTCP {
 		t.udt.Warm(ctx, u, n)
 	}
 }
@@ -136,7 +160,7 @@ func (t *transports) warm(ctx context.Context, u *url.URL, n int) {
 func (t *transports) minRTT(address string) (least time.Duration) {
 	for _, s := range t.udt.Stats().Conns {
 		c, ok := s.Conn.(*udt.Conn)
-		if !ok || s.Host != "udt://"+address {
+		if !ok || s.Host != "udt://"+address && s.Host != "udts://"+address {
 			continue
 		}
 		if r := c.Stats().MinRTT; r > 0 && (least == 0 || r < least) {
@@ -150,5 +174,6 @@ func (t *transports) minRTT(address string) (least time.Duration) {
 func (t *transports) Close() error {
 	t.route.close()
 	t.tcp.CloseIdleConnections()
+	t.trust.close()
 	return t.udt.Close()
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -145,6 +146,8 @@ func hintOf(err error) string {
 	switch {
 	case kindOf(err) == fetch.KindRemoteChanged:
 		return "to discard the partial data and fetch the new version, add --restart"
+	case kindOf(err) == fetch.KindAuth:
+		return authHint(err)
 	case kindOf(err) == fetch.KindDisk && errors.Is(err, fs.ErrExist):
 		return "to replace it, add --overwrite; to keep it, name another file with -o FILE"
 	}
@@ -152,6 +155,18 @@ func hintOf(err error) string {
 		return fmt.Sprintf("check that a server runs at %s and that firewalls let UDP through to its port", d.Address)
 	}
 	if e, ok := errors.AsType[*fetch.Error](err); ok {
+		return e.Hint
+	}
+	return ""
+}
+
+// authHint is hintOf for what is about identities.
+func authHint(err error) string {
+	e, ok := errors.AsType[*fetch.Error](err)
+	switch {
+	case ok && e.StatusCode == http.StatusUnauthorized:
+		return "give a token with --token-file FILE, or a login in ~/.netrc"
+	case ok:
 		return e.Hint
 	}
 	return ""

@@ -64,7 +64,7 @@ The exit code is 0 if FILE is right, 8 if not. 'chunkget repair' fetches what is
 			var target *url.URL
 			err := o.validateRequests()
 			if err == nil && len(args) > 1 {
-				target, err = parseURL(args[1])
+				target, err = o.parseTarget(args[1])
 			}
 			co := fetch.CheckOptions{Options: fetch.Options{Output: args[0], URL: target}}
 			if err == nil {
@@ -76,7 +76,7 @@ The exit code is 0 if FILE is right, 8 if not. 'chunkget repair' fetches what is
 			if err != nil && u.json {
 				w := &eventWriter{w: u.stdout}
 				if target != nil {
-					w.url = target.Redacted()
+					w.url = fetch.RedactURL(target)
 				}
 				w.end(err)
 			}
@@ -139,7 +139,10 @@ func verify(ctx context.Context, u *ui, o *options, co fetch.CheckOptions) (err 
 			err = cerr
 		}
 	}()
-	co.Header, co.Logger = o.header, n.log
+	co.Logger = n.log
+	if co.URL != nil {
+		co.Header = o.security.header(o.header, co.URL)
+	}
 	co.Retry = fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout}
 	if n.rt != nil {
 		co.Transport = n.rt
@@ -183,7 +186,7 @@ func showReport(u *ui, target *url.URL, r *fetch.Report, ok bool) {
 	}
 	e := verifyEvent{Event: "verify", Path: r.Path, OK: ok, Against: r.Against, Bytes: r.Size, BytesBad: r.BadBytes(), Bad: []byteRange{}}
 	if target != nil {
-		e.URL = target.Redacted()
+		e.URL = fetch.RedactURL(target)
 	}
 	if r.Want >= 0 {
 		e.Expected = &r.Want

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chunkget/chunkget/internal/credentials"
+	"github.com/chunkget/chunkget/internal/tlsport"
+	"github.com/chunkget/chunkget/serve"
+	"github.com/chunkget/chunkget/udt"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// startSecure starts a chunkserve behind TLS: https is over TCP, udts over UDT. Its
+// key pair is dir/tls.pem. arg is client-ca=FILE, token-file=FILE or "", with
+// FILE in dir.
+func startSecure(kind, dir, arg string) (_ *server, err error) {
+	log, now := slog.New(slog.DiscardHandler), time.Now()
+	s := &server{hold: -1}
+	files, err := tlsport.SelfSigned(dir, nil, now)
+	if err != nil {
+		return nil, err
+	}
+	name, file, _ := strings.Cut(arg, "=")
+	if name == "client-ca" {
+		files.ClientCA = filepath.Join(dir, file)
+	}
+	source, err := tlsport.Open(files, log, now)
+	if err != nil {
+		return nil, err
+	}
+	s.pin = source.Pin().Fragment()
+	h, stop, err := chunkserveHandler(s, dir, "")
+	if err != nil {
+		return nil, err
+	}
+	if name == "token-file" {
+		tokens, err := credentials.OpenTokens(filepath.Join(dir, file), log, now)
+		if err != nil {
+			stop()
+			return nil, err
+		}
+		h = serve.RequireToken(h, tokens, log)
+	}
+	var l net.Listener
+	if kind == "udts" {
+		l, err = udt.Listen("udt", "127.0.0.1:0")
+	} else {
+		l, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		stop()
+		return nil, err
+	}
+	s.url = kind + "://" + l.Addr().String()
+	srv := &http.Server{Handler: h}
+	var serving sync.WaitGroup
+	serving.Go(func() { srv.Serve(tlsport.Wrap(l, tlsport.Options{Source: source})) })
+	s.close = func() {
+		srv.Close()
+		serving.Wait()
+		stop()
+	}
+	return s, nil
+}
+
+// scriptMkpair writes a self-signed certificate for a client, with its key.
+func scriptMkpair(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 1, "mkpair FILE")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	ts.Check(err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: args[0]},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	ts.Check(err)
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	ts.Check(err)
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	ts.Check(err)
+	ts.Check(errors.Join(
+		pem.Encode(f, &pem.Block{Type: "CERTIFICATE", Bytes: cert}),
+		pem.Encode(f, &pem.Block{Type: "PRIVATE KEY", Bytes: der}),
+		f.Close()))
+}
+
+// scriptMode sets the mode of a file.
+func scriptMode(ts *testscript.TestScript, neg bool, args []string) {
+	need(ts, neg, args, 2, "mode OCTAL FILE")
+	var mode os.FileMode
+	if _, err := fmt.Sscanf(args[0], "%o", &mode); err != nil {
+		ts.Fatalf("mode %s: %v", args[0], err)
+	}
+	ts.Check(os.Chmod(ts.MkAbs(args[1]), mode))
+}

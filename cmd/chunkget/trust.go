@@ -1,0 +1,69 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"sync"
+
+	"github.com/chunkget/chunkget/internal/pin"
+)
+
+// trust says whom to believe, and whom to tell who we are. The zero value knows
+// the authorities of the system.
+type trust struct {
+	roots *x509.CertPool     // nil = those of the system
+	cert  *tls.Certificate   // nil = none; for named servers only
+	named map[string]bool    // origins of the command line
+	pins  map[string]pin.Pin // by origin
+
+	mu     sync.Mutex
+	pooled map[string]*http.Transport // guarded by mu; by origin, of servers with a configuration of their own
+}
+
+// config returns the TLS configuration for an origin. A server that a redirect
+// leads to gets no certificate of ours and has no pin.
+func (t *trust) config(origin string) *tls.Config {
+	c := &tls.Config{RootCAs: t.roots}
+	if t.cert != nil && t.named[origin] {
+		// Whatever authorities the server names: its answer says more than none.
+		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.cert, nil }
+	}
+	if p, ok := t.pins[origin]; ok {
+		return p.Config(c)
+	}
+	return c
+}
+
+// overUDT is config for udtpool.
+func (t *trust) overUDT(address string) *tls.Config { return t.config("udts://" + address) }
+
+// overTCP returns the transport for requests to an origin, which is shared for
+// those that are nothing special.
+func (t *trust) overTCP(origin string, shared *http.Transport) *http.Transport {
+	if _, pinned := t.pins[origin]; !pinned && (t.cert == nil || !t.named[origin]) {
+		return shared
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	own := t.pooled[origin]
+	if own == nil {
+		own = shared.Clone()
+		own.TLSClientConfig = t.config(origin)
+		own.TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		if t.pooled == nil {
+			t.pooled = make(map[string]*http.Transport)
+		}
+		t.pooled[origin] = own
+	}
+	return own
+}
+
+// close closes the connections of transports that are not shared.
+func (t *trust) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, own := range t.pooled {
+		own.CloseIdleConnections()
+	}
+}
