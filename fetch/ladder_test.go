@@ -3,8 +3,10 @@ package fetch
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 )
@@ -131,20 +133,51 @@ func TestBodyCodes(t *testing.T) {
 	run(t, func(t *testing.T, tr transport) {
 		for more, want := range map[int]Code{-1000: CodeBodyShort, 1000: CodeBodyLong} {
 			f := &file{data: randomData(6*mib, 62), etag: `"a"`}
+			// The first part goes on only when something was told of the second: nobody
+			// takes the second one's work away, and the download cannot end before it.
+			told := make(chan struct{})
 			f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
-				if n == 2 {
+				switch n {
+				case 1:
+					w.Header().Set("ETag", f.etag)
+					http.ServeContent(w, r, "", time.Time{}, &gated{bytes.NewReader(f.data), mib, told, r.Context().Done()})
+				case 2:
 					chunkedPart(w, r, f, more)
 				}
-				return n == 2
+				return n <= 2
 			}
 			r := newRig(t, tr, f, "/x")
 			r.opts.Connections = 2
+			observe, once := r.opts.Observe, new(sync.Once)
+			r.opts.Observe = func(e Event) {
+				observe(e)
+				if e.Kind == EventRetry {
+					once.Do(func() { close(told) })
+				}
+			}
 			r.must("x", f.data)
 			if !slices.ContainsFunc(r.events, func(e Event) bool { return e.Kind == EventRetry && e.Code == want }) {
 				t.Errorf("%+d bytes: no retry for %q in %+v", more, want, r.events)
 			}
 		}
 	})
+}
+
+// gated is content that from a position on is held back.
+type gated struct {
+	*bytes.Reader
+	from        int64
+	open, ended <-chan struct{}
+}
+
+func (g *gated) Read(p []byte) (int, error) {
+	if at, _ := g.Seek(0, io.SeekCurrent); at >= g.from {
+		select {
+		case <-g.open:
+		case <-g.ended:
+		}
+	}
+	return g.Reader.Read(p)
 }
 
 // TestWithoutStrongTag: without a validator that tells versions apart, no two
