@@ -57,13 +57,13 @@ func ParseFragment(fragment string) (p Pin, ok bool, err error) {
 func Parse(s string) (p Pin, err error) {
 	name, digest, ok := strings.Cut(s, ":")
 	if !ok || name != algorithm {
-		return Pin{}, errors.New("a pin begins with sha256:")
+		return Pin{}, errors.New("a pin begins with the word sha256 and a colon")
 	}
 	digest = strings.TrimSuffix(digest, "=")
 	// The decoder of the standard library skips line breaks.
 	b, err := base64.RawURLEncoding.Strict().DecodeString(digest)
 	if err != nil || len(b) != len(p) || strings.ContainsAny(digest, "\r\n") {
-		return Pin{}, fmt.Errorf("a pin has %d characters of base64url after sha256:", base64.RawURLEncoding.EncodedLen(len(p)))
+		return Pin{}, fmt.Errorf("a pin has %d characters of base64url after the colon", base64.RawURLEncoding.EncodedLen(len(p)))
 	}
 	return Pin(b), nil
 }
