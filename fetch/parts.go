@@ -4,10 +4,10 @@ import "time"
 
 const (
 	// slowPath is the rate, in bytes per second over all connections and as it
-	// comes over the wire, below which parts are asked for compressed. A core
-	// compresses text about three times as fast with the default level of zstd,
-	// to less than a third, and decompresses it faster than that: so one core at
-	// each end keeps up with such a path.
+	// comes over the wire, below which parts are asked for compressed. It rests on
+	// the assumption, not on a measurement, that a core compresses text about
+	// three times as fast with the default level of zstd, to less than a third, and
+	// decompresses it faster than that.
 	slowPath = 40e6
 
 	// judgeBytes is how much of the first answer is compared with that rate
