@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chunkget/chunkget/internal/faultfile"
 	"github.com/chunkget/chunkget/merkle"
@@ -200,10 +201,15 @@ func TestRepairGoesOn(t *testing.T) {
 	r := newRig(t, transports[0], f, "/x")
 	r.dir.Put("x", f.data[:mib+5])
 	f.script = func(f *file, n int, w http.ResponseWriter, req *http.Request) bool {
-		if n > 4 {
-			w.WriteHeader(404)
+		if n <= 4 {
+			return false
 		}
-		return n > 4
+		// Not before there is something that must not be lost.
+		for goodPieces(r.dir.Bytes("x.part"), f.data) < 3*mib && req.Context().Err() == nil {
+			time.Sleep(time.Millisecond)
+		}
+		w.WriteHeader(404)
+		return true
 	}
 	if _, err := r.repair(); kindOf(err) != KindHTTPStatus || !resumable(err) {
 		t.Fatal(err)
