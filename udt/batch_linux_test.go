@@ -214,28 +214,35 @@ func TestJoining(t *testing.T) {
 		from         *socket
 		segment, len int
 	}
-	for _, p := range []struct {
-		from *socket
-		size int
-	}{{a, 1472}, {a, 1472}, {a, 100}, {a, 1472}, {b, 1472}, {b, 40}, {a, 40}, {a, 40}, {a, 41}, {a, 0}, {a, 41}} {
-		datagram := bytes.Repeat([]byte{byte(p.size)}, p.size)
-		if _, err := p.from.conn.WriteToUDPAddrPort(datagram, to.local); err != nil {
-			t.Fatal(err)
+	send := func() {
+		for _, p := range []struct {
+			from *socket
+			size int
+		}{{a, 1472}, {a, 1472}, {a, 100}, {a, 1472}, {b, 1472}, {b, 40}, {a, 40}, {a, 40}, {a, 41}, {a, 0}, {a, 41}} {
+			datagram := bytes.Repeat([]byte{byte(p.size)}, p.size)
+			if _, err := p.from.conn.WriteToUDPAddrPort(datagram, to.local); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	for range 3 { // all of them the first half of a probe pair
-		if _, err := a.conn.WriteToUDPAddrPort(probe, to.local); err != nil {
-			t.Fatal(err)
+		for range 3 { // all of them the first half of a probe pair
+			if _, err := a.conn.WriteToUDPAddrPort(probe, to.local); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	var in slabReader
-	defer in.drop()
-	batch, err := to.recv(&in, nil)
-	if err != nil {
-		t.Fatal(err)
 	}
 	want := []run{{a, 1472, 3044}, {a, 1472, 1472}, {b, 1472, 1512}, {a, 40, 80}, {a, 41, 41}, {a, 1, 0}, {a, 41, 41},
 		{a, 40, 40}, {a, 40, 40}, {a, 40, 40}}
+	// Datagrams far apart in time are not joined, and the machine may be busy.
+	var in slabReader
+	defer in.drop()
+	var batch []inbound
+	for try := 0; len(batch) != len(want) && try < 20; try++ {
+		send()
+		var err error
+		if batch, err = to.recv(&in, batch[:0]); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if len(batch) != len(want) {
 		t.Fatalf("%d runs, want %d", len(batch), len(want))
 	}
