@@ -16,7 +16,7 @@ import (
 // inAskLab is inBatchingLab with a configuration for each side.
 func inAskLab(t *testing.T, link simnet.LinkConfig, client, server *Config, f func(l *lab)) {
 	t.Helper()
-	inBatchingLab(t, link, simnet.Batching{}, nil, func(l *lab) {
+	inMeasuredLab(t, link, nil, func(l *lab) {
 		var err error
 		if err = l.client.Close(); err != nil {
 			t.Fatal(err)

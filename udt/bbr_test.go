@@ -42,7 +42,7 @@ func (l *lab) sendForever(from *Endpoint) (server *Conn, received func() int64) 
 func TestBBRKeepsQueuesShort(t *testing.T) {
 	const rtt = 50 * time.Millisecond
 	link := simnet.LinkConfig{Delay: rtt / 2, Rate: 100e6, Queue: 4 * 100e6 / 8 / 20}
-	inBatchingLab(t, link, simnet.Batching{}, nil, func(l *lab) {
+	inMeasuredLab(t, link, nil, func(l *lab) {
 		server, received := l.sendForever(l.client)
 		time.Sleep(3 * time.Second)
 		before, longest, n, sum := received(), time.Duration(0), 0, time.Duration(0)
@@ -69,7 +69,7 @@ func TestBBRKeepsQueuesShort(t *testing.T) {
 func TestBBRSharesWithItself(t *testing.T) {
 	for _, queue := range []int{1, 4} {
 		link := simnet.LinkConfig{Delay: 25 * time.Millisecond, Rate: 100e6, Queue: queue * 100e6 / 8 / 20}
-		inBatchingLab(t, link, simnet.Batching{}, nil, func(l *lab) {
+		inMeasuredLab(t, link, nil, func(l *lab) {
 			// Both hosts are behind one link to the server.
 			other := l.endpoint(netip.AddrPortFrom(clientHost, 0), nil)
 			_, first := l.sendForever(l.client)
@@ -97,7 +97,7 @@ func TestBBRFollowsThePath(t *testing.T) {
 	link := func(rate int64) simnet.LinkConfig {
 		return simnet.LinkConfig{Delay: 20 * time.Millisecond, Rate: rate, Queue: 500_000}
 	}
-	inBatchingLab(t, link(100e6), simnet.Batching{}, nil, func(l *lab) {
+	inMeasuredLab(t, link(100e6), nil, func(l *lab) {
 		server, received := l.sendForever(l.client)
 		for _, rate := range []int64{100e6, 20e6, 100e6} {
 			l.net.SetLink(serverHost, clientHost, link(rate))

@@ -42,7 +42,7 @@ func TestWindowFollowsPath(t *testing.T) {
 	)
 	link := simnet.LinkConfig{Rate: rate, Delay: 500 * time.Millisecond, Queue: flight / 2}
 	memory := NewMemory(1 << 30)
-	inBatchingLab(t, link, simnet.Batching{}, &Config{MSS: 9000, Memory: memory}, func(l *lab) {
+	inMeasuredLab(t, link, &Config{MSS: 9000, Memory: memory}, func(l *lab) {
 		client, server := l.connect()
 		sent := make(chan error, 1)
 		go func() {
@@ -92,7 +92,7 @@ func TestMemoryOfManyConnections(t *testing.T) {
 	for _, loss := range []float64{0, 0.02} {
 		link := simnet.LinkConfig{Rate: 300e6, Delay: 40 * time.Millisecond, Queue: 3 << 20, Loss: loss}
 		memory := NewMemory(96 << 20)
-		inBatchingLab(t, link, simnet.Batching{}, &Config{Memory: memory}, func(l *lab) {
+		inMeasuredLab(t, link, &Config{Memory: memory}, func(l *lab) {
 			data := randomBytes(size, 9)
 			clients, servers := make([]*Conn, conns), make([]*Conn, conns)
 			for i := range conns {

@@ -13,7 +13,7 @@ import (
 // lost by then.
 func startOver(t *testing.T, rate int64, rtt time.Duration, remembered Path) (received, sent, lost int64) {
 	link := simnet.LinkConfig{Delay: rtt / 2, Rate: rate, Queue: int(float64(rate) / 8 * rtt.Seconds())}
-	inBatchingLab(t, link, simnet.Batching{}, nil, func(l *lab) {
+	inMeasuredLab(t, link, nil, func(l *lab) {
 		d := Dialer{Endpoint: l.client, EarlyData: true, Path: remembered}
 		nc, err := d.DialContext(l.t.Context(), "udt", serverAddr.String())
 		if err != nil {

@@ -28,7 +28,7 @@ func shared(t *testing.T, link simnet.LinkConfig, length time.Duration, flows []
 	t.Helper()
 	const step = 100 * time.Millisecond
 	var samples [][]int64 // by step, then flow
-	seed := simnet.SeedFromTest(t)
+	seed := simnet.FixedSeed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := simnet.New(simnet.Config{Seed: seed, Link: link})
 		l := &lab{t: t, net: n}

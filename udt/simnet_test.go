@@ -58,7 +58,18 @@ func inLab(t *testing.T, link simnet.LinkConfig, cfg *Config, f func(l *lab)) {
 
 func inBatchingLab(t *testing.T, link simnet.LinkConfig, batching simnet.Batching, cfg *Config, f func(l *lab)) {
 	t.Helper()
-	seed := simnet.SeedFromTest(t)
+	inSeededLab(t, simnet.SeedFromTest(t), link, batching, cfg, f)
+}
+
+// inMeasuredLab is for tests that ask how fast or how often, and not only
+// whether: their network throws the same dice each time.
+func inMeasuredLab(t *testing.T, link simnet.LinkConfig, cfg *Config, f func(l *lab)) {
+	t.Helper()
+	inSeededLab(t, simnet.FixedSeed(t), link, simnet.Batching{}, cfg, f)
+}
+
+func inSeededLab(t *testing.T, seed uint64, link simnet.LinkConfig, batching simnet.Batching, cfg *Config, f func(l *lab)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		n := simnet.New(simnet.Config{Seed: seed, Link: link, Batching: batching})
 		l := &lab{t: t, net: n, probing: link.MTU > 0}

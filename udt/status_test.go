@@ -108,7 +108,7 @@ func TestReceiverLearnsStatus(t *testing.T) {
 		most uint32  // status packets of all connections in 4 s
 		loss float64 // at most; the native controller takes late packets for lost ones
 	}{{NewBBR, bbrName, 20, 0.03}, {func() Congestion { return NewFixed(80e6) }, fixedName, 20, 0.03}, {NewNative, nativeName, 60, 0.2}} {
-		inBatchingLab(t, link, simnet.Batching{}, nil, func(l *lab) {
+		inMeasuredLab(t, link, nil, func(l *lab) {
 			l.server.cfg.Congestion = c.make
 			var servers, clients []*Conn
 			for range 3 {
@@ -152,7 +152,7 @@ func TestReceiverLearnsStatus(t *testing.T) {
 // receiver sees itself.
 func TestNoStatusInPlainUDT(t *testing.T) {
 	link := simnet.LinkConfig{Delay: 20 * time.Millisecond, Rate: 100e6, Queue: 500_000, Loss: 0.01}
-	inBatchingLab(t, link, simnet.Batching{}, &Config{PlainUDT: true}, func(l *lab) {
+	inMeasuredLab(t, link, &Config{PlainUDT: true}, func(l *lab) {
 		client, server := l.connect()
 		l.exchange(client, server, nil, randomBytes(4<<20, 1))
 		s := client.Stats()

@@ -107,7 +107,7 @@ func TestDownloadOverLongPaths(t *testing.T) {
 	} {
 		for _, n := range []int{1, 8} {
 			t.Run(fmt.Sprintf("%s x%d", w.name, n), func(t *testing.T) {
-				inBatchingLab(t, w.link(), simnet.Batching{}, nil, func(l *lab) {
+				inMeasuredLab(t, w.link(), nil, func(l *lab) {
 					took, stats := l.download(w, n)
 					share := w.limit().Seconds() / took.Seconds()
 					sent, again, lost := int64(0), int64(0), int64(0)
