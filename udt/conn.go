@@ -75,6 +75,8 @@ type Conn struct {
 	ctl        []byte    // scratch for control packets
 
 	sendState
+	ackState
+	timeoutState
 	recoveryState
 	feedbackState
 	statusState

@@ -7,22 +7,14 @@ import (
 
 // sendState is the loop's part in sending.
 type sendState struct {
-	grp          *group // nil before the handshake is complete
-	hungry       bool   // there was more to send than the group allowed
-	inFlight     int    // packets sent that are neither delivered nor lost, as far as known
-	spent        int    // packets of the latest burst, copies included
-	pacer        pacer
-	lost         lossList // sequence numbers to send again, all of them unacknowledged
-	msg          msgNo
-	peerWindow   int // packets that the peer has room for, counted from its latest ACK
-	peerACK      ackNo
-	peerSpeed    float64 // packets/s, smoothed; what the peer's ACKs say
-	peerCapacity float64 // packets/s, smoothed
+	grp      *group // nil before the handshake is complete
+	hungry   bool   // there was more to send than the group allowed
+	inFlight int    // packets sent that are neither delivered nor lost, as far as known
+	spent    int    // packets of the latest burst, copies included
+	pacer    pacer
+	lost     lossList // sequence numbers to send again, all of them unacknowledged
+	msg      msgNo
 
-	rtoAt     time.Duration // acknowledgement progress is due, 0 = nothing in flight
-	backoff   int           // timeouts since the latest progress
-	pokeAt    time.Duration // when to ask a silent receiver for its ACK, 0 = never
-	pokes     int
 	holdUntil time.Duration // the first data waits, see firstDataHold
 	pauseTill time.Duration // see pauseForPeer
 	// sendingSince is when the latest silence of ours ended.
@@ -35,22 +27,13 @@ type sendState struct {
 const (
 	// sendBurst bounds the packets that go out between two looks at the inbox.
 	sendBurst = 64
-	maxRTO    = time.Second
-	// maxPersist is the slowest rhythm of probing a closed window.
-	maxPersist = 500 * time.Millisecond
 	// firstDataHold is how long a server, or either side of a rendezvous, holds
 	// back its first data unless it has heard from the peer: a C++ client drops
 	// what comes before it has entered the new connection into its table.
 	firstDataHold = 10 * time.Millisecond
-	// patience is how many timeouts in a row a peer with feedback gets without
-	// longer and longer waits, and rtoBurst what each of them sends again at most.
-	patience = 8
-	rtoBurst = 16
 	// stubborn is the number of transmissions from which on a packet is sent
 	// several times at once.
 	stubborn = 5
-	// maxPokes bounds the requests for an ACK after a burst.
-	maxPokes = 4
 )
 
 // maybeSend sends what may be sent now, at most sendBurst packets: lost ones
@@ -228,248 +211,6 @@ func (c *Conn) noteSent(now time.Duration) {
 // cppRetransmit is the shortest silence after which a C++ peer repeats what it
 // has lost.
 const cppRetransmit = 300 * time.Millisecond
-
-// onACK takes a light or full ACK.
-func (c *Conn) onACK(now time.Duration, no ackNo, payload []byte) {
-	a, ok := parseACK(payload)
-	if !ok {
-		c.count.invalid++
-		return
-	}
-	c.snd.mu.Lock()
-	base, sent := c.snd.base, c.snd.next
-	to := base + int64(a.seq.sub(seqAt(c.isn, base)))
-	var latest time.Duration
-	var got arrivals
-	if to > base && to <= sent {
-		// What stood behind a hole was acknowledged when that was filled, not
-		// when it arrived.
-		if m := c.snd.markLocked(to - 1); m.count == 1 && c.snd.markLocked(base).count == 1 {
-			latest = now - m.at
-		}
-		got = arrivals{at: now}
-		c.deliveredLocked(now, span{base, to}, &got)
-	}
-	c.snd.mu.Unlock()
-	if to > sent {
-		c.count.invalid++
-		return
-	}
-	if !a.light {
-		c.sendControl(now, ctrlACK2, uint32(no))
-	}
-	if to < base {
-		return // overtaken by a later one
-	}
-	acked := int(to - base)
-	if a.light {
-		// The least that a receiver advertises stays, or nothing would ask it
-		// for more if the full ACK were lost.
-		c.peerWindow = max(minAdvertised, c.peerWindow-acked)
-	} else if acked > 0 || no.newer(c.peerACK) {
-		c.peerACK = no
-		c.peerWindow = int(min(a.window, maxWindow))
-		c.peerSpeed = smoothRate(c.peerSpeed, float64(a.speed))
-		c.peerCapacity = smoothRate(c.peerCapacity, float64(a.capacity))
-	}
-	if latest > 0 {
-		c.rtt.update(latest)
-	}
-	if acked > 0 {
-		c.snd.ack(to)
-		c.lost.removeBefore(a.seq)
-		c.onProgress(now, to == sent)
-		if !a.light {
-			c.count.recvACK++
-		}
-	}
-	c.grp.acknowledged(now, ACKEvent{
-		Acked: acked, Next: to, Sent: sent,
-		RTT: c.rtt.srtt, MinRTT: c.rtt.min, Latest: latest, Full: !a.light,
-		ArrivalSpeed: float64(a.speed), Capacity: float64(a.capacity),
-	}, got)
-	c.repairFirstHole(now)
-}
-
-// onProgress follows an ACK that acknowledged something.
-func (c *Conn) onProgress(now time.Duration, all bool) {
-	c.progressAt = now
-	c.backoff, c.pokes = 0, 0
-	if all {
-		c.rtoAt, c.pokeAt, c.probeAt = 0, 0, 0
-		c.count.busy += now - c.count.busySince
-		c.count.busySince = 0
-		return
-	}
-	c.armRTO(now)
-	c.pokeAt = now + c.rtt.srtt + ackDelayAllowance
-}
-
-// armRTO sets the time at which the next progress is overdue.
-func (c *Conn) armRTO(now time.Duration) {
-	limit := maxRTO
-	if c.peerWindow <= minAdvertised {
-		limit = maxPersist
-	}
-	rto := c.rtt.rto()
-	if !c.rtt.sampled {
-		rto = initialRTO
-	}
-	backoff := min(c.backoff, 6)
-	if c.reports && c.peerWindow > minAdvertised {
-		backoff = min(max(0, c.backoff-patience), 6)
-	}
-	c.rtoAt = now + min(rto<<backoff, max(limit, rto))
-}
-
-// initialRTO is the timeout before the first sample. RFC 9002 would take twice
-// 333 ms; the handshake has already shown that the path is alive.
-const initialRTO = 200 * time.Millisecond
-
-// repairFirstHole sends the first unacknowledged packet again if it has been
-// on its way for longer than an acknowledgement may take: it, or the report of
-// its loss, or its retransmission was lost. C++ receivers report a gap once.
-func (c *Conn) repairFirstHole(now time.Duration) {
-	c.snd.mu.Lock()
-	defer c.snd.mu.Unlock()
-	b := &c.snd
-	if b.base == b.next {
-		return
-	}
-	m := b.markLocked(b.base)
-	if m.count > 1 && now-m.at > c.rtt.rto() {
-		out := 0
-		c.markLostLocked(b.base, &out)
-		c.count.pktSndLoss++
-		c.grp.landed(out)
-	}
-}
-
-// markLostLocked queues packet i to be sent again and counts it out of flight.
-// It returns what the packet counts as, 0 if it was queued before. c.snd.mu is
-// held.
-func (c *Conn) markLostLocked(i int64, out *int) (weight int) {
-	m, weight := c.snd.weightLocked(i)
-	if m.fate&(fateLost|fateDelivered) != 0 {
-		return 0
-	}
-	if m.fate&fateAssumed == 0 {
-		c.inFlight -= weight
-		*out += weight
-	}
-	m.fate = fateLost
-	s := seqAt(c.isn, i)
-	c.lost.add(seqRange{s, s.add(1)})
-	return weight
-}
-
-// onRTO acts when progress is overdue: it repeats the first packet that is not
-// acknowledged, and the last, which lets the receiver see and report all that
-// is missing between. To a peer with feedback it repeats some more: runs of
-// losses are left behind by sending, not by waiting.
-func (c *Conn) onRTO(now time.Duration) {
-	if !c.lost.empty() || c.pauseTill > now {
-		c.armRTO(now) // they are on their way to the wire
-		return
-	}
-	c.snd.mu.Lock()
-	base, next, out := c.snd.base, c.snd.next, 0
-	if base < next {
-		// The peer may have it and hold the ACK back, which asks to be asked.
-		if m := c.snd.markLocked(base); m.fate == fateDelivered {
-			m.fate = fateAssumed
-		}
-		again := func(i int64) {
-			if c.markLostLocked(i, &out) > 0 {
-				c.count.pktSndLoss++
-				c.snd.markLocked(i).probe = true
-			}
-		}
-		again(base)
-		again(next - 1)
-		for i := base + 1; c.reports && i < next && out < rtoBurst; i++ {
-			again(i)
-		}
-	}
-	c.snd.mu.Unlock()
-	c.grp.landed(out)
-	if base == next {
-		c.rtoAt = 0
-		return
-	}
-	// The first timeout may be an ACK that is late: C++ receivers can take 100 ms.
-	if c.backoff++; c.backoff > 1 {
-		c.grp.timeout(now)
-	}
-	c.doubtSize(now)
-	c.armRTO(now)
-}
-
-// onPoke asks a receiver that has not acknowledged the last packets to look at
-// its timers: the C++ library does so only when something arrives, or after
-// 100 ms.
-func (c *Conn) onPoke(now time.Duration) {
-	c.pokeAt = 0
-	if unacked, _ := c.snd.waiting(); unacked == 0 || c.pokes >= maxPokes || c.peerChecks {
-		return
-	}
-	c.sendControl(now, ctrlKeepalive, 0)
-	c.pokes++
-	c.pokeAt = now + ackDelayAllowance<<c.pokes
-}
-
-// onNAK takes a loss report.
-func (c *Conn) onNAK(now time.Duration, payload []byte) {
-	if c.heardAny {
-		return // sent before the peer knew that we take feedback
-	}
-	b := &c.snd
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	base := seqAt(c.isn, b.base)
-	e := LossEvent{First: -1, Sent: b.next}
-	out, valid := 0, false
-	got := arrivals{at: now}
-	handled := b.base // entries ascend; what overlaps is looked at once
-	for r := range lossReport(payload) {
-		from := b.base + int64(r.start.sub(base))
-		to := from + int64(r.len())
-		if to > b.next || to <= from {
-			c.count.invalid++
-			continue
-		}
-		valid = true
-		c.assumeLocked(from, to, &got)
-		// Packets sent again within the last round trip are still on their way.
-		for i := max(from, handled); i < to; i++ {
-			m := b.markLocked(i)
-			if m.count > 1 && now-m.at < c.rtt.srtt {
-				continue
-			} else if m.count == 1 && e.First < 0 {
-				e.First = i
-			}
-			at := m.at
-			if c.markLostLocked(i, &out) > 0 {
-				e.Lost++
-				e.SentAt = max(e.SentAt, at)
-			}
-		}
-		handled = max(handled, to)
-	}
-	if !valid {
-		return
-	}
-	c.count.recvNAK++
-	c.count.pktSndLoss += int64(e.Lost)
-	if e.Lost > 0 {
-		c.grp.lostPackets(now, out, e)
-	}
-	if got.newly > 0 {
-		c.grp.acknowledged(now, ACKEvent{
-			Next: b.base, Sent: b.next, RTT: c.rtt.srtt, MinRTT: c.rtt.min,
-		}, got)
-	}
-}
 
 // pauseForPeer works around the timer of the C++ library: any packet of ours
 // resets it, so while we send without a break, a peer whose last packets were
