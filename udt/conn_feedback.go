@@ -25,9 +25,8 @@ type feedbackState struct {
 	beyond        spans  // scratch
 }
 
-// A hello offers feedback and answers the offer. It is a user-defined control
-// packet of extended type helloType. Word 1 of the header is 0 in an offer and 1 in
-// an answer; the payload is one word, the version of this extension.
+// A hello offers feedback, with 0 in word 1 of the header, or takes the offer, with
+// 1. The package comment specifies it.
 const (
 	helloType    = 0x4648
 	helloVersion = 1

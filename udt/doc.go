@@ -35,6 +35,28 @@
 // value only, at most 100 times a second. A receiver that has a connection to
 // that id at the address that the reset came from ends it.
 //
+// Feedback: two control packets of type 0x7FFF with a valid check value. A hello,
+// extended type 0x4648, offers it with word 1 of the header 0 and takes an offer
+// with word 1 = 1; its payload is one word, the version, 1. The client makes the
+// offer, either side in a rendezvous, and repeats it some times until it is
+// answered. Who has had a hello, or feedback, sends feedback in place of ACKs and
+// loss reports: extended type 0x4642, numbered in word 1 from 1, at least every
+// 2 ms and every 32 data packets while data comes. What is older than the latest,
+// or malformed, is ignored. The payload, in words:
+//
+//	0      sequence number: everything before it was received
+//	1      free receive buffer, packets
+//	2      sequence number of the packet that arrived last
+//	3      when that was, µs on a clock of the receiver's, modulo 2^32
+//	4      µs from then until this packet was sent
+//	5      data packets received, without duplicates, modulo 2^32
+//	6      duplicates received, modulo 2^32
+//	7      sequence number that ends this report: nothing is said of it and later ones
+//	8      packet arrival speed, packets/s, 0 = unknown
+//	9      estimated capacity of the link, packets/s, 0 = unknown
+//	10...  two words for each range missing between words 0 and 7: the first
+//	       and the last number, ascending, 512 ranges at most
+//
 // Early data: a listener answers a connection request of type 1 that has a valid
 // check value with a socket id other than the client's, the one that the
 // connection will get, and with its own packet size and window. The client may

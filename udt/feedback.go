@@ -7,22 +7,8 @@ import (
 )
 
 // A feedback packet is what receivers of our kind send instead of ACKs and
-// loss reports once both sides have agreed on it. It is a user-defined control
-// packet of extended type feedbackType; word 1 of the header numbers it. Its
-// payload:
-//
-//	0      sequence number: everything before it was received
-//	1      free receive buffer, packets
-//	2      sequence number of the packet that arrived last
-//	3      when that was, µs on a clock of the receiver's, modulo 2^32
-//	4      µs from then until this packet was sent
-//	5      data packets received, without duplicates, modulo 2^32
-//	6      duplicates received, modulo 2^32
-//	7      sequence number that ends this report: nothing is said of it and later ones
-//	8      packet arrival speed, packets/s, 0 = unknown
-//	9      estimated capacity of the link, packets/s, 0 = unknown
-//	10...  two words for each range missing between words 0 and 7: the first
-//	       and the last number, ascending
+// loss reports once both sides have agreed on it. The package comment
+// specifies it.
 const feedbackType = 0x4642
 
 const (

@@ -7,12 +7,10 @@ import (
 	"time"
 )
 
-// Two messages tell that a peer is gone before its silence does: ICMP's port
-// unreachable, where the kernel passes it on, and the reset below.
-//
-// Neither is believed at once where it can be forged without knowing anything
-// of the connection. An ICMP message only raises suspicion: the connection is
-// given up when several probes were refused and nothing came from the peer.
+// ICMP's port unreachable, where the kernel passes it on, tells that a peer is
+// gone before its silence does. It can be forged without knowing anything of
+// the connection, so it only raises suspicion: the connection is given up when
+// several probes were refused and nothing came from the peer.
 
 // suspicion is the loop's record of refused packets.
 type suspicion struct {
