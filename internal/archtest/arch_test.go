@@ -36,6 +36,16 @@ var pureNot = map[string]string{
 	"os": pure, "syscall": pure, "net": pure, "net/http": pure, "math/rand": pure, "math/rand/v2": pure,
 }
 
+// internal returns the siblings that are internal packages.
+func (r rule) internal() (names []string) {
+	for _, s := range r.siblings {
+		if strings.HasPrefix(s, "internal/") {
+			names = append(names, s)
+		}
+	}
+	return names
+}
+
 // rules has an entry for every package of the module. Imports point down only:
 //
 //	cmd → fetch, serve, udtpool, udt
@@ -46,22 +56,22 @@ var rules = map[string]rule{
 		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/net/http/httpguts", "golang.org/x/term", "golang.org/x/time"},
 	},
 	"cmd/chunkserve": {
-		siblings: []string{"fetch", "serve", "udtpool", "udt", "internal/connstats", "internal/credentials", "internal/tlsport", "internal/units"},
-		external: []string{"github.com/coreos/go-systemd/v22", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sync", "golang.org/x/sys", "golang.org/x/term"},
+		siblings: []string{"serve", "udt", "internal/connstats", "internal/credentials", "internal/tlsport", "internal/units"},
+		external: []string{"github.com/coreos/go-systemd/v22", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sync"},
 	},
 	"fetch": {
 		siblings: []string{"segment", "journal", "merkle", "internal/pin"},
-		external: []string{"github.com/klauspost/compress", "golang.org/x/sync", "golang.org/x/sys"},
+		external: []string{"github.com/klauspost/compress", "golang.org/x/sync"},
 	},
 	"serve": {
 		siblings: []string{"merkle", "internal/credentials"},
-		external: []string{"github.com/klauspost/compress", "go.etcd.io/bbolt", "golang.org/x/sync", "golang.org/x/sys", "golang.org/x/time"},
+		external: []string{"github.com/klauspost/compress", "go.etcd.io/bbolt", "golang.org/x/time"},
 	},
 	"udtpool": {
 		siblings: []string{"udt"},
 	},
 	"udt": {
-		external: []string{"golang.org/x/sys", "golang.org/x/net"},
+		external: []string{"golang.org/x/sys"},
 		not:      map[string]string{"net/http": noHTTP},
 	},
 	"segment":  {not: pureNot, noClock: true},
@@ -136,6 +146,22 @@ func TestImportsPointDown(t *testing.T) {
 	}
 }
 
+// A rule allows nothing that nobody needs, or it would not tell what the layers
+// are.
+func TestRulesAreNeeded(t *testing.T) {
+	packages := load(t)
+	for dir, r := range rules {
+		i := slices.IndexFunc(packages, func(p pkg) bool { return p.dir == dir })
+		if i < 0 {
+			t.Errorf("%s: there is no such package", dir)
+			continue
+		}
+		for _, v := range unneeded(packages[i], r) {
+			t.Error(v)
+		}
+	}
+}
+
 func TestEveryPackageIsDocumented(t *testing.T) {
 	for _, p := range load(t) {
 		if !p.doc {
@@ -172,7 +198,7 @@ func violations(p pkg, rules map[string]rule) []string {
 		case isSibling && (strings.HasPrefix(sibling, "cmd/") || sibling == "bench"):
 			complain(imported, files, "nothing imports a command")
 		case isSibling && !slices.Contains(r.siblings, sibling) && strings.HasPrefix(sibling, "internal/"):
-			complain(imported, files, "internal packages are for tests")
+			complain(imported, files, "of the internal packages this package may import %s", list(r.internal()))
 		case isSibling && !slices.Contains(r.siblings, sibling):
 			complain(imported, files, "imports point down only; this package may import %s", list(r.siblings))
 		case isSibling:
@@ -195,6 +221,32 @@ func violations(p pkg, rules map[string]rule) []string {
 	return out
 }
 
+// unneeded returns what r allows and p does not import.
+func unneeded(p pkg, r rule) (out []string) {
+	imports := sortedKeys(p.imports)
+	for _, s := range r.siblings {
+		if !slices.Contains(imports, module+"/"+s) {
+			out = append(out, fmt.Sprintf("%s does not import %s: take it out of the table of rules", p.dir, s))
+		}
+	}
+	for _, m := range r.external {
+		if !slices.ContainsFunc(imports, func(i string) bool { return i == m || strings.HasPrefix(i, m+"/") }) {
+			out = append(out, fmt.Sprintf("%s imports nothing of %s: take it out of the table of rules", p.dir, m))
+		}
+	}
+	return out
+}
+
+func TestUnneededRulesAreFound(t *testing.T) {
+	p := pkg{dir: "high", imports: map[string][]string{module + "/low": {"a.go"}, "example.com/good/part": {"a.go"}}}
+	if got := unneeded(p, rule{siblings: []string{"low"}, external: []string{"example.com/good"}}); len(got) != 0 {
+		t.Errorf("complaints %q, want none", got)
+	}
+	if got := unneeded(p, rule{siblings: []string{"low", "lower"}, external: []string{"example.com/good", "example.com/goo"}}); len(got) != 2 {
+		t.Errorf("complaints %q, want two", got)
+	}
+}
+
 func TestViolationsAreFound(t *testing.T) {
 	table := map[string]rule{
 		"low":  {not: map[string]string{"os": pure}, noClock: true},
@@ -211,7 +263,7 @@ func TestViolationsAreFound(t *testing.T) {
 		{"low", "example.com/good", "outside the standard library"},
 		{"high", module + "/low", ""},
 		{"high", module + "/cmd/x", "nothing imports a command"},
-		{"high", module + "/internal/x", "internal packages are for tests"},
+		{"high", module + "/internal/x", "of the internal packages this package may import none"},
 		{"high", "example.com/good/part", ""},
 		{"high", "example.com/goodbye", "outside the standard library"},
 		{"new", "fmt", "not in the table"},
