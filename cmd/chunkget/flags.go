@@ -66,6 +66,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVarP(&o.goOn, "continue", "c", false, "go on with partial data of the same version of the file, which is done without asking")
 	f.BoolVar(&o.restart, "restart", false, "discard partial data of another version of the file")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace an existing file")
+	o.addCompress(f)
 	o.addRequests(f)
 	f.StringVar(&o.trace, "trace", "", "record how each connection is doing into `FILE`, JSON lines, 10 times a second")
 }
@@ -80,7 +81,6 @@ func (o *options) addRequests(f *pflag.FlagSet) {
 	f.DurationVar(&o.connect, "connect-timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s, if --timeout is not less")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long a connection may make no progress, such as 30s; then its request is made again")
 	f.IntVar(&o.tries, "tries", 5, "give up after this many tries in a row without progress")
-	f.StringVar(&o.compress, "compress", "auto", "fetch compressed parts: auto (where the server offers them and less than 40 MB/s comes over the wire) or off")
 	o.sending.addFlags(f)
 	o.security.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "print one JSON event per line on stdout instead of text")
@@ -92,6 +92,10 @@ func (o *options) addConnections(f *pflag.FlagSet) {
 	f.IntVarP(&o.connections, "connections", "n", fetch.DefaultConnections, fmt.Sprintf("connections in parallel, 1 to %d", fetch.MaxConnections))
 }
 
+func (o *options) addCompress(f *pflag.FlagSet) {
+	f.StringVar(&o.compress, "compress", "auto", "fetch compressed parts: auto (where the server offers them and less than 40 MB/s comes over the wire) or off")
+}
+
 func (o *options) addVerbose(f *pflag.FlagSet) {
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "print how each connection is doing every 2 s and at its end (rate, round trip, queue, loss, congestion control), and details of connections and requests")
 }
@@ -99,9 +103,6 @@ func (o *options) addVerbose(f *pflag.FlagSet) {
 // validate checks everything that can be known before anything is sent.
 func (o *options) validate(args []string) error {
 	if err := o.validateConnections(); err != nil {
-		return err
-	}
-	if err := o.sending.validate(); err != nil {
 		return err
 	}
 	urls := len(args) + len(o.listed)
@@ -122,15 +123,6 @@ func (o *options) validate(args []string) error {
 	}
 	if err := o.validateRequests(); err != nil {
 		return err
-	}
-	if o.tries < 1 {
-		return &usageError{fmt.Sprintf("--tries %d is less than 1", o.tries), ""}
-	}
-	if o.compress != "" && o.compress != "auto" && o.compress != "off" {
-		return &usageError{fmt.Sprintf("--compress %s is not known", quote(o.compress)), "values: auto, off"}
-	}
-	if o.quiet && o.verbose {
-		return &usageError{"--quiet and --verbose exclude each other", ""}
 	}
 	for _, a := range args {
 		u, err := parseURL(a)
@@ -156,10 +148,19 @@ func (o *options) validateRequests() (err error) {
 		return &usageError{fmt.Sprintf("--timeout %v is not positive", o.timeout), ""}
 	case o.connect < 0:
 		return &usageError{fmt.Sprintf("--connect-timeout %v is negative", o.connect), ""}
+	case o.tries < 1:
+		return &usageError{fmt.Sprintf("--tries %d is less than 1", o.tries), ""}
 	case o.limitRate != 0 && o.limitRate < minLimit:
 		return &usageError{fmt.Sprintf("--limit-rate %s is less than 64k bit/s", &o.limitRate), "rates look like 500k, 20M or 1.5G"}
 	case o.goOn && o.restart:
 		return &usageError{"--continue and --restart exclude each other", ""}
+	case o.compress != "" && o.compress != "auto" && o.compress != "off":
+		return &usageError{fmt.Sprintf("--compress %s is not known", quote(o.compress)), "values: auto, off"}
+	case o.quiet && o.verbose:
+		return &usageError{"--quiet and --verbose exclude each other", ""}
+	}
+	if err := o.sending.validate(); err != nil {
+		return err
 	}
 	if err := checkTransport(o.transport); err != nil {
 		return err

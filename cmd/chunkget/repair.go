@@ -57,6 +57,7 @@ the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
 	f.SortFlags = false
 	o.addConnections(f)
 	o.addExpected(f)
+	o.addCompress(f)
 	o.addRequests(f)
 	return cmd
 }
@@ -86,6 +87,8 @@ func repair(ctx context.Context, u *ui, o *options, target *url.URL, line []stri
 		Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
 		Logger:      n.log,
 		Observe:     show.observe,
+
+		DisableCompression: o.compress == "off",
 	})
 	if err != nil && ctx.Err() != nil {
 		err = interrupted(err)
