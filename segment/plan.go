@@ -73,9 +73,6 @@ func New(size, align int64, done Set) *Plan {
 	return p
 }
 
-// Size returns the size of the file in bytes.
-func (p *Plan) Size() int64 { return p.size }
-
 // Done returns the number of bytes that are written.
 func (p *Plan) Done() int64 { return p.done.Bytes() }
 
@@ -91,9 +88,6 @@ func (p *Plan) Has(r Range) bool { return p.done.Contains(r) }
 // Missing yields each range that is not written, in ascending order. The plan
 // must not change meanwhile.
 func (p *Plan) Missing() iter.Seq[Range] { return p.done.Gaps(Range{0, p.size}) }
-
-// Open returns the number of open segments.
-func (p *Plan) Open() int { return len(p.open) }
 
 // Segment returns a copy of the open segment id.
 func (p *Plan) Segment(id SegmentID) (Segment, bool) {

@@ -76,8 +76,8 @@ func TestClaimAdvanceToTheEnd(t *testing.T) {
 			t.Fatalf("claims %v, want %v", claims, want)
 		}
 	}
-	if !p.Complete() || p.Open() != 0 {
-		t.Errorf("complete = %v, open = %d", p.Complete(), p.Open())
+	if !p.Complete() || len(p.open) != 0 {
+		t.Errorf("complete = %v, open = %d", p.Complete(), len(p.open))
 	}
 }
 

@@ -89,20 +89,8 @@ func (s *Set) Contains(r Range) bool {
 	return i < len(s.ranges) && s.ranges[i].Start <= r.Start && r.End <= s.ranges[i].End
 }
 
-// Overlaps reports whether any byte of r is in the set.
-func (s *Set) Overlaps(r Range) bool {
-	if r.Empty() {
-		return false
-	}
-	i := sort.Search(len(s.ranges), func(k int) bool { return s.ranges[k].End > r.Start })
-	return i < len(s.ranges) && s.ranges[i].Start < r.End
-}
-
 // Bytes returns the number of bytes in the set.
 func (s *Set) Bytes() int64 { return s.bytes }
-
-// Len returns the number of ranges in the set.
-func (s *Set) Len() int { return len(s.ranges) }
 
 // All yields the ranges of the set in ascending order. The set must not change
 // meanwhile.
