@@ -9,7 +9,11 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/chunkget/chunkget/internal/buildinfo"
 )
+
+func versionText() string { return buildinfo.Version("chunkget") }
 
 func main() {
 	// The first signal ends the context; then the default handling is back, so

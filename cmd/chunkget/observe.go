@@ -26,7 +26,7 @@ func observe(u *ui, trace string) (*observation, error) {
 	o := new(observation)
 	if trace != "" {
 		var err error
-		if o.trace, err = connstats.Record(trace, "chunkget "+versionText(), connstats.Receiving); err != nil {
+		if o.trace, err = connstats.Record(trace, versionText(), connstats.Receiving); err != nil {
 			return nil, &fetch.Error{Kind: fetch.KindDisk, Err: err, Hint: "name a file that can be written with --trace FILE"}
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/chunkget/chunkget/internal/buildinfo"
 )
 
 // Exit codes.
@@ -19,6 +21,8 @@ const (
 	exitUsage  = 2
 	exitKilled = 130 // stopped at once by a second signal
 )
+
+func versionText() string { return buildinfo.Version("chunkserve") }
 
 func main() {
 	ctx, cancel := context.WithCancel(context.Background())

@@ -31,7 +31,7 @@ func (l tracedListener) Accept() (net.Conn, error) {
 
 // startTrace begins to record into a file.
 func startTrace(name string) (*connstats.Recorder, error) {
-	rec, err := connstats.Record(name, "chunkserve "+versionText(), connstats.Sending)
+	rec, err := connstats.Record(name, versionText(), connstats.Sending)
 	if err != nil {
 		return nil, &hintedError{err, "name a file that can be written with --trace FILE"}
 	}

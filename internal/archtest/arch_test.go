@@ -52,11 +52,11 @@ func (r rule) internal() (names []string) {
 //	fetch → segment, journal, merkle    serve → merkle    udtpool → udt
 var rules = map[string]rule{
 	"cmd/chunkget": {
-		siblings: []string{"fetch", "journal", "merkle", "metalink", "serve", "udtpool", "udt", "internal/connstats", "internal/credentials", "internal/pin", "internal/units"},
+		siblings: []string{"fetch", "journal", "merkle", "metalink", "serve", "udtpool", "udt", "internal/buildinfo", "internal/connstats", "internal/credentials", "internal/pin", "internal/units"},
 		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/net/http/httpguts", "golang.org/x/term", "golang.org/x/time"},
 	},
 	"cmd/chunkserve": {
-		siblings: []string{"serve", "udt", "internal/connstats", "internal/credentials", "internal/tlsport", "internal/units"},
+		siblings: []string{"serve", "udt", "internal/buildinfo", "internal/connstats", "internal/credentials", "internal/tlsport", "internal/units"},
 		external: []string{"github.com/coreos/go-systemd/v22", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sync"},
 	},
 	"fetch": {
@@ -90,7 +90,8 @@ var rules = map[string]rule{
 		siblings: []string{"bench/wan", "internal/libudt", "internal/trace", "internal/units"}, // what it measures, it starts as processes
 		external: []string{"github.com/quic-go/quic-go", "golang.org/x/sync", "gonum.org/v1/plot"},
 	},
-	"internal/archtest": {},
+	"internal/archtest":  {},
+	"internal/buildinfo": {not: pureNot, noClock: true},
 	"internal/connstats": {
 		siblings: []string{"udt", "internal/trace"},
 		external: []string{"golang.org/x/sys"},

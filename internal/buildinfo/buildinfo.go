@@ -1,4 +1,5 @@
-package main
+// Package buildinfo tells people which build of a program they have.
+package buildinfo
 
 import (
 	"fmt"
@@ -6,13 +7,13 @@ import (
 	"runtime/debug"
 )
 
-// versionText describes this program from what the build left in it.
-func versionText() string {
+// Version describes a program of that name by what the build left in it.
+func Version(program string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "chunkserve, built without module information"
+		return program + ", built without module information"
 	}
-	text := "chunkserve " + info.Main.Version
+	text := program + " " + info.Main.Version
 	settings := make(map[string]string)
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value
