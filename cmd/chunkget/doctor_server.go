@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -25,7 +24,7 @@ const (
 // server looks at the way to the server of u and returns the bytes under way on
 // it, 0 if that is not known. The error is that it cannot be reached.
 func (x *examination) server(ctx context.Context, u *url.URL, timeout time.Duration) (bdp float64, err error) {
-	address := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme], "9000"))
+	address := hostPort(u)
 	tcpTimes, tcpErr := connectTimes(ctx, address, timeout)
 	overUDT := u.Scheme == "udt"
 	var sample *udtSample

@@ -48,24 +48,39 @@ func logger(u *ui) *slog.Logger {
 	}))
 }
 
+var defaultPorts = map[string]string{"udt": "9000", "udts": "9000", "http": "80", "https": "443"}
+
+// hostPort is where the server of a URL is reached.
+func hostPort(u *url.URL) string {
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), defaultPorts[u.Scheme]))
+}
+
 // udtAddress is the host:port of a URL over UDT, "" for others.
 func udtAddress(u *url.URL) string {
 	if u.Scheme != "udt" && u.Scheme != "udts" {
 		return ""
 	}
-	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "9000"))
+	return hostPort(u)
 }
 
 // download runs one download and shows how it goes. It reports no error.
 func download(ctx context.Context, fo fetch.Options, rt *transports, show observer) (*fetch.Result, error) {
+	rt.warm(ctx, fo.URL, fo.Connections)
+	return shown(ctx, fetch.Get, fo, rt, show)
+}
+
+// fetcher is fetch.Get or fetch.Repair.
+type fetcher func(context.Context, fetch.Options) (*fetch.Result, error)
+
+// shown runs a fetcher over rt and shows how it goes. It reports no error.
+func shown(ctx context.Context, run fetcher, fo fetch.Options, rt *transports, show observer) (*fetch.Result, error) {
 	fo.Observe = func(e fetch.Event) {
 		if e.Kind == fetch.EventDone {
 			e.Result.Transport, e.Reason = rt.route.carried(fo.URL)
 		}
 		show.observe(e)
 	}
-	rt.warm(ctx, fo.URL, fo.Connections)
-	res, err := fetch.Get(ctx, fo)
+	res, err := run(ctx, fo)
 	if err != nil && ctx.Err() != nil {
 		err = interrupted(err)
 	}

@@ -77,7 +77,7 @@ func repair(ctx context.Context, u *ui, o *options, target *url.URL, line []stri
 	if u.json {
 		show = &eventWriter{w: u.stdout, url: fetch.RedactURL(target), connections: o.connections}
 	}
-	_, err = fetch.Repair(ctx, fetch.Options{
+	_, err = shown(ctx, fetch.Repair, fetch.Options{
 		URL:         target,
 		Transport:   n.rt,
 		Connections: o.connections,
@@ -86,14 +86,9 @@ func repair(ctx context.Context, u *ui, o *options, target *url.URL, line []stri
 		Header:      o.security.header(o.header, target),
 		Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
 		Logger:      n.log,
-		Observe:     show.observe,
 
 		DisableCompression: o.compress == "off",
-	})
-	if err != nil && ctx.Err() != nil {
-		err = interrupted(err)
-	}
-	show.end(err)
+	}, n.rt, show)
 	b.close()
 	if err != nil {
 		report(u, "", err, line)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -221,10 +220,4 @@ func (o *options) parseTarget(s string) (*url.URL, error) {
 }
 
 // origin names the server of a URL: scheme, host and port.
-func origin(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"udt": "9000", "udts": "9000", "http": "80", "https": "443"}[u.Scheme]
-	}
-	return u.Scheme + "://" + net.JoinHostPort(strings.ToLower(u.Hostname()), port)
-}
+func origin(u *url.URL) string { return u.Scheme + "://" + strings.ToLower(hostPort(u)) }
