@@ -354,7 +354,7 @@ func TestHolds(t *testing.T) {
 func TestCurlDecodes(t *testing.T) {
 	curl, err := exec.LookPath("curl")
 	if err != nil {
-		t.Skip("no curl")
+		t.Skip("curl is not installed (Debian package curl)")
 	}
 	text := textLike(500_000)
 	f := serveFolder(t, Options{}, map[string]string{"a": text})

@@ -94,6 +94,21 @@ func treeOf(content string) ([]merkle.Hash, merkle.Hash) {
 	return hashes, l.Root(hashes)
 }
 
+// serveFake serves dir, which holds content as the file a. Hash jobs read a fake
+// of it, block by block as the test allows.
+func serveFake(t *testing.T, dir, content string) (*testFolder, *fakeFile) {
+	t.Helper()
+	f := serveDir(t, Options{}, dir)
+	file, err := openIn(f.root, "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	fake := &fakeFile{content: content, allow: make(chan struct{}), version: file.version}
+	f.hasher.open = func(string) (source, error) { return fake.open(), nil }
+	return f, fake
+}
+
 // A tree is sent piece by piece while it is computed; those who join later and
 // those who leave do not disturb the one job.
 func TestTreeStreamed(t *testing.T) {
@@ -101,15 +116,8 @@ func TestTreeStreamed(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, dir+"/a", content)
 	synctest.Test(t, func(t *testing.T) {
-		f := serveDir(t, Options{}, dir)
+		f, fake := serveFake(t, dir, content)
 		defer f.Close()
-		file, err := openIn(f.root, "a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		file.Close()
-		fake := &fakeFile{content: content, allow: make(chan struct{}), version: file.version}
-		f.hasher.open = func(string) (source, error) { return fake.open(), nil }
 
 		type watcher struct {
 			*httptest.ResponseRecorder
@@ -194,15 +202,8 @@ func TestChangedDuringHash(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(t, dir+"/a", content)
 	synctest.Test(t, func(t *testing.T) {
-		f := serveDir(t, Options{}, dir)
+		f, fake := serveFake(t, dir, content)
 		defer f.Close()
-		file, err := openIn(f.root, "a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		file.Close()
-		fake := &fakeFile{content: content, allow: make(chan struct{}), version: file.version}
-		f.hasher.open = func(string) (source, error) { return fake.open(), nil }
 		old := fake.key(kindTree, "a")
 
 		w := httptest.NewRecorder()

@@ -123,22 +123,25 @@ func TestSegmentationRefused(t *testing.T) {
 	}
 }
 
+// openSocket opens a socket on loopback, which ends with the test.
+func openSocket(t *testing.T, o Offload) *socket {
+	t.Helper()
+	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSocket(pc, &Config{Offload: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.conn.Close() })
+	return s
+}
+
 // A burst crosses loopback as few runs, whole and in order, and costs no
 // allocation.
 func TestBurst(t *testing.T) {
-	open := func() *socket {
-		pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := newSocket(pc, &Config{Offload: OffloadFull})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.conn.Close() })
-		return s
-	}
-	from, to := open(), open()
+	from, to := openSocket(t, OffloadFull), openSocket(t, OffloadFull)
 	way := from.route(to.local, netip.Addr{})
 	// The slots of a send buffer: neighbours, but for a hole.
 	slots := randomBytes(100*1472, 2)
@@ -194,19 +197,7 @@ func TestBurst(t *testing.T) {
 // Without the kernel's help, packets of one peer are joined on arrival, and
 // those of another end the run.
 func TestJoining(t *testing.T) {
-	open := func() *socket {
-		pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := newSocket(pc, &Config{Offload: OffloadBatch})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { s.conn.Close() })
-		return s
-	}
-	a, b, to := open(), open(), open()
+	a, b, to := openSocket(t, OffloadBatch), openSocket(t, OffloadBatch), openSocket(t, OffloadBatch)
 	start := time.Now()
 	probe := make([]byte, 40)
 	putDataHeader(probe, 160, 1, 5)

@@ -22,6 +22,9 @@ type host struct {
 
 // newHost makes a namespace, which ends with the test.
 func newHost(b testing.TB) *host {
+	if _, err := exec.LookPath("ip"); err != nil {
+		b.Skipf("network namespaces need ip (Debian package iproute2): %v", err)
+	}
 	h := &host{run: make(chan func())}
 	ready := make(chan error)
 	go func() {
@@ -37,7 +40,7 @@ func newHost(b testing.TB) *host {
 		}
 	}()
 	if err := <-ready; err != nil {
-		b.Skipf("make a network namespace: %v", err)
+		b.Skipf("network namespaces need root: %v", err)
 	}
 	b.Cleanup(func() { close(h.run) })
 	return h
@@ -115,6 +118,25 @@ func joinHosts(b testing.TB, left, right *host, mtu int, frames bool) {
 	}
 }
 
+// connectHosts makes a connection from the left one of two hosts that are joined
+// to the right one.
+func connectHosts(b testing.TB, left, right *host, cfg *udt.Config) (c *udt.Conn, s net.Conn) {
+	b.Helper()
+	l, err := right.endpoint(b, "192.0.2.2:9000", cfg).Listen()
+	if err != nil {
+		b.Fatal(err)
+	}
+	c, err = left.endpoint(b, "192.0.2.1:0", cfg).DialContext(b.Context(), "udt", "192.0.2.2:9000")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s, err = l.Accept()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return c, s
+}
+
 // BenchmarkVeth measures between two network namespaces, which takes root. The
 // packets of a run cross a pair of virtual Ethernet devices as one, unless the
 // devices are told to take single packets: then every frame is a real one. The
@@ -137,9 +159,6 @@ func BenchmarkVeth(b *testing.B) {
 			mode udt.Offload
 		}{{"full", udt.OffloadFull}, {"batch", udt.OffloadBatch}, {"off", udt.OffloadOff}} {
 			b.Run(tt.name+"/"+mode.name, func(b *testing.B) {
-				if _, err := exec.LookPath("ip"); err != nil {
-					b.Skip(err)
-				}
 				left, right := newHost(b), newHost(b)
 				joinHosts(b, left, right, tt.mtu, tt.frames)
 				for i, h := range []*host{left, right} {
@@ -152,19 +171,7 @@ func BenchmarkVeth(b *testing.B) {
 						})
 					}
 				}
-				cfg := &udt.Config{Offload: mode.mode, MSS: tt.mss}
-				l, err := right.endpoint(b, "192.0.2.2:9000", cfg).Listen()
-				if err != nil {
-					b.Fatal(err)
-				}
-				c, err := left.endpoint(b, "192.0.2.1:0", cfg).DialContext(b.Context(), "udt", "192.0.2.2:9000")
-				if err != nil {
-					b.Fatal(err)
-				}
-				s, err := l.Accept()
-				if err != nil {
-					b.Fatal(err)
-				}
+				c, s := connectHosts(b, left, right, &udt.Config{Offload: mode.mode, MSS: tt.mss})
 				benchmarkBetween(b, s, c)
 			})
 		}

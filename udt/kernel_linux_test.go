@@ -83,23 +83,12 @@ func TestCloseAmongRefusals(t *testing.T) { eachOffload(t, testCloseAmongRefusal
 
 func testCloseAmongRefusals(t *testing.T) {
 	for range 50 {
-		l, err := udt.Listen("udt4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := udt.Dial("udt4", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		l, c, s := connect(t, nil)
 		// The client's port is gone when the server sends its data and Shutdowns.
-		c.(*udt.Conn).Abandon()
+		c.Abandon()
 		go s.Write(make([]byte, 100_000))
 		l.Close()
-		s.(*udt.Conn).Kill()
+		s.Kill()
 	}
 }
 
@@ -121,18 +110,7 @@ func testSocketsAreClosed(t *testing.T) {
 	}
 	before := sockets()
 	for range 10 {
-		l, err := udt.Listen("udt4", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		c, err := udt.Dial("udt4", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		l, c, s := connect(t, nil)
 		if err := errors.Join(c.Close(), s.Close(), l.Close()); err != nil {
 			t.Fatal(err)
 		}

@@ -22,14 +22,14 @@ func eachOffload(t *testing.T, test func(t *testing.T)) {
 	}
 }
 
-// pair returns two ends of a connection over real sockets on loopback.
-func pair(t testing.TB, cfg *udt.Config) (client, server *udt.Conn) {
+// connect makes a connection over real sockets on loopback. The caller closes
+// all three.
+func connect(t testing.TB, cfg *udt.Config) (l *udt.Listener, client, server *udt.Conn) {
 	t.Helper()
 	l, err := (&udt.ListenConfig{Config: cfg}).Listen(t.Context(), "udt4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
 	c, err := (&udt.Dialer{Config: cfg}).DialContext(t.Context(), "udt4", l.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -38,8 +38,15 @@ func pair(t testing.TB, cfg *udt.Config) (client, server *udt.Conn) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close(); s.Close() })
-	return c.(*udt.Conn), s.(*udt.Conn)
+	return l, c.(*udt.Conn), s.(*udt.Conn)
+}
+
+// pair returns two ends of a connection, which end with the test.
+func pair(t testing.TB, cfg *udt.Config) (client, server *udt.Conn) {
+	t.Helper()
+	l, client, server := connect(t, cfg)
+	t.Cleanup(func() { client.Close(); server.Close(); l.Close() })
+	return client, server
 }
 
 func TestLoopbackTransfer(t *testing.T) { eachOffload(t, testLoopbackTransfer) }

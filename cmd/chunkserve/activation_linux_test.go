@@ -137,10 +137,7 @@ func TestWrongSockets(t *testing.T) {
 
 // systemd understands the units, and finds little that they leave open.
 func TestUnits(t *testing.T) {
-	analyze, err := exec.LookPath("systemd-analyze")
-	if err != nil {
-		t.Skip("systemd-analyze is not installed")
-	}
+	analyze := tool(t, "systemd-analyze", "systemd")
 	dir := t.TempDir()
 	for _, name := range []string{"chunkserve.service", "chunkserve.socket"} {
 		unit, err := os.ReadFile(filepath.Join("../../packaging/systemd", name))

@@ -28,7 +28,7 @@ func write(t *testing.T, name, content string, mode os.FileMode) string {
 
 func TestReadFile(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("no modes here")
+		t.Skip("Windows has no file modes")
 	}
 	for mode, ok := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o640: false, 0o604: false, 0o610: false} {
 		name := write(t, "f", "secret", mode)

@@ -36,7 +36,7 @@ func startNginx(t *testing.T, dir string) string {
 	t.Helper()
 	nginx, err := exec.LookPath("nginx")
 	if err != nil {
-		t.Skip("needs nginx")
+		t.Skip("nginx is not installed (Debian package nginx-light)")
 	}
 	state, addr := t.TempDir(), freePort(t)
 	// Started by root, nginx serves as another user.

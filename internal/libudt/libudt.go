@@ -31,7 +31,6 @@ const (
 	CodeRejected       = 1002 // connection request rejected
 	CodeSecurity       = 1004 // wrong initial sequence number in the answer
 	CodeConnectionLost = 2001 // shut down by the peer, or the peer vanished
-	CodeNotConnected   = 2002
 	CodeInvalidSocket  = 5004 // closed and cleaned up
 	CodeCallTimeout    = 6003 // the time-out of a send or receive call
 )
