@@ -11,7 +11,6 @@ type ackWindow struct {
 type sentACK struct {
 	no   ackNo
 	used bool
-	seq  seqNo
 	at   time.Duration
 }
 
@@ -19,11 +18,11 @@ type sentACK struct {
 // an ACK2 that takes longer is not worth a sample.
 const ackWindowSize = 256
 
-func (w *ackWindow) sent(no ackNo, seq seqNo, now time.Duration) {
+func (w *ackWindow) sent(no ackNo, now time.Duration) {
 	if w.ring == nil {
 		w.ring = make([]sentACK, ackWindowSize)
 	}
-	w.ring[no%ackWindowSize] = sentACK{no: no, used: true, seq: seq, at: now}
+	w.ring[no%ackWindowSize] = sentACK{no: no, used: true, at: now}
 }
 
 // confirmed returns the ACK that an ACK2 names, once.

@@ -13,7 +13,7 @@ func TestACKWindow(t *testing.T) {
 	no := ackNo(seqMask - 10) // numbers wrap on the way
 	first := no
 	for i := range 2 * ackWindowSize {
-		w.sent(no, seqNo(i), time.Duration(i))
+		w.sent(no, time.Duration(i))
 		no = no.next()
 	}
 	for i := range 2 * ackWindowSize {
@@ -22,7 +22,7 @@ func TestACKWindow(t *testing.T) {
 		if want := i >= ackWindowSize; ok != want {
 			t.Fatalf("ACK %d of %d is known: %v, want %v", i, 2*ackWindowSize, ok, want)
 		}
-		if ok && (a.no != n || a.seq != seqNo(i) || a.at != time.Duration(i)) {
+		if ok && (a.no != n || a.at != time.Duration(i)) {
 			t.Fatalf("ACK %d: %+v", i, a)
 		}
 		// The second ACK2 of one ACK would measure something else.
@@ -38,7 +38,7 @@ func TestACKWindow(t *testing.T) {
 // A number that was never used is not confirmed by an empty slot.
 func TestACKWindowZero(t *testing.T) {
 	var w ackWindow
-	w.sent(1, 5, time.Second)
+	w.sent(1, time.Second)
 	if _, ok := w.confirmed(0); ok {
 		t.Error("ACK 0 was never sent")
 	}

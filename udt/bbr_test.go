@@ -16,7 +16,7 @@ func (l *lab) sendForever(from *Endpoint) (server *Conn, received func() int64) 
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), 30*time.Second)
 	defer cancel()
-	c, err := from.connect(ctx, serverAddr, false, false)
+	c, err := from.connect(ctx, attempt{remote: serverAddr, isn: randomISN()})
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -277,7 +277,7 @@ func (c *Conn) sendFullACK(now time.Duration) {
 	speed := c.arrivals.rate()
 	c.ratesSent = c.ratesSent || speed > 0
 	seq := seqAt(c.peerISN, next)
-	c.acks.sent(c.ackNo, seq, now)
+	c.acks.sent(c.ackNo, now)
 	c.sendControl(now, ctrlACK, uint32(c.ackNo),
 		uint32(seq), wireMicros(c.rtt.srtt), wireMicros(c.rtt.rttvar),
 		uint32(window), speed, c.arrivals.capacity())

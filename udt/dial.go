@@ -147,7 +147,7 @@ func (d *Dialer) dialAddr(ctx context.Context, remote netip.AddrPort, rendezvous
 		}
 		e.private = true
 	}
-	c, err := e.connectOver(ctx, remote, rendezvous, d.EarlyData, randomISN(), d.Path)
+	c, err := e.connect(ctx, attempt{remote: remote, rendezvous: rendezvous, early: d.EarlyData, isn: randomISN(), path: d.Path})
 	if err != nil && d.Endpoint == nil {
 		e.retire()
 	}
@@ -166,38 +166,37 @@ func (e *Endpoint) DialContext(ctx context.Context, network, address string) (*C
 // Rendezvous connects to a peer that calls Rendezvous with our address. It
 // waits for the peer until the context is done.
 func (e *Endpoint) Rendezvous(ctx context.Context, remote netip.AddrPort) (*Conn, error) {
-	c, err := e.connect(ctx, unmap(remote), true, false)
+	c, err := e.connect(ctx, attempt{remote: unmap(remote), rendezvous: true, isn: randomISN()})
 	if err != nil {
 		return nil, &net.OpError{Op: "dial", Net: networkName + "z", Addr: &Addr{remote}, Err: err}
 	}
 	return c, nil
 }
 
-func (e *Endpoint) connect(ctx context.Context, remote netip.AddrPort, rendezvous, early bool) (*Conn, error) {
-	return e.connectFrom(ctx, remote, rendezvous, early, randomISN())
+// attempt is what one call of connect is to make.
+type attempt struct {
+	remote     netip.AddrPort
+	rendezvous bool
+	early      bool  // as Dialer.EarlyData
+	isn        seqNo // of our first packet
+	path       Path  // as Dialer.Path
 }
 
-// connectFrom starts a connection whose first packet has number isn, and waits
-// for its handshake.
-func (e *Endpoint) connectFrom(ctx context.Context, remote netip.AddrPort, rendezvous, early bool, isn seqNo) (*Conn, error) {
-	return e.connectOver(ctx, remote, rendezvous, early, isn, Path{})
-}
-
-// connectOver is connectFrom over a path of which something is remembered.
-func (e *Endpoint) connectOver(ctx context.Context, remote netip.AddrPort, rendezvous, early bool, isn seqNo, path Path) (*Conn, error) {
+// connect starts a connection and waits for its handshake.
+func (e *Endpoint) connect(ctx context.Context, a attempt) (*Conn, error) {
 	e.mu.Lock()
-	if rendezvous && e.meetings[remote] != nil {
+	if a.rendezvous && e.meetings[a.remote] != nil {
 		e.mu.Unlock()
-		return nil, fmt.Errorf("a rendezvous with %v is under way already", remote)
+		return nil, fmt.Errorf("a rendezvous with %v is under way already", a.remote)
 	}
-	c, err := e.addLocked(0, remote, isn, func(c *Conn, now time.Duration) {
-		c.route = e.sock.route(remote, netip.Addr{})
-		c.dial(now, rendezvous)
-		c.hs.early = early && !e.cfg.PlainUDT
-		c.remembered = path
+	c, err := e.addLocked(0, a.remote, a.isn, func(c *Conn, now time.Duration) {
+		c.route = e.sock.route(a.remote, netip.Addr{})
+		c.dial(now, a.rendezvous)
+		c.hs.early = a.early && !e.cfg.PlainUDT
+		c.remembered = a.path
 	})
-	if err == nil && rendezvous {
-		e.meetings[remote] = c
+	if err == nil && a.rendezvous {
+		e.meetings[a.remote] = c
 	}
 	e.mu.Unlock()
 	if err != nil {
@@ -219,7 +218,7 @@ func (e *Endpoint) connectOver(ctx context.Context, remote netip.AddrPort, rende
 	default:
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return nil, &NoAnswerError{Addr: remote, Requests: requests, Waited: waited}
+		return nil, &NoAnswerError{Addr: a.remote, Requests: requests, Waited: waited}
 	}
 	return nil, ctx.Err()
 }

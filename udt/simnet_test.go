@@ -141,7 +141,7 @@ func (l *lab) connectFrom(isn seqNo) (client, server *Conn) {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(l.t.Context(), 30*time.Second)
 	defer cancel()
-	client, err := l.client.connectFrom(ctx, serverAddr, false, false, isn)
+	client, err := l.client.connect(ctx, attempt{remote: serverAddr, isn: isn})
 	if err != nil {
 		l.t.Fatal(err)
 	}
