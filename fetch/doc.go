@@ -28,10 +28,11 @@
 //  5. Meanwhile the hash tree is streamed. As soon as all bytes of a piece are
 //     on file and its hash is known, a verifier reads it back and compares.
 //     A bad piece is fetched again, once the root has confirmed the hashes and
-//     over another connection; the third time is an error. Without a tree the SHA-256 of each piece is recorded.
+//     over another connection; the third time is an error. Without a tree the
+//     SHA-256 of each piece is recorded.
 //
-//  6. About once a second, or every 8 MiB: sync the partial file, append what was verified to
-//     the journal, sync that.
+//  6. About once a second, or every 8 MiB: sync the partial file, append what was
+//     verified to the journal, sync that.
 //
 //  7. At the end: check the SHA-256 of the whole file if one was given, or if
 //     there was no tree and the server announced one; sync; rename; sync the
@@ -90,7 +91,7 @@
 // runs between two events. A request needs that once for each piece, not for
 // each block.
 //
-// Memory: 256 KiB for each connection, and up to 8 MiB more while it decodes, one piece (1 MiB up to 1 TiB) for each
-// of at most four verifiers, and for each piece of the file its hash and a few
-// bytes of state.
+// Memory: 256 KiB for each connection, and up to 8 MiB more while it decodes, one
+// piece (1 MiB for files up to 1 TiB) for each of at most four verifiers, and for
+// each piece of the file its hash and a few bytes of state.
 package fetch

@@ -14,7 +14,8 @@ const (
 	KindTimeout
 	// KindHTTPStatus is an answer other than the wanted one.
 	KindHTTPStatus
-	// KindAuth is an answer 401, 403 or 407.
+	// KindAuth is an answer 401, 403 or 407, or an end of a TLS connection that
+	// does not accept who the other one is.
 	KindAuth
 	// KindDisk is a file that could not be opened, written or renamed, or that
 	// is already there.
@@ -57,7 +58,7 @@ func (k Kind) String() string {
 	return "other"
 }
 
-// Error is the type of every error that Get returns.
+// Error is the type of every error that Get, Repair and Check return.
 type Error struct {
 	Kind Kind
 	Op   string // what was being done

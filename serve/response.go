@@ -16,8 +16,8 @@ const (
 )
 
 // A response is the http.ResponseWriter of one request. It counts, and keeps a
-// body from being completed that must not be. It belongs
-// to the goroutine of the request.
+// body from being completed that must not be. It belongs to the goroutine of the
+// request.
 type response struct {
 	http.ResponseWriter
 	control *http.ResponseController

@@ -5,9 +5,10 @@ import "time"
 // windowState is the loop's part in sizing the receive buffer. How much the
 // peer may send follows what the reader takes, in the manner of Linux's dynamic
 // right-sizing: twice what it has taken in a round trip, more while that
-// grows, and beside it what waits behind holes. What has been offered is reserved in the endpoint's Memory, but
-// for connections on which nothing has arrived for a while: those have offered
-// startPackets at most, and reserve memory for them with the first one.
+// grows, and beside it what waits behind holes. What has been offered is
+// reserved in the endpoint's Memory, but for connections on which nothing has
+// arrived for a while: those have offered startPackets at most, and reserve
+// memory for them with the first one.
 type windowState struct {
 	target   int   // packets that the buffer should hold
 	offered  int   // packets that it offers to hold, as far as there is memory

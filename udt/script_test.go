@@ -15,8 +15,9 @@ import (
 )
 
 // scripted is a connection of ours whose peer is the test. The peer is a client
-// that sends packets as the C++ library does, unless told otherwise. The network has no delay, so the
-// times of packets are when they were sent; all times are virtual.
+// that sends packets as the C++ library does, unless told otherwise. The network
+// has no delay, so the times of packets are when they were sent; all times are
+// virtual.
 type scripted struct {
 	t      *testing.T
 	ep     *Endpoint

@@ -32,7 +32,8 @@ type datagramIO interface {
 	// dst as runs. The runs are valid until the next call, and beyond it for
 	// whoever holds a reference to their slab. One goroutine may call it.
 	recv(in *slabReader, dst []inbound) ([]inbound, error)
-	// send sends packets, of which none is empty, to r. It returns the first error, having tried all.
+	// send sends packets, of which none is empty, to r. It returns the first
+	// error, having tried all.
 	send(packets [][]byte, r route) error
 }
 

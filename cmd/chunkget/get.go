@@ -131,8 +131,8 @@ func report(u *ui, which string, err error, args []string) {
 	}
 }
 
-// summary is the last line of a download.
-// why says why it went over another transport than the URL says, or is empty.
+// summary is the last line of a download. why says why it went over another
+// transport than the URL says, or is empty.
 func summary(r *fetch.Result, why string) string {
 	rate := 0.0
 	if s := r.Elapsed.Seconds(); s > 0 {

@@ -24,8 +24,8 @@ import (
 //     begin with a small letter and end without a period.
 //   - A failure is a line "error: ...", what the user can do about it a line
 //     "hint: ..." after it.
-//   - stdout carries only what was asked for: events with --json, the summary of
-//     demo, help and version.
+//   - stdout carries only what was asked for: events with --json, the file with
+//     -o -, what verify, inspect, doctor and demo find, help and version.
 //   - Nothing that came from a server or the command line reaches the terminal
 //     with control or invisible characters in it: names are quoted with quote,
 //     and every line passes clean.
