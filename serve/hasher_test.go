@@ -167,8 +167,8 @@ func TestTreeStreamed(t *testing.T) {
 		after := watch()
 		hashes, root := treeOf(content)
 		for _, w := range []*watcher{first, late, after} {
-			if tag := w.Header().Get("ETag"); tag != file.version.etag() {
-				t.Errorf("ETag %s, want %s", tag, file.version.etag())
+			if tag := w.Header().Get("ETag"); tag != fake.version.etag() {
+				t.Errorf("ETag %s, want %s", tag, fake.version.etag())
 			}
 			if w.Header().Get("Content-Type") != merkle.MediaType || w.Header().Get("Content-Length") != "184" {
 				t.Errorf("headers %v", w.Header())

@@ -25,16 +25,18 @@ func (l *lab) sendForever(from *Endpoint) (server *Conn, received func() int64) 
 		l.t.Fatal(err)
 	}
 	server = a.(*Conn)
-	go func() {
-		p := make([]byte, 1<<16)
-		for {
-			if _, err := server.Write(p); err != nil {
-				return
-			}
-		}
-	}()
+	go writeForever(server, make([]byte, 1<<16))
 	go io.Copy(io.Discard, c)
 	return server, func() int64 { return c.Stats().ByteRecv }
+}
+
+// writeForever writes p again and again until that fails.
+func writeForever(w io.Writer, p []byte) {
+	for {
+		if _, err := w.Write(p); err != nil {
+			return
+		}
+	}
 }
 
 // In a deep buffer the queue stays short: the delay added in steady state is

@@ -1,7 +1,6 @@
 package udt
 
 import (
-	"io"
 	"testing"
 	"time"
 
@@ -30,16 +29,7 @@ func TestFixedRate(t *testing.T) {
 			cfg := &Config{Congestion: func() Congestion { return NewFixed(tt.rate) }, Linger: -1}
 			inLab(t, link, cfg, func(l *lab) {
 				for range tt.conns {
-					client, server := l.connect()
-					go func() {
-						b := make([]byte, 1<<18)
-						for {
-							if _, err := server.Write(b); err != nil {
-								return
-							}
-						}
-					}()
-					go io.Copy(io.Discard, client)
+					l.sendForever(l.client)
 				}
 				time.Sleep(time.Second)
 				sent := func() int64 { return l.net.Counters(serverHost, clientHost).Sent.Bytes }
@@ -70,16 +60,7 @@ func TestFixedBudget(t *testing.T) {
 	link := simnet.LinkConfig{Rate: 10e6, Delay: 25 * time.Millisecond, Queue: 16 << 10}
 	cfg := &Config{Congestion: func() Congestion { return NewFixed(40e6) }, Linger: -1}
 	inLab(t, link, cfg, func(l *lab) {
-		client, server := l.connect()
-		go func() {
-			b := make([]byte, 1<<18)
-			for {
-				if _, err := server.Write(b); err != nil {
-					return
-				}
-			}
-		}()
-		go io.Copy(io.Discard, client)
+		server, _ := l.sendForever(l.client)
 		time.Sleep(10 * time.Second)
 		s := server.Stats()
 		time.Sleep(10 * time.Second)

@@ -59,14 +59,7 @@ func shared(t *testing.T, link simnet.LinkConfig, length time.Duration, flows []
 					return
 				}
 				f.server = s.(*Conn)
-				go func() {
-					b := make([]byte, 1<<18)
-					for {
-						if _, err := s.Write(b); err != nil {
-							return
-						}
-					}
-				}()
+				go writeForever(s, make([]byte, 1<<18))
 				if f.to > 0 {
 					time.AfterFunc(f.to-f.from, func() { s.Close() })
 				}

@@ -52,16 +52,22 @@ func (n *network) setDialHook(f func(address string) error) {
 	n.dial = f
 }
 
-// listen starts an HTTP server and returns the URL of its root.
-func (n *network) listen(t *testing.T, address string, h http.Handler) *url.URL {
-	t.Helper()
+// listener returns what accepts the connections that are dialled to address.
+func (n *network) listener(address string) *listener {
 	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	if n.servers == nil {
 		n.servers = make(map[string]chan net.Conn)
 	}
 	n.servers[address] = l.conns
-	n.mu.Unlock()
+	return l
+}
+
+// listen starts an HTTP server and returns the URL of its root.
+func (n *network) listen(t *testing.T, address string, h http.Handler) *url.URL {
+	t.Helper()
+	l := n.listener(address)
 	srv := &http.Server{Handler: h}
 	var wg sync.WaitGroup
 	wg.Go(func() { srv.Serve(l) })
@@ -75,13 +81,7 @@ func (n *network) listen(t *testing.T, address string, h http.Handler) *url.URL 
 // listenRaw starts a server that speaks for itself, a goroutine per connection.
 func (n *network) listenRaw(t *testing.T, address string, serve func(i int, c net.Conn)) *url.URL {
 	t.Helper()
-	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
-	n.mu.Lock()
-	if n.servers == nil {
-		n.servers = make(map[string]chan net.Conn)
-	}
-	n.servers[address] = l.conns
-	n.mu.Unlock()
+	l := n.listener(address)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for i := 0; ; i++ {
