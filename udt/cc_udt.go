@@ -19,9 +19,9 @@ import (
 func NewNative() Congestion { return &daimd{} }
 
 const (
-	// syn is UDT's clock tick: the interval of rate control and of ACKs.
 	nativeName = "udt"
 
+	// syn is UDT's clock tick: the interval of rate control and of ACKs.
 	syn = 10 * time.Millisecond
 
 	nativeInitialWindow = 16

@@ -46,7 +46,7 @@ type PeerError struct{ Code uint32 }
 
 func (e *PeerError) Error() string { return fmt.Sprintf("peer reported error %d", e.Code) }
 
-// opError wraps err as the net package does, unless it must stay bare: io.EOF.
+// opError wraps err as the net package does.
 func (c *Conn) opError(op string, err error) error {
 	return &net.OpError{Op: op, Net: networkName, Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: err}
 }

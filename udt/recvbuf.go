@@ -178,8 +178,8 @@ func (b *recvBuffer) wakeLocked() {
 
 // take copies bytes in order to p. Without any it returns the error of the
 // stream's end, or 0 and nil, and then pokes ready once there is something.
-// reopened asks the caller to have the new window advertised; minRoom is the
-// room in packets from which that is worth it, capacity the buffer's.
+// reopened asks the caller to have the new window advertised. capacity is that of
+// the buffer.
 func (b *recvBuffer) take(p []byte, capacity int) (n int, reopened bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
