@@ -30,6 +30,10 @@ type contender struct {
 	// linkOnly says that the contender makes sense only over a link with a rate.
 	linkOnly bool
 
+	// memory says that there is no file: the client drops what it receives, and
+	// answers for its size itself. It moves more than an emulated link carries.
+	memory bool
+
 	// programs must be installed.
 	programs []string
 
@@ -136,7 +140,7 @@ func contenders() []contender {
 			programs:    []string{"rclone", "nginx"},
 		})
 	}
-	return list
+	return append(list, memoryContenders()...)
 }
 
 // fixedFlags ask for a rate that leaves a margin below that of the link, as an
@@ -176,12 +180,13 @@ func choose(names []string) ([]contender, error) {
 	return slices.DeleteFunc(all, func(c contender) bool { return !slices.Contains(names, c.name) }), nil
 }
 
-// unavailable says why the contender cannot run on this machine, "" if it can.
-// ownTCP says that the site is an emulated link, where the congestion control of
-// TCP can be set.
-func (c *contender) unavailable(ownTCP bool) string {
-	if c.linkOnly && !ownTCP {
+// unavailable says why the contender cannot run at such a site, "" if it can.
+func (c *contender) unavailable(at place) string {
+	switch {
+	case c.linkOnly && !at.emulated:
 		return "it is told the rate of the link, and there is none"
+	case c.memory && at.emulated:
+		return "it has no file, and moves more than an emulated link carries"
 	}
 	if c.missing != nil {
 		if reason := c.missing(); reason != "" {
@@ -196,9 +201,9 @@ func (c *contender) unavailable(ownTCP bool) string {
 	switch {
 	case c.tcp == "":
 		return ""
-	case ownTCP && !slices.Contains(tcpControls("tcp_available_congestion_control"), c.tcp):
+	case at.ownTCP && !slices.Contains(tcpControls("tcp_available_congestion_control"), c.tcp):
 		return "the kernel has no TCP " + c.tcp
-	case !ownTCP && !slices.Contains(tcpControls("tcp_congestion_control"), c.tcp):
+	case !at.ownTCP && !slices.Contains(tcpControls("tcp_congestion_control"), c.tcp):
 		return "TCP " + c.tcp + " is not what this machine uses, and only a namespace of its own can change that (bench wan)"
 	}
 	return ""

@@ -1,8 +1,10 @@
 // Bench measures downloads, by chunkget and by others, over emulated wide area
-// links and over loopback, and turns what it measured into a report.
+// links, over loopback and between network namespaces, and turns what it measured
+// into a report.
 //
 //	go run ./bench wan -profiles transatlantic -n 1,8 -quick
 //	go run ./bench loopback -size 2GiB
+//	go run ./bench veth -size 2GiB
 //	go run ./bench report DIR
 //
 // # What is measured
@@ -13,6 +15,10 @@
 // (into memory, if the machine has /dev/shm). The result is compared with the
 // original byte by byte through its SHA-256; a transfer with a wrong result is
 // a failed one, however fast it was.
+//
+// The contenders named memory-… move zeros from memory to memory, one flow without
+// a file and without HTTP: they compare the transports themselves, and ours with
+// the C++ library as its peer. They have no place over an emulated link.
 //
 // The contenders take turns: every contender once, then every contender again.
 // So a machine that slows down for a while slows all of them down.

@@ -54,7 +54,7 @@ func (s *session) fairness(ctx context.Context, at *site) error {
 		}
 		sharingSite := *at
 		sharingSite.scenario = scenarioFairness
-		if reason := cmp.Or(pair[0].unavailable(true), pair[1].unavailable(true)); reason != "" {
+		if reason := cmp.Or(pair[0].unavailable(at.place), pair[1].unavailable(at.place)); reason != "" {
 			s.progress.leaveOut(s.expectedSharing())
 			row.fail(statusSkipped, reason)
 			if err := s.record(&sharingSite, &row); err != nil {

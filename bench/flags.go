@@ -32,6 +32,8 @@ type options struct {
 	trace       bool
 	fairness    time.Duration // that two flows share each link; 0 = not at all
 	link        freeLink
+	mtu         int  // of virtual Ethernet devices, bytes
+	frames      bool // cut every packet
 
 	args []string // as given, for the rows
 }
@@ -96,6 +98,26 @@ func parseLoopback(args []string, stderr io.Writer) (*options, error) {
 		return nil, err
 	}
 	return o, o.validate()
+}
+
+// parseVeth reads the flags of the subcommand veth.
+func parseVeth(args []string, stderr io.Writer) (*options, error) {
+	o := &options{args: append([]string{"veth"}, args...)}
+	f := o.flagSet("veth", stderr)
+	f.IntVar(&o.mtu, "mtu", 1500, "largest packet of the devices, in `bytes`, 576 to 65535")
+	f.BoolVar(&o.frames, "frames", true, "let the devices take single packets only, as a network card without offloads; -frames=false hands runs of packets over as one")
+	if err := parseFlags(f, args); err != nil {
+		return nil, err
+	}
+	if o.mtu < 576 || o.mtu > 65535 {
+		return nil, &usageError{fmt.Sprintf("-mtu %d is not between 576 and 65535", o.mtu)}
+	}
+	return o, o.validate()
+}
+
+// vethName names a pair of devices in the report.
+func (o *options) vethName() string {
+	return fmt.Sprintf("veth-%d-%s", o.mtu, either(o.frames, "frames", "runs"))
 }
 
 func (o *options) flagSet(command string, stderr io.Writer) *flag.FlagSet {

@@ -18,6 +18,7 @@ const help = `Bench measures downloads over emulated links and over loopback.
   bench wan -rate 100M -rtt 200ms -loss 3%           a link of your own
   bench wan -profiles transatlantic -fairness 20s    also pairs of flows sharing the link
   bench loopback -size 1GiB                          no privileges
+  bench veth -size 1GiB                              between network namespaces (Linux, root)
   bench wan -profiles transatlantic -trace           also a trace of each transfer by chunkserve
   bench report DIR                                   the report again, from all rows in DIR
   bench report -trace FILE,FILE -out DIR             rate, round trips, queue and state over time
@@ -72,6 +73,12 @@ func command(ctx context.Context, args []string, stdout, stderr io.Writer) error
 			return err
 		}
 		return benchLoopback(ctx, o, stderr)
+	case "veth":
+		o, err := parseVeth(args[1:], stderr)
+		if err != nil {
+			return err
+		}
+		return benchVeth(ctx, o, stderr)
 	case "report":
 		o, err := parseReport(args[1:], stderr)
 		if err != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sync/errgroup"
@@ -61,6 +62,15 @@ func runPeer(ctx context.Context, args []string, stdout, stderr io.Writer) error
 		return json.NewEncoder(stdout).Encode(said)
 	case "fetch-libudt":
 		return fetchOverLibudt(ctx, o)
+	}
+	direction, name, _ := strings.Cut(role, "-")
+	if s, ok := streamsByName[name]; ok {
+		switch direction {
+		case "send":
+			return s.serve(ctx, o.address, ready, send)
+		case "receive":
+			return receive(ctx, s.dial, o)
+		}
 	}
 	return &usageError{fmt.Sprintf("unknown role %q", role)}
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -96,6 +97,21 @@ func (w *sentAgain) sum() (sum int64) {
 		sum += int64(n)
 	}
 	return sum
+}
+
+func libudtStreams() streams {
+	return streams{
+		serve: func(ctx context.Context, address string, ready func(), handle func(io.ReadWriter) error) error {
+			l, err := libudt.Listen(address, libudtConfig())
+			if err != nil {
+				return err
+			}
+			return serveListener(ctx, l, ready, handle)
+		},
+		dial: func(_ context.Context, address string) (io.ReadWriteCloser, error) {
+			return libudt.Dial(address, libudtConfig())
+		},
+	}
 }
 
 func fetchOverLibudt(ctx context.Context, o *peerOptions) error {

@@ -64,6 +64,7 @@ type Row struct {
 const (
 	scenarioWAN      = "wan"
 	scenarioLoopback = "loopback"
+	scenarioVeth     = "veth"
 	scenarioFairness = "fairness"
 )
 

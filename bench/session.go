@@ -124,7 +124,7 @@ type entry struct {
 }
 
 // entries returns what can be measured, and a row for each that cannot.
-func (s *session) entries(ownTCP bool) (entries []entry, skipped []Row, err error) {
+func (s *session) entries(at place) (entries []entry, skipped []Row, err error) {
 	chosen, err := choose(s.o.contenders)
 	if err != nil {
 		return nil, nil, err
@@ -135,7 +135,10 @@ func (s *session) entries(ownTCP bool) (entries []entry, skipped []Row, err erro
 		if numbers == nil {
 			numbers = s.o.connections
 		}
-		reason := c.unavailable(ownTCP)
+		if c.memory && at.emulated && s.o.contenders == nil {
+			continue // nobody asked for it here
+		}
+		reason := c.unavailable(at)
 		for _, n := range numbers {
 			if reason == "" {
 				entries = append(entries, entry{c, n})
@@ -150,8 +153,8 @@ func (s *session) entries(ownTCP bool) (entries []entry, skipped []Row, err erro
 }
 
 // plan tells the progress what is to come over these links.
-func (s *session) plan(ownTCP bool, links []Link) error {
-	entries, _, err := s.entries(ownTCP)
+func (s *session) plan(at place, links []Link) error {
+	entries, _, err := s.entries(at)
 	if err != nil {
 		return err
 	}
@@ -196,7 +199,7 @@ func shareOfBudget(left time.Duration, firsts []time.Duration) time.Duration {
 // first repetition is not measured again: once says as well as thrice that the
 // throughput is below a bound.
 func (s *session) matrix(ctx context.Context, at *site) error {
-	entries, skipped, err := s.entries(at.setTCP != nil)
+	entries, skipped, err := s.entries(at.place)
 	if err != nil || s.o.reps == 0 {
 		return err
 	}
@@ -303,7 +306,7 @@ func benchLoopback(ctx context.Context, o *options, log io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
 	at := loopbackSite()
-	if err := s.plan(at.setTCP != nil, []Link{at.link}); err != nil {
+	if err := s.plan(at.place, []Link{at.link}); err != nil {
 		return err
 	}
 	s.allot(0)

@@ -5,9 +5,16 @@ import (
 	"os/exec"
 )
 
+// A place is what decides about who can be measured.
+type place struct {
+	emulated bool // the ends are joined by an emulated link
+	ownTCP   bool // the congestion control of TCP can be set
+}
+
 // A site is where servers and clients run: two ends and what is known of the
 // way between them.
 type site struct {
+	place
 	scenario string
 	profile  string
 	link     Link
@@ -15,7 +22,7 @@ type site struct {
 	server   end
 
 	// setTCP chooses the congestion control of new TCP connections at both ends.
-	// nil where the ends share the kernel settings and counters of the machine.
+	// nil without ownTCP: the ends share the settings and counters of the machine.
 	setTCP func(ctx context.Context, name string) error
 
 	// reset begins a new count on the emulated link, count returns it. Both are

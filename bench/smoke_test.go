@@ -84,6 +84,34 @@ func TestLoopback(t *testing.T) {
 	checkSmoke(t, rows, 5)
 }
 
+func TestMemory(t *testing.T) {
+	var names []string
+	for _, c := range memoryContenders() {
+		names = append(names, c.name)
+	}
+	rows := smoke(t, "loopback", "-size", "1MiB", "-reps", "1", "-contenders", strings.Join(names, ","))
+	checkSmoke(t, rows, len(names))
+}
+
+func TestVeth(t *testing.T) {
+	needNamespaces(t)
+	rows := smoke(t, strings.Fields("veth -size 1MiB -n 2 -reps 1 -contenders chunkget-udt,chunkget-tcp-cubic,memory-udt")...)
+	checkSmoke(t, rows, 3)
+}
+
+// needNamespaces skips where network namespaces cannot be made.
+func needNamespaces(t *testing.T) {
+	t.Helper()
+	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
+		t.Skip("network namespaces need Linux and root")
+	}
+	for _, program := range []string{"ip", "nsenter"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("network namespaces need %s", program)
+		}
+	}
+}
+
 func TestStoppedIsNotRepeated(t *testing.T) {
 	rows := smoke(t, strings.Fields("loopback -size 1MiB -n 1,2 -reps 3 -bound 1ms -contenders chunkget-udt")...)
 	if len(rows) != 2 {
@@ -97,16 +125,9 @@ func TestStoppedIsNotRepeated(t *testing.T) {
 }
 
 func TestWAN(t *testing.T) {
-	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
-		t.Skip("emulated links need Linux and root")
-	}
+	needNamespaces(t)
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skipf("emulated links need TUN devices: %v", err)
-	}
-	for _, program := range []string{"ip", "nsenter"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("emulated links need %s", program)
-		}
 	}
 	rows := smoke(t, strings.Fields("wan -rate 50M -rtt 20ms -size 1MiB -n 2 -reps 1 -contenders chunkget-udt,chunkget-tcp-cubic,curl-cubic -fairness 1s")...)
 	pairs := make(map[string]bool)

@@ -147,7 +147,9 @@ func (r *runner) runClient(ctx context.Context, s *site, c *contender, address s
 	if err != nil {
 		return fmt.Errorf("client: %w%s", err, log.suffix())
 	}
-	if err := r.verify(out); err != nil {
+	if c.memory {
+		row.Bytes = r.size
+	} else if err := r.verify(out); err != nil {
 		return err
 	}
 	row.Status = statusOK

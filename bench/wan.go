@@ -26,7 +26,7 @@ func benchWAN(ctx context.Context, o *options, log io.Writer) (err error) {
 	for _, p := range links {
 		planned = append(planned, rowLink(p.Link))
 	}
-	if err := s.plan(true, planned); err != nil {
+	if err := s.plan(place{emulated: true, ownTCP: true}, planned); err != nil {
 		return err
 	}
 	for i, p := range links {
@@ -102,15 +102,14 @@ func (f *freeLink) profile() (wan.Profile, error) {
 func wanSite(lab *wan.Lab, p wan.Profile) *site {
 	client, server := lab.Client(), lab.Server()
 	return &site{
+		place:    place{emulated: true, ownTCP: true},
 		scenario: scenarioWAN,
 		profile:  p.Name,
 		link:     rowLink(p.Link),
 		client:   end{addr: client.Addr.String(), command: client.Command},
 		server:   end{addr: server.Addr.String(), port: "9000", command: server.Command},
-		setTCP: func(ctx context.Context, name string) error {
-			return errors.Join(server.SetCongestionControl(ctx, name), client.SetCongestionControl(ctx, name))
-		},
-		reset: lab.ResetCounters,
+		setTCP:   setTCP(client, server),
+		reset:    lab.ResetCounters,
 		count: func() linkCount {
 			c := lab.Counters()
 			n := linkCount{toClient: rowDirection(c.ToClient), toServer: rowDirection(c.ToServer), lateP99: c.Lateness.P99.Seconds()}
@@ -119,6 +118,13 @@ func wanSite(lab *wan.Lab, p wan.Profile) *site {
 			}
 			return n
 		},
+	}
+}
+
+// setTCP returns a function that chooses the congestion control of both hosts.
+func setTCP(client, server wan.Host) func(ctx context.Context, name string) error {
+	return func(ctx context.Context, name string) error {
+		return errors.Join(server.SetCongestionControl(ctx, name), client.SetCongestionControl(ctx, name))
 	}
 }
 

@@ -48,13 +48,8 @@ func Open(ctx context.Context, link Link, log *slog.Logger) (*Lab, error) {
 	if err := link.Validate(); err != nil {
 		return nil, fmt.Errorf("emulated link: %w", err)
 	}
-	if os.Geteuid() != 0 {
-		return nil, errors.New("emulated links need root, to make network namespaces")
-	}
-	for _, program := range []string{"ip", "nsenter"} {
-		if _, err := exec.LookPath(program); err != nil {
-			return nil, fmt.Errorf("emulated links need iproute2 and util-linux: %w", err)
-		}
+	if err := possible(); err != nil {
+		return nil, err
 	}
 	for link.Seed == 0 {
 		link.Seed = rand.Uint64()
@@ -178,13 +173,13 @@ func (l *Lab) close() error {
 	return errors.Join(errs...)
 }
 
-// Host is one end of an emulated link.
+// Host is one end of an emulated link or of a [Cable].
 type Host struct {
 	Addr netip.Addr // of the host on the link
 
 	prefix    netip.Prefix
 	namespace namespace
-	device    *device
+	device    *device // nil at a Cable
 }
 
 // Namespace returns the name of the host's network namespace, as known to ip

@@ -40,6 +40,23 @@ func (l *Lab) ResetCounters() {}
 // Close does nothing.
 func (l *Lab) Close() error { return nil }
 
+// Cable is a pair of virtual Ethernet devices; it exists on Linux only.
+type Cable struct{}
+
+// OpenCable fails: network namespaces are a feature of Linux.
+func OpenCable(ctx context.Context, mtu int, frames bool, log *slog.Logger) (*Cable, error) {
+	return nil, fmt.Errorf("pairs of devices need Linux: %w", errors.ErrUnsupported)
+}
+
+// Client returns the zero Host.
+func (c *Cable) Client() Host { return Host{} }
+
+// Server returns the zero Host.
+func (c *Cable) Server() Host { return Host{} }
+
+// Close does nothing.
+func (c *Cable) Close() error { return nil }
+
 // Host is one end of an emulated link.
 type Host struct{ Addr netip.Addr }
 

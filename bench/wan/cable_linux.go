@@ -1,0 +1,123 @@
+package wan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strconv"
+	"sync"
+)
+
+// Cable is a pair of virtual Ethernet devices with a host at each end, as fast
+// as the machine.
+type Cable struct {
+	client, server Host
+
+	stopContext func() bool // of the context given to OpenCable
+	closeOnce   sync.Once
+	closeErr    error // valid after closeOnce
+}
+
+// OpenCable removes what crashed processes have left behind, makes two
+// namespaces and joins them, until Close is called or ctx ends. With frames the
+// devices take single packets only, so that every frame of mtu bytes is a real
+// one; otherwise the kernel hands runs of packets over as one.
+func OpenCable(ctx context.Context, mtu int, frames bool, log *slog.Logger) (*Cable, error) {
+	if err := possible(); err != nil {
+		return nil, err
+	}
+	if err := Cleanup(ctx); err != nil {
+		log.Warn("left-overs of an earlier run remain", "err", err)
+	}
+	c := new(Cable)
+	if err := c.open(ctx, mtu, frames); err != nil {
+		return nil, errors.Join(fmt.Errorf("pair of devices: %w", err), c.Close())
+	}
+	c.stopContext = context.AfterFunc(ctx, func() {
+		if err := c.Close(); err != nil {
+			log.Error("remove a pair of devices", "err", err)
+		}
+	})
+	return c, nil
+}
+
+func (c *Cable) open(ctx context.Context, mtu int, frames bool) error {
+	number := labNumber.Add(1)
+	for _, h := range []struct {
+		host *Host
+		end  string
+		addr netip.Prefix
+	}{{&c.client, "client", clientAddr}, {&c.server, "server", serverAddr}} {
+		h.host.Addr, h.host.prefix = h.addr.Addr(), h.addr
+		var err error
+		if h.host.namespace, err = newNamespace(ctx, number, h.end); err != nil {
+			return err
+		}
+		if err := tune(h.host.namespace); err != nil {
+			return err
+		}
+	}
+	if err := ip(ctx, "-n", c.client.namespace.name, "link", "add", deviceName, "type", "veth",
+		"peer", "name", deviceName, "netns", c.server.namespace.name); err != nil {
+		return err
+	}
+	for _, h := range []Host{c.client, c.server} {
+		commands := [][]string{
+			{"link", "set", "dev", "lo", "up"},
+			{"link", "set", "dev", deviceName, "mtu", strconv.Itoa(mtu), "up"},
+			{"address", "add", h.prefix.String(), "dev", deviceName},
+		}
+		if frames {
+			commands = append(commands, []string{"link", "set", "dev", deviceName, "gso_max_segs", "1"})
+		}
+		for _, args := range commands {
+			if err := ip(ctx, append([]string{"-n", h.namespace.name}, args...)...); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Client returns the host at the one end.
+func (c *Cable) Client() Host { return c.client }
+
+// Server returns the host at the other end.
+func (c *Cable) Server() Host { return c.server }
+
+// Close kills what still runs in the namespaces and removes them, which takes
+// the devices away. It may be called more than once, and returns the same each
+// time.
+func (c *Cable) Close() error {
+	c.closeOnce.Do(func() {
+		if c.stopContext != nil {
+			c.stopContext()
+		}
+		// Not the context given to OpenCable: it may have ended.
+		ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
+		defer cancel()
+		for _, h := range []Host{c.client, c.server} {
+			if h.namespace.name != "" {
+				c.closeErr = errors.Join(c.closeErr, h.namespace.remove(ctx))
+			}
+		}
+	})
+	return c.closeErr
+}
+
+// possible says why hosts cannot be made here.
+func possible() error {
+	if os.Geteuid() != 0 {
+		return errors.New("emulated hosts need root, to make network namespaces")
+	}
+	for _, program := range []string{"ip", "nsenter"} {
+		if _, err := exec.LookPath(program); err != nil {
+			return fmt.Errorf("emulated hosts need iproute2 and util-linux: %w", err)
+		}
+	}
+	return nil
+}
