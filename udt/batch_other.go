@@ -19,4 +19,6 @@ func newBatchIO(*net.UDPConn, *Config, Offload) (*batchIO, error) {
 
 func (*batchIO) newPath(netip.AddrPort) *path { return nil }
 
+func (*batchIO) empty() bool { return false }
+
 func (*batchIO) stats(*EndpointStats) {}

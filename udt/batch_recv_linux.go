@@ -107,6 +107,9 @@ func (b *batchIO) recv(in *slabReader, dst []inbound) ([]inbound, error) {
 	return b.collect(in, dst), nil
 }
 
+// empty reports whether the latest call got less than it had asked for.
+func (b *batchIO) empty() bool { return b.in.n < b.in.count }
+
 // collect appends the messages received to dst. Small ones are moved together,
 // and those of one peer become one run: the kernel joins nothing that comes
 // over a device without NAPI. The halves of a probe pair begin runs, for the

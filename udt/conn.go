@@ -164,6 +164,12 @@ func (c *Conn) establish(now time.Duration, peer handshake) {
 	close(c.established)
 }
 
+// sampleRTT takes one measured round trip.
+func (c *Conn) sampleRTT(d time.Duration) {
+	c.rtt.update(d)
+	c.ep.gather.near(d)
+}
+
 // loop runs the connection until it is dead.
 func (c *Conn) loop() {
 	defer c.end()

@@ -54,7 +54,7 @@ func (c *Conn) onACK(now time.Duration, no ackNo, payload []byte) {
 		c.peerCapacity = smoothRate(c.peerCapacity, float64(a.capacity))
 	}
 	if latest > 0 {
-		c.rtt.update(latest)
+		c.sampleRTT(latest)
 	}
 	if acked > 0 {
 		c.snd.ack(to)

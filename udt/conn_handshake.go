@@ -123,7 +123,7 @@ func (c *Conn) onAnswer(now time.Duration, h handshake) {
 			asked := c.hs.sentAt
 			c.sendHandshakeRequest(now)
 			if answered {
-				c.rtt.update(now - asked)
+				c.sampleRTT(now - asked)
 			}
 			c.startEarly(now, h)
 		}
@@ -131,7 +131,7 @@ func (c *Conn) onAnswer(now time.Duration, h handshake) {
 		c.terminate(ErrRejected, ErrRejected, ErrRejected)
 	case h.reqType == reqConclusion && h.isn == c.isn && h.plausible():
 		if !c.hs.repeated {
-			c.rtt.update(now - c.hs.sentAt)
+			c.sampleRTT(now - c.hs.sentAt)
 		}
 		c.establish(now, h)
 	default:

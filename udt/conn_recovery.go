@@ -153,7 +153,7 @@ func (c *Conn) onFeedback(now time.Duration, no uint32, payload []byte) {
 	c.peerSpeed = smoothRate(c.peerSpeed, float64(f.speed))
 	c.peerCapacity = smoothRate(c.peerCapacity, float64(f.capacity))
 	if latest > 0 {
-		c.rtt.update(latest)
+		c.sampleRTT(latest)
 	}
 	if c.reorderWindow > 0 && now > c.widened+reorderMemory*c.rtt.srtt {
 		c.reorderWindow /= 2

@@ -37,6 +37,7 @@ type Endpoint struct {
 	resetSecond time.Duration
 	resets      int       // sent in that second
 	pending     []inbound // scratch: runs in a row for one connection
+	gather      gatherer
 
 	asker asker
 
@@ -153,7 +154,11 @@ func (e *Endpoint) readLoop() {
 			batch[i].date(now, wall)
 		}
 		e.dispatch(batch...)
+		pause := e.gather.pause(now, batch, e.sock.empty())
 		clear(batch)
+		if pause > 0 {
+			time.Sleep(pause)
+		}
 	}
 }
 

@@ -99,6 +99,9 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 	return s, nil
 }
 
+// empty reports whether the latest recv took all that there was.
+func (s *socket) empty() bool { return s.batches != nil && s.batches.empty() }
+
 // setBuffers asks for the configured socket buffers. That the kernel grants
 // less is not an error. Without a size in the configuration, larger ones stay as
 // they are: who opened the socket may have been allowed more than we are.

@@ -1,0 +1,73 @@
+package udt
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// gatherer lets packets come together before they are read. A packet that comes
+// alone wakes the read goroutine, a loop and whoever reads the data, which costs
+// several times what the packet itself does. What the kernel stamps and keeps
+// meanwhile loses neither its time of arrival nor its order, and the report to
+// the sender says how long the packet has waited here, so nothing that is measured
+// changes. The pause is a small part of the round trip, and only a steady flow has
+// one.
+//
+// The fields but nearest belong to the read goroutine.
+type gatherer struct {
+	nearest atomic.Int64 // shortest round trip of any connection so far, ns; 0 = none is known
+
+	since time.Duration // when the socket was last seen empty
+	count int           // datagrams since then
+	bytes int
+}
+
+const (
+	// maxGather is what timers resolve where the process has nothing else to do,
+	// and minGather not worth a pause.
+	maxGather = time.Millisecond
+	minGather = 200 * time.Microsecond
+	// gatherPart is the part of the shortest round trip that a pause may take.
+	gatherPart = 20
+	// steadyFlow is the number of datagrams in a millisecond from which on a flow
+	// is gathered, mostGathered the number that may come in a pause: the kernel's
+	// buffer is not ours to choose.
+	steadyFlow   = 4
+	mostGathered = 32
+	// dataSize is the mean size from which on datagrams are taken for data, not for
+	// reports, which a sender wants at once.
+	dataSize = 512
+)
+
+// near tells of a round trip.
+func (g *gatherer) near(rtt time.Duration) {
+	for {
+		old := g.nearest.Load()
+		if rtt <= 0 || old != 0 && old <= int64(rtt) || g.nearest.CompareAndSwap(old, int64(rtt)) {
+			return
+		}
+	}
+}
+
+// pause returns how long to wait before the socket is read again, after runs were
+// read at now that left it empty, or not.
+func (g *gatherer) pause(now time.Duration, runs []inbound, empty bool) time.Duration {
+	for i := range runs {
+		g.count += runs[i].datagrams()
+		g.bytes += len(runs[i].data)
+	}
+	if !empty || len(runs) == 0 {
+		return 0
+	}
+	rate := float64(g.count) / float64(max(now-g.since, 1)) // datagrams in a nanosecond
+	data := g.bytes >= g.count*dataSize
+	g.since, g.count, g.bytes = now, 0, 0
+	nearest := time.Duration(g.nearest.Load())
+	if !data || rate < steadyFlow/float64(time.Millisecond) || runs[0].stamp == 0 {
+		return 0
+	}
+	if d := min(maxGather, nearest/gatherPart, time.Duration(mostGathered/rate)); d >= minGather {
+		return d
+	}
+	return 0
+}

@@ -1,0 +1,70 @@
+package udt
+
+import (
+	"testing"
+	"time"
+)
+
+func TestGather(t *testing.T) {
+	const us, ms = time.Microsecond, time.Millisecond
+	run := func(datagrams, size int) []inbound {
+		return []inbound{{data: make([]byte, datagrams*size), segment: size, stamp: 1}}
+	}
+	unstamped := run(3, 1472)
+	unstamped[0].stamp = 0
+	for _, tt := range []struct {
+		name  string
+		rtt   time.Duration
+		since time.Duration
+		runs  []inbound
+		more  bool // is waiting in the socket
+		want  time.Duration
+	}{
+		{"a steady flow", 40 * ms, 100 * us, run(3, 1472), false, ms},
+		{"the same, gathered", 40 * ms, 1100 * us, run(27, 1472), false, ms},
+		{"a short path", 16 * ms, 100 * us, run(3, 1472), false, 800 * us},
+		{"a very short path", ms, 100 * us, run(3, 1472), false, 0},
+		{"a path that is not known", 0, 100 * us, run(3, 1472), false, 0},
+		{"a slow flow", 40 * ms, 2 * ms, run(3, 1472), false, 0},
+		{"a fast flow", 40 * ms, 100 * us, run(8, 1472), false, 400 * us},
+		{"a very fast flow", 40 * ms, 100 * us, run(30, 1472), false, 0},
+		{"reports", 40 * ms, 100 * us, run(3, 60), false, 0},
+		{"a socket with more", 40 * ms, 100 * us, run(3, 1472), true, 0},
+		{"no stamps", 40 * ms, 100 * us, unstamped, false, 0},
+		{"nothing", 40 * ms, 100 * us, nil, false, 0},
+	} {
+		g := gatherer{since: time.Second}
+		g.near(tt.rtt)
+		if got := g.pause(time.Second+tt.since, tt.runs, !tt.more); got.Round(us) != tt.want {
+			t.Errorf("%s: a pause of %v, want %v", tt.name, got, tt.want)
+		}
+	}
+}
+
+// What several reads have brought counts as one.
+func TestGatherCountsReads(t *testing.T) {
+	g := gatherer{since: time.Second}
+	g.near(time.Second)
+	eight := []inbound{{data: make([]byte, 8*1472), segment: 1472, stamp: 1}}
+	now := time.Second + time.Millisecond
+	for range 3 {
+		if d := g.pause(now, eight, false); d != 0 {
+			t.Fatalf("a pause of %v with more to read", d)
+		}
+		now += 10 * time.Microsecond
+	}
+	// 32 in a little more than a millisecond.
+	if d := g.pause(now, eight, true); d != time.Millisecond {
+		t.Errorf("a pause of %v", d)
+	}
+}
+
+func TestNearest(t *testing.T) {
+	var g gatherer
+	for _, rtt := range []time.Duration{0, 30, 50, -1, 20, 0} {
+		g.near(rtt)
+	}
+	if n := g.nearest.Load(); n != 20 {
+		t.Errorf("%d, want 20", n)
+	}
+}
