@@ -244,6 +244,10 @@ func TestJoining(t *testing.T) {
 		if stamp := time.Unix(0, r.stamp); stamp.Before(start) || stamp.After(time.Now()) {
 			t.Errorf("run %d: came at %v, sent after %v", i, stamp, start)
 		}
+		// No two datagrams come at the same nanosecond.
+		if several := len(r.data) > r.segment; several != (r.spread > 0) || r.spread > maxRunTime {
+			t.Errorf("run %d of %d bytes: the last came %v after the first", i, len(r.data), r.spread)
+		}
 		if bytes.Equal(r.data, probe) {
 			continue
 		}

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -38,8 +39,8 @@ const (
 	moveLimit = 16 << 10
 	// maxRunTime in ns is how much later than the first datagram of a run another
 	// may have arrived, whose time is taken for that of the first. Datagrams that
-	// waited for a busy reader came at all times: as one run they would make
-	// round trips look shorter than they are, and the shortest counts.
+	// waited for a busy reader came at all times: as one run they would look as if
+	// they had come faster than they did.
 	maxRunTime = 50_000
 )
 
@@ -145,6 +146,7 @@ func (b *batchIO) collect(in *slabReader, dst []inbound) []inbound {
 			if run := &dst[len(dst)-1]; n > 0 && n <= run.segment && len(run.data)%run.segment == 0 &&
 				!run.train && run.from == next.from && run.local == next.local && next.stamp-run.stamp <= maxRunTime {
 				run.data = in.slab.buf[runStart:in.used:in.used]
+				run.spread = max(run.spread, time.Duration(next.stamp-run.stamp))
 				continue
 			}
 		}

@@ -52,6 +52,12 @@ const (
 	bbrShortQueue = time.Millisecond
 	bbrBalance    = 0.1
 
+	// bbrBusy is how long it takes to hear of a delivery when processors are
+	// waited for, and bbrEven the part of the rate that who has more than others
+	// gives up then, at most.
+	bbrBusy = 2 * time.Millisecond
+	bbrEven = 0.75
+
 	// After a congested round bbrYield of the rate that it delivered is left, but
 	// no less than bbrLeast of what was allowed.
 	bbrYield  = 0.9
@@ -95,6 +101,10 @@ type bbr struct {
 	rtt      time.Duration // shortest of the round so far
 	lastRTT  time.Duration // and of the round before
 	recent   time.Duration // mean of the latest
+	turn     time.Duration // until a delivery is known
+	relative float64       // see ACKEvent
+
+	overflowed int64 // latest round trip that lost more than bbrLoss
 
 	// Of the round so far.
 	lost, delivered int
@@ -137,7 +147,7 @@ func (b *bbr) State() string {
 }
 
 func (b *bbr) Init(now time.Duration, p CongestionParams) {
-	*b = bbr{p: p, since: now, minAt: now, minRTT: p.MinRTT, probeEvery: bbrCruise}
+	*b = bbr{p: p, overflowed: -bbrCareful - 1, since: now, minAt: now, minRTT: p.MinRTT, probeEvery: bbrCruise}
 	b.rival.weight = max(p.Share, 1)
 	if p.Rate > 0 {
 		if b.hint = p.Rate; !p.Measured {
@@ -201,7 +211,7 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 	if e.Newly == 0 {
 		return
 	}
-	b.exact = e.Exact
+	b.exact, b.turn, b.relative = e.Exact, e.Turn, e.Relative
 	b.delivered += e.Newly
 	b.allArrived += float64(e.Newly)
 	if b.calm(e.SentAt) {
@@ -229,6 +239,9 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 // endRound closes the books of a round trip.
 func (b *bbr) endRound(now time.Duration, delivered int64) {
 	share := float64(b.lost) / float64(max(1, b.lost+b.delivered))
+	if share > bbrLoss {
+		b.overflowed = b.round
+	}
 	queue := b.queue()
 	pressed := queue > b.pressure()
 	b.contend(now, pressed)
@@ -380,6 +393,9 @@ func (b *bbr) paceRate() float64 {
 // that goes a little slower. A queue that is long is not of our making and says
 // nothing.
 func (b *bbr) balance() float64 {
+	if f := b.even(); f != 1 {
+		return f
+	}
 	queue := b.recent - b.minRTT
 	if queue < bbrShortQueue || queue > b.minRTT/2 {
 		return 1
@@ -389,6 +405,19 @@ func (b *bbr) balance() float64 {
 	return 1 + bbrBalance*min(max((fair-own)/fair, -1), 1)
 }
 
+// even takes the place of that over short paths, where packets and reports wait for
+// processors: the flows of one endpoint compare their rates. Who has less goes
+// only a little faster, because it may be a narrow path that makes it slow.
+func (b *bbr) even() float64 {
+	switch {
+	case b.minRTT >= shortPath || b.turn < bbrBusy || b.relative == 0:
+		return 1
+	case b.relative < 1:
+		return 1 + bbrBalance*(1-b.relative)
+	}
+	return 1 - bbrEven*min(b.relative-1, 1)
+}
+
 // bdp is the number of packets in flight that fills the path, times gain.
 func (b *bbr) bdp(gain float64) int {
 	return int(gain * b.paceRate() * b.minRTT.Seconds())
@@ -396,6 +425,21 @@ func (b *bbr) bdp(gain float64) int {
 
 // bbrACKs is what the window allows for the time between reports.
 const bbrACKs = 3 * time.Millisecond
+
+// knowing is how long after its delivery a packet is still in the window. Where
+// the path is short, processors may be waited for much longer than that, and a
+// window without them would make a flow slower and slower. But what loses packets
+// is a queue.
+func (b *bbr) knowing() time.Duration {
+	if b.minRTT < shortPath && b.round-b.overflowed > bbrCareful {
+		return max(bbrACKs, min(b.turn, maxTurn))
+	}
+	return bbrACKs
+}
+
+// bbrCareful is the number of round trips after one with loss in which a short path
+// is taken to have a queue that overflows.
+const bbrCareful = 1024
 
 func (b *bbr) Window() int {
 	w := bbrInitialWindow
@@ -408,7 +452,7 @@ func (b *bbr) Window() int {
 	case b.state == bbrCompete:
 		w = int(b.rival.window)
 	default:
-		w = b.bdp(bbrWindow) + int(b.paceRate()*bbrACKs.Seconds()) + bbrMinWindow
+		w = b.bdp(bbrWindow) + int(b.paceRate()*b.knowing().Seconds()) + bbrMinWindow
 	}
 	return min(max(w, bbrMinWindow), b.p.MaxWindow)
 }
@@ -427,9 +471,9 @@ func (b *bbr) SendPeriod() time.Duration {
 	case bbrDrain:
 		r *= 0.5
 	case bbrUp:
-		r *= bbrProbeUp
+		r *= bbrProbeUp * b.even()
 	case bbrDown:
-		r *= bbrProbeDown
+		r *= bbrProbeDown * b.even()
 	case bbrSteady:
 		r *= b.balance()
 	case bbrCompete:

@@ -69,6 +69,7 @@ type ACKEvent struct {
 	RTT      time.Duration // smoothed
 	MinRTT   time.Duration // smallest seen, 0 before the first sample
 	Latest   time.Duration // sample that this ACK gave, 0 if none
+	Turn     time.Duration // smoothed time from sending a packet to knowing of its delivery, 0 before the first
 	Full     bool          // a full ACK, with the two rates below
 
 	ArrivalSpeed float64 // the receiver's, packets/s, 0 if unknown
@@ -79,7 +80,8 @@ type ACKEvent struct {
 	DeliveredAt time.Duration // when the latest of them arrived, on a clock of ours
 	SentAt      time.Duration // when the latest of them was sent, 0 if there are none
 	Sample      RateSample
-	Exact       bool // from feedback, which names every packet; else guessed from ACKs and loss reports
+	Relative    float64 // delivery rate as a part of the mean of the endpoint's groups that send over short paths, 0 if there are no others
+	Exact       bool    // from feedback, which names every packet; else guessed from ACKs and loss reports
 }
 
 // RateSample is a measurement of the delivery rate over the time of one flight

@@ -108,6 +108,7 @@ type inbound struct {
 	from    netip.AddrPort
 	local   netip.Addr    // the address that it came to, if known
 	at      time.Duration // when the first of it arrived
+	spread  time.Duration // how much later the last of it did
 	stamp   int64         // the same as the kernel's wall clock saw it, in ns; 0 = not known
 	// train: the kernel has joined the datagrams.
 	train bool

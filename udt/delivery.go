@@ -63,8 +63,9 @@ func (m *deliveryMeter) commit() { m.next++ }
 
 // arrived counts n packets that arrived at the given time, the latest of them
 // sent in burst, and returns the sample that they make. shortest is the
-// shortest round trip known: a flight cannot take less.
-func (m *deliveryMeter) arrived(n int, at, sentAt time.Duration, burst uint32, shortest time.Duration) (s RateSample) {
+// shortest round trip known: a flight cannot take less. One that seems to take less
+// than usual counts as if it had taken that.
+func (m *deliveryMeter) arrived(n int, at, sentAt time.Duration, burst uint32, shortest, usual time.Duration) (s RateSample) {
 	m.delivered += int64(n)
 	m.deliveredAt = max(m.deliveredAt, at)
 	if m.limitedTill > 0 && m.delivered > m.limitedTill {
@@ -82,6 +83,7 @@ func (m *deliveryMeter) arrived(n int, at, sentAt time.Duration, burst uint32, s
 	if elapsed <= 0 || elapsed < shortest {
 		return RateSample{Prior: r.delivered}
 	}
+	elapsed = max(elapsed, usual)
 	return RateSample{Rate: float64(m.delivered-r.delivered) / elapsed.Seconds(), Prior: r.delivered, AppLimited: r.appLimited}
 }
 

@@ -19,7 +19,7 @@ func TestDeliveryRate(t *testing.T) {
 	for now := time.Millisecond; now < 200*time.Millisecond; now += time.Millisecond {
 		for len(flying) > 0 && flying[0].sent+20*time.Millisecond <= now {
 			inFlight -= 10
-			last = m.arrived(10, now, flying[0].sent, flying[0].no, 15*time.Millisecond)
+			last = m.arrived(10, now, flying[0].sent, flying[0].no, 15*time.Millisecond, 0)
 			flying = flying[1:]
 		}
 		no := m.begin(now, inFlight, 0)
@@ -35,7 +35,7 @@ func TestDeliveryRate(t *testing.T) {
 	}
 	no := m.begin(200*time.Millisecond, inFlight, 0)
 	m.commit()
-	if s := m.arrived(1, 220*time.Millisecond, 200*time.Millisecond, no, 0); !s.AppLimited {
+	if s := m.arrived(1, 220*time.Millisecond, 200*time.Millisecond, no, 0, 0); !s.AppLimited {
 		t.Errorf("%+v is not limited by the application", s)
 	}
 }
@@ -52,10 +52,32 @@ func TestDeliveryRateOfCompressedACKs(t *testing.T) {
 			first = no
 		}
 	}
-	m.arrived(1, 150*time.Millisecond, time.Millisecond, first, 0)
-	s := m.arrived(99, 151*time.Millisecond, 100*time.Millisecond, first+99, 0)
+	m.arrived(1, 150*time.Millisecond, time.Millisecond, first, 0, 0)
+	s := m.arrived(99, 151*time.Millisecond, 100*time.Millisecond, first+99, 0, 0)
 	if s.Rate > 1100 {
 		t.Errorf("%.0f packets/s, want no more than the 1000 that were sent", s.Rate)
+	}
+}
+
+// A flight that seems to have taken less than usual counts as a usual one, but not
+// where it cannot have been one.
+func TestDeliveryRateOfUsualFlight(t *testing.T) {
+	for _, tt := range []struct {
+		name            string
+		shortest, usual time.Duration
+		want            float64
+	}{
+		{"as measured", 0, 0, 10_000},
+		{"as usual", 0, 40 * time.Millisecond, 2500},
+		{"longer than usual", 0, time.Millisecond, 10_000},
+		{"impossible", 20 * time.Millisecond, 40 * time.Millisecond, 0},
+	} {
+		var m deliveryMeter
+		no := m.begin(time.Second, 0, 0)
+		m.commit()
+		if s := m.arrived(100, time.Second+10*time.Millisecond, time.Second, no, tt.shortest, tt.usual); s.Rate != tt.want {
+			t.Errorf("%s: %v packets/s, want %v", tt.name, s.Rate, tt.want)
+		}
 	}
 }
 
@@ -68,7 +90,7 @@ func TestBurstRecordsAreKept(t *testing.T) {
 		m.commit()
 	}
 	now := bursts * 100 * time.Microsecond
-	if s := m.arrived(1, now, 100*time.Microsecond, 0, 0); s == (RateSample{}) {
+	if s := m.arrived(1, now, 100*time.Microsecond, 0, 0, 0); s == (RateSample{}) {
 		t.Error("the first burst is forgotten")
 	}
 	if n := len(m.ring); n > 2*bursts {

@@ -45,6 +45,7 @@ type Endpoint struct {
 
 	groupsMu sync.Mutex                // taken after mu
 	groups   map[netip.AddrPort]*group // guarded by groupsMu
+	even     evenness                  // of the groups
 
 	mu        sync.Mutex
 	conns     map[socketID]*Conn       // guarded by mu

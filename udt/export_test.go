@@ -8,3 +8,6 @@ func (c *Conn) Abandon() { c.ep.sock.conn.Close() }
 
 // Kill ends c at once, whatever is unacknowledged.
 func (c *Conn) Kill() { c.abort(net.ErrClosed) }
+
+// RaceEnabled says that the race detector is on, which makes everything slow.
+const RaceEnabled = raceEnabled

@@ -16,6 +16,7 @@ import (
 type group struct {
 	peer  netip.AddrPort // immutable
 	alone bool           // immutable; it has one member at most, and no other finds it
+	even  *evenness      // immutable; of the endpoint's groups
 
 	mu       sync.Mutex
 	members  int
@@ -29,6 +30,7 @@ type group struct {
 	inFlight int // packets, over all members
 	losses   recentLoss
 	recent   recentRate
+	relative float64 // recent as a part of the mean of the endpoint's groups, 0 = alone
 
 	unsaid     int           // packets sent since the latest status packet
 	statusNext time.Duration // the next one may be sent from then on
@@ -45,6 +47,7 @@ type group struct {
 
 	minRTT     time.Duration // shortest round trip, 0 = none yet
 	srtt       time.Duration
+	turn       time.Duration // smoothed time from sending a packet to knowing of its delivery, waiting for processors included
 	progressAt time.Duration // latest delivery
 	idleFrom   time.Duration // when the last member left
 }
@@ -107,7 +110,9 @@ func (e *Endpoint) dropIdleGroupsLocked() {
 func (g *group) leave(now time.Duration, n int, hungry bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.members--
+	if g.members--; g.members == 0 {
+		g.compare(0)
+	}
 	g.inFlight -= n
 	if hungry {
 		g.hungry--
@@ -187,16 +192,51 @@ func (g *group) acknowledged(now time.Duration, e ACKEvent, a arrivals) {
 	g.srtt = e.RTT
 	if a.newly > 0 {
 		g.progressAt = now
-		e.Sample = g.meter.arrived(a.newly, a.at, a.sentAt, a.burst, g.minRTT*3/4)
+		e.Sample = g.meter.arrived(a.newly, a.at, a.sentAt, a.burst, g.minRTT*3/4, g.busyFlight())
+		if turn := now - a.sentAt; a.sentAt > 0 {
+			if g.turn == 0 {
+				g.turn = turn
+			}
+			g.turn += (turn - g.turn) / 8
+		}
+		e.Turn = g.turn
 		e.SentAt = a.sentAt
 		g.losses.add(0, a.newly)
-		g.recent.add(now, g.meter.delivered, g.srtt)
+		if g.recent.add(now, g.meter.delivered, g.srtt) {
+			g.compare(g.recent.rate)
+		}
 		g.peak.add(now, e.Sample)
 	}
 	e.Newly, e.Delivered, e.DeliveredAt = a.newly, g.meter.delivered, g.meter.deliveredAt
-	e.InFlight = g.inFlight
+	e.InFlight, e.Relative = g.inFlight, g.relative
 	g.cc.OnACK(now, e)
 }
+
+// compare says what the group sends, to itself and to the others; 0 = nothing.
+func (g *group) compare(rate float64) {
+	if g.minRTT >= shortPath || g.hungry == 0 {
+		rate = 0
+	}
+	g.relative = g.even.note(g, rate)
+}
+
+// shortPath is the round trip below which waiting for processors takes longer
+// than the path.
+const shortPath = 5 * time.Millisecond
+
+// busyFlight is the time that a flight takes where processors are waited for, 0
+// on a path that is not short. Members hear of deliveries as their loops get a
+// processor: what came before a flight began and became known in it counts as its
+// own.
+func (g *group) busyFlight() time.Duration {
+	if g.minRTT < shortPath {
+		return min(g.turn*3/4, maxTurn)
+	}
+	return 0
+}
+
+// maxTurn bounds what is believed of the time that processors are waited for.
+const maxTurn = 50 * time.Millisecond
 
 // lostPackets takes n packets out of flight that were found lost.
 func (g *group) lostPackets(now time.Duration, n int, e LossEvent) {

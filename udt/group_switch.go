@@ -48,7 +48,7 @@ func (e *Endpoint) defaultController(c *Conn) Congestion {
 // newGroupLocked makes a group for the peer; groupsMu is held. UDT's own
 // controller follows the numbers of one connection and has each for itself.
 func (e *Endpoint) newGroupLocked(now time.Duration, peer netip.AddrPort, cc Congestion, p CongestionParams, sizes pathSize) *group {
-	g := &group{peer: peer, cc: cc, params: p, sizes: sizes, alone: cc.Name() == nativeName}
+	g := &group{peer: peer, even: &e.even, cc: cc, params: p, sizes: sizes, alone: cc.Name() == nativeName}
 	if !g.alone {
 		e.groups[peer] = g
 	}

@@ -12,16 +12,19 @@ import (
 )
 
 // A thousand connections are open to one server, and a hundred of them
-// download: from ten hosts, as far as the server can tell. None fails, those of
-// one host get about the same, and what they need stays small.
+// download: from ten hosts, as far as the server can tell. None fails, all of them
+// get about the same, and what they need stays small.
 func TestManyConnections(t *testing.T) {
 	const (
 		hosts, perHost = 10, 100
 		busyPerHost    = 10
-		warm           = 256 << 20 // bytes, of all downloads together, that do not count yet
-		total          = 768 << 20
 		memory         = 3 << 29 // bytes, both ends
 	)
+	// What all downloads have together before it counts, and at the end, in bytes.
+	warm, total := int64(2<<30), int64(8<<30)
+	if udt.RaceEnabled {
+		warm, total = 64<<20, 256<<20
+	}
 	ln, err := udt.Listen("udt", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -91,14 +94,19 @@ func TestManyConnections(t *testing.T) {
 
 	for h := range hosts {
 		own := got[h*busyPerHost : (h+1)*busyPerHost]
-		t.Logf("host %d: Jain index %.3f, %d KiB", h, jain(own), own[0]>>10)
-		st := conns[h*perHost].(*udt.Conn).Stats()
-		t.Logf("  the server says: %+v", st.Peer)
+		sum := int64(0)
+		for _, n := range own {
+			sum += n
+		}
+		t.Logf("host %d: %d MiB, Jain index %.3f", h, sum>>20, jain(own))
 		if jain(own) < 0.9 {
 			t.Errorf("host %d: the downloads got %d", h, own)
 		}
 	}
 	t.Logf("Jain index over all hosts %.3f, %d MiB of memory", jain(got[:]), m.Sys>>20)
+	if jain(got[:]) < 0.9 && !udt.RaceEnabled {
+		t.Errorf("over all hosts the Jain index is %.3f", jain(got[:]))
+	}
 	if m.Sys > memory {
 		t.Errorf("%d MiB of memory", m.Sys>>20)
 	}

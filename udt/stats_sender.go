@@ -72,15 +72,18 @@ type recentRate struct {
 
 const rateTime = 100 * time.Millisecond
 
-func (r *recentRate) add(now time.Duration, delivered int64, srtt time.Duration) {
+// add reports whether there is a new rate.
+func (r *recentRate) add(now time.Duration, delivered int64, srtt time.Duration) bool {
 	if r.since == 0 {
 		r.since, r.had = now, delivered
-		return
+		return false
 	}
 	if elapsed := now - r.since; elapsed >= max(2*srtt, rateTime) {
 		r.rate = float64(delivered-r.had) / elapsed.Seconds()
 		r.since, r.had = now, delivered
+		return true
 	}
+	return false
 }
 
 // stats describes the sending of the group in packets of the given payload.
