@@ -23,18 +23,21 @@ type deliveryMeter struct {
 
 	ring []burstRecord // of the latest bursts, indexed by number; a power of two
 	next uint32        // number of the next burst
+	open bool          // its record has been begun, and nothing was sent since
 }
 
 const (
 	minBursts = 16
-	maxBursts = 1 << 16
+	maxBursts = 1 << 14
 	// burstLife is how long a record is kept at least, on paths where that is more
 	// than two round trips, and as far as maxBursts allows.
 	burstLife = 500 * time.Millisecond
 )
 
 // begin opens a record for packets that are about to be sent and returns its
-// number. It counts only after commit. rtt is the round trip, as far as known.
+// number. It counts only after commit: whoever finds nothing to send leaves the
+// record to the next one, so looking costs no memory. rtt is the round trip, as
+// far as known.
 func (m *deliveryMeter) begin(now time.Duration, inFlight int, rtt time.Duration) uint32 {
 	if inFlight == 0 {
 		m.firstSent, m.deliveredAt = now, max(now, m.deliveredAt)
@@ -42,9 +45,10 @@ func (m *deliveryMeter) begin(now time.Duration, inFlight int, rtt time.Duration
 	if m.ring == nil {
 		m.ring = make([]burstRecord, minBursts)
 	}
-	if old := m.ring[m.next%uint32(len(m.ring))]; old.at != 0 && now-old.at < max(burstLife, 2*rtt) && len(m.ring) < maxBursts {
+	if old := m.ring[m.next%uint32(len(m.ring))]; !m.open && old.at != 0 && now-old.at < max(burstLife, 2*rtt) && len(m.ring) < maxBursts {
 		m.grow()
 	}
+	m.open = true
 	m.ring[m.next%uint32(len(m.ring))] = burstRecord{
 		at: now, delivered: m.delivered, deliveredAt: m.deliveredAt, firstSent: m.firstSent, appLimited: m.limitedTill > 0,
 	}
@@ -59,7 +63,10 @@ func (m *deliveryMeter) grow() {
 	m.ring = bigger
 }
 
-func (m *deliveryMeter) commit() { m.next++ }
+func (m *deliveryMeter) commit() { m.next, m.open = m.next+1, false }
+
+// forget drops the records, since nothing that was sent is waited for any more.
+func (m *deliveryMeter) forget() { m.ring, m.open = nil, false }
 
 // arrived counts n packets that arrived at the given time, the latest of them
 // sent in burst, and returns the sample that they make. shortest is the

@@ -105,3 +105,38 @@ func TestBurstRecordsAreKept(t *testing.T) {
 		t.Errorf("%d records", n)
 	}
 }
+
+// Records are kept of what was sent lately, not of every look at what could be
+// sent, and none once the last connection has gone.
+func TestDeliveryRecordsAreBounded(t *testing.T) {
+	var m deliveryMeter
+	at := time.Second
+	for range 1000 {
+		m.begin(at, 0, 0)
+		at += time.Millisecond
+	}
+	if len(m.ring) != minBursts {
+		t.Errorf("%d records of a connection that has sent nothing", len(m.ring))
+	}
+	for range 10 * maxBursts {
+		m.begin(at, 1, 10*time.Second)
+		m.commit()
+		at += time.Microsecond
+	}
+	if len(m.ring) != maxBursts {
+		t.Errorf("%d records, want %d", len(m.ring), maxBursts)
+	}
+	g := group{members: 2, meter: m}
+	g.leave(at, 0, false)
+	if len(g.meter.ring) == 0 {
+		t.Error("one of two has left and taken the records with it")
+	}
+	g.leave(at, 0, false)
+	if len(g.meter.ring) != 0 {
+		t.Errorf("%d records of a peer without connections", len(g.meter.ring))
+	}
+	if s := g.meter.arrived(1, at, at, g.meter.next-1, 0); s != (RateSample{}) {
+		t.Errorf("%+v measured without records", s)
+	}
+	g.meter.begin(at, 0, 0)
+}

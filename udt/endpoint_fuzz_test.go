@@ -212,6 +212,9 @@ func FuzzEndpoint(f *testing.F) {
 			if len(c.partial) > packets {
 				t.Errorf("%d packets made us keep %d that are not complete", packets, len(c.partial))
 			}
+			if n := len(c.grp.meter.ring); n > 2*(minBursts+4*packets) {
+				t.Errorf("%d packets made us keep records of %d bursts", packets, n)
+			}
 			if in := c.in.bytes; in != 0 {
 				t.Errorf("%d bytes stay in the inbox", in)
 			}

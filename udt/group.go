@@ -117,6 +117,9 @@ func (g *group) leave(now time.Duration, n int, hungry bool) {
 	if hungry {
 		g.hungry--
 	}
+	if g.members == 0 {
+		g.meter.forget() // maxGroups of them may be remembered
+	}
 	g.idleFrom = now
 }
 
