@@ -216,6 +216,7 @@ func (c *Conn) end() {
 	}
 	c.ep.forget(c)
 	if c.grp != nil {
+		c.partial.dropBefore(math.MaxInt64)
 		c.rcv.settle(func() {
 			c.ep.memory.resize(c.reserved, 0, 0, recvOwnChunks*chunkCost(c.payload))
 			c.ep.memory.leave(c.ownMemory())

@@ -165,8 +165,8 @@ func (c *Conn) onDataLocked(now, at time.Duration, is arrivalTime, seq seqNo, da
 		c.ackBy(now + ackInterval)
 		return
 	}
-	if len(c.partial) > 0 {
-		delete(c.partial, i)
+	if len(c.partial.packets) > 0 {
+		c.partial.drop(i)
 	}
 	c.count.byteRecv += int64(len(data))
 	c.lastDataAt, c.paused = now, false

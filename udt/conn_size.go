@@ -71,6 +71,7 @@ var errTooLarge = errors.New("packet is larger than the MTU of the interface")
 // initSize prepares for packets as the handshake allows them.
 func (c *Conn) initSize() {
 	c.size = c.payload
+	c.partial.mem = c.ep.memory
 	c.raises = c.ep.sock.probe != nil && c.takesLarger()
 }
 
@@ -277,9 +278,6 @@ func (c *Conn) onPiece(now time.Duration, seq seqNo, payload []byte) {
 	if !f.parse(payload) || seq > seqMask || f.total > c.rcv.large {
 		c.count.invalid++
 		return
-	}
-	if c.partial == nil {
-		c.partial = make(partials)
 	}
 	i := c.rcv.next + int64(seq.sub(seqAt(c.peerISN, c.rcv.next)))
 	if i >= c.rcv.read+int64(c.accept) {

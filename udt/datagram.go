@@ -1,6 +1,7 @@
 package udt
 
 import (
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,10 @@ import (
 //  3. the loop copies payloads into its receive buffer and drops the reference;
 //  4. the slab is recycled when the last reference is dropped, the reader's own
 //     included.
+//
+// The inboxes of many connections may hold more together than there should be.
+// So the reader waits while too many slabs are not recycled: the kernel's buffer
+// fills, and drops what is too much. Loops wait for nobody, so it goes on.
 
 // slabSize takes a batch of the largest reads, and many of usual size.
 const slabSize = 512 << 10
@@ -27,7 +32,7 @@ const maxDatagram = 64 << 10
 
 type slab struct {
 	refs  atomic.Int32
-	taken *atomic.Int32 // the counter of the slabReader that it came through
+	owner *slabReader // that it came through, nil = none
 	buf   [slabSize]byte
 }
 
@@ -43,11 +48,12 @@ func (s *slab) release() {
 	if s.refs.Add(-1) > 0 {
 		return
 	}
-	if s.taken != nil {
-		s.taken.Add(-1)
-		s.taken = nil
-	}
+	owner := s.owner
+	s.owner = nil
 	slabPool.Put(s)
+	if owner != nil && owner.taken.Add(-1) == owner.limit-1 {
+		poke(owner.freed)
+	}
 }
 
 // slabReader is the read goroutine's supply of slabs.
@@ -55,6 +61,25 @@ type slabReader struct {
 	slab  *slab        // nil = none taken
 	used  int          // bytes of it
 	taken atomic.Int32 // slabs that are not recycled yet
+
+	limit int32         // of taken; immutable
+	freed chan struct{} // capacity 1: poked when taken gets below limit
+}
+
+// minSlabs is the least limit of a reader, 16 MiB.
+const minSlabs = 32
+
+// newSlabReader returns a reader for an endpoint that may buffer so many bytes,
+// of which as much as a quarter may wait in slabs beside them.
+func newSlabReader(memory int64) *slabReader {
+	return &slabReader{limit: int32(min(max(memory/4/slabSize, minSlabs), math.MaxInt32)), freed: make(chan struct{}, 1)}
+}
+
+// await returns when there may be another slab. One read takes no more than one.
+func (r *slabReader) await() {
+	for r.taken.Load() >= r.limit {
+		<-r.freed
+	}
 }
 
 // maxIdleSlabs bounds the slabs that are left to slow loops with little in
@@ -71,7 +96,7 @@ func (r *slabReader) reserve(need int) []byte {
 	}
 	if r.slab == nil {
 		r.slab, r.used = newSlab(), 0
-		r.slab.taken = &r.taken
+		r.slab.owner = r
 		r.taken.Add(1)
 	}
 	return r.slab.buf[r.used:]

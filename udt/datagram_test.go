@@ -2,6 +2,7 @@ package udt
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -48,6 +49,47 @@ func TestInbox(t *testing.T) {
 	}
 	if q.put(run(10, 10)) {
 		t.Error("taken after the close")
+	}
+}
+
+// Who reads waits while too much of what was read is held, and goes on with what
+// is released.
+func TestSlabsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const memory = 4 * 2 * minSlabs * slabSize
+		r := newSlabReader(memory)
+		var held []*slab
+		reading := true
+		go func() {
+			for reading {
+				r.await()
+				r.reserve(slabSize)
+				r.slab.refs.Add(1) // of somebody's inbox
+				held = append(held, r.slab)
+				r.take(slabSize)
+			}
+		}()
+		synctest.Wait()
+		if n := len(held); n != memory/4/slabSize {
+			t.Fatalf("%d slabs are held, want %d", n, memory/4/slabSize)
+		}
+		for range 3 {
+			n := len(held)
+			held[0].release() // the reader's own has gone with the next slab
+			held = held[1:]
+			synctest.Wait()
+			if len(held) != n {
+				t.Errorf("%d slabs are held after one of %d was released", len(held), n)
+			}
+		}
+		reading = false
+		for _, s := range held {
+			s.release()
+		}
+		synctest.Wait()
+	})
+	if r := newSlabReader(1 << 20); r.limit != minSlabs {
+		t.Errorf("%d slabs for an endpoint with little memory", r.limit)
 	}
 }
 

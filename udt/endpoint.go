@@ -134,12 +134,13 @@ func (e *Endpoint) now() time.Duration { return time.Since(e.epoch) + 1 }
 // readLoop reads the socket until it is closed.
 func (e *Endpoint) readLoop() {
 	defer close(e.readEnded)
-	var in slabReader
+	in := newSlabReader(e.memory.Limit())
 	defer in.drop()
 	var batch []inbound
 	for failures := 0; ; {
+		in.await()
 		var err error
-		batch, err = e.sock.recv(&in, batch[:0])
+		batch, err = e.sock.recv(in, batch[:0])
 		if err != nil {
 			e.sock.drainErrors(e.notifyRefused)
 			if failures++; errors.Is(err, net.ErrClosed) || failures > maxReadFailures {

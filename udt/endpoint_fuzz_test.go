@@ -209,8 +209,8 @@ func FuzzEndpoint(f *testing.F) {
 			if held > packets || len(c.gaps.gaps) > packets || len(c.rcv.chunks) > c.accept/chunkPackets+1 {
 				t.Errorf("%d packets made us keep %d chunks and %d gaps", packets, held, len(c.gaps.gaps))
 			}
-			if len(c.partial) > packets {
-				t.Errorf("%d packets made us keep %d that are not complete", packets, len(c.partial))
+			if n := len(c.partial.packets); n > packets {
+				t.Errorf("%d packets made us keep %d that are not complete", packets, n)
 			}
 			if n := len(c.grp.meter.ring); n > 2*(minBursts+4*packets) {
 				t.Errorf("%d packets made us keep records of %d bursts", packets, n)

@@ -81,44 +81,76 @@ type partialPacket struct {
 	data  []byte
 }
 
-// partials are the packets that have come in part. The loop owns them.
-type partials map[int64]*partialPacket
+// partials are the packets that have come in part. The loop owns them. What they
+// take is counted in the endpoint's Memory, but there is always one.
+type partials struct {
+	packets map[int64]*partialPacket // no more than maxPartial
+	mem     *Memory
+	held    int64 // bytes of mem
+}
 
 // add puts a piece of packet i in its place and returns the packet's payload
 // once it is complete.
-func (m partials) add(i int64, f piece) (data []byte) {
-	p := m[i]
+func (m *partials) add(i int64, f piece) (data []byte) {
+	p := m.packets[i]
 	if p == nil || p.count != f.count || len(p.data) != f.total {
-		if p == nil && len(m) >= maxPartial && !m.makeRoom(i) {
+		m.drop(i)
+		if !m.makeRoom(i, int64(f.total)) {
 			return nil
 		}
+		if m.packets == nil {
+			m.packets = make(map[int64]*partialPacket)
+		}
 		p = &partialPacket{count: f.count, data: make([]byte, f.total)}
-		m[i] = p
+		m.packets[i] = p
 	}
 	copy(p.data[f.number*pieceSize(f.total, f.count):], f.data)
 	p.have |= 1 << f.number
 	if p.have != 1<<f.count-1 {
 		return nil
 	}
-	delete(m, i)
+	m.drop(i)
 	return p.data
 }
 
-// makeRoom gives up the latest packet if i is needed sooner.
-func (m partials) makeRoom(i int64) bool {
-	last := i
-	for k := range m {
-		last = max(last, k)
+// makeRoom takes memory for packet i. It gives up later packets, which are not
+// needed as soon, and fails if there are none.
+func (m *partials) makeRoom(i, size int64) bool {
+	for len(m.packets) >= maxPartial || !m.mem.grow(m.held, size, 0) {
+		if len(m.packets) == 0 {
+			m.mem.resize(m.held, m.held+size, m.held+size, 0)
+			break
+		}
+		last := i
+		for k := range m.packets {
+			last = max(last, k)
+		}
+		if last == i {
+			return false
+		}
+		m.drop(last)
 	}
-	delete(m, last)
-	return last != i
+	m.held += size
+	return true
+}
+
+// drop forgets packet i, if it is there.
+func (m *partials) drop(i int64) {
+	p := m.packets[i]
+	if p == nil {
+		return
+	}
+	delete(m.packets, i)
+	rest := m.held - int64(len(p.data))
+	m.mem.resize(m.held, rest, rest, 0)
+	m.held = rest
 }
 
 // dropBefore forgets packets that have come whole.
-func (m partials) dropBefore(i int64) {
-	for k := range m {
+func (m *partials) dropBefore(i int64) {
+	for k := range m.packets {
 		if k < i {
-			delete(m, k)
+			m.drop(k)
 		}
 	}
 }

@@ -33,7 +33,7 @@ func TestPiecesRoundTrip(t *testing.T) {
 		payload := randomBytes(n, byte(n))
 		cut := cutPieces(t, 5, payload, 1472)
 		// In any order, with others between, some of them twice.
-		m := make(partials)
+		m := partials{mem: NewMemory(1 << 20)}
 		var got []byte
 		order := r.Perm(len(cut))
 		for k, j := range order {
@@ -60,7 +60,7 @@ func TestPiecesRoundTrip(t *testing.T) {
 // Pieces of another cut of the same packet are not taken for those of the first.
 func TestPiecesCutAnew(t *testing.T) {
 	payload := randomBytes(8000, 1)
-	m := make(partials)
+	m := partials{mem: NewMemory(1 << 20)}
 	var f piece
 	first, second := cutPieces(t, 5, payload, 1472), cutPieces(t, 5, payload, 1200)
 	for _, p := range first[:len(first)-1] {
@@ -81,17 +81,46 @@ func TestPiecesCutAnew(t *testing.T) {
 }
 
 func TestPartialsAreBounded(t *testing.T) {
-	m := make(partials)
+	m := partials{mem: NewMemory(1 << 20)}
 	f := piece{number: 0, count: 2, total: 4, data: []byte{1, 2}}
 	for i := range int64(2 * maxPartial) {
 		m.add(1000-i, f)
 	}
-	if len(m) != maxPartial || m[1000-2*maxPartial+1] == nil || m[1000] != nil {
-		t.Errorf("%d packets are kept, not the first ones", len(m))
+	if len(m.packets) != maxPartial || m.packets[1000-2*maxPartial+1] == nil || m.packets[1000] != nil {
+		t.Errorf("%d packets are kept, not the first ones", len(m.packets))
+	}
+	if m.mem.Used() != m.held || m.held != 4*maxPartial {
+		t.Errorf("%d bytes counted, and %d in memory", m.held, m.mem.Used())
 	}
 	m.dropBefore(1000)
-	if len(m) != 0 {
-		t.Errorf("%d packets are kept that are not needed", len(m))
+	if len(m.packets) != 0 || m.mem.Used() != 0 {
+		t.Errorf("%d packets are kept that are not needed, and %d bytes", len(m.packets), m.mem.Used())
+	}
+}
+
+// They take no more memory than there is, but one packet is always taken, and it
+// is the first one.
+func TestPartialsShareMemory(t *testing.T) {
+	const size = 8000
+	m := partials{mem: NewMemory(10 * size)}
+	f := piece{number: 0, count: 2, total: size, data: make([]byte, size/2)}
+	for i := range int64(maxPartial) {
+		m.add(1000-i, f)
+	}
+	if n := len(m.packets); n < 2 || n > 5 || m.packets[1000-maxPartial+1] == nil {
+		t.Errorf("%d packets are kept in memory for ten, or not the first ones", n)
+	}
+	m.dropBefore(1000)
+	other := m.mem.resize(0, 20*size, 20*size, 0)
+	for i := range int64(3) {
+		m.add(3-i, f)
+	}
+	if len(m.packets) != 1 || m.packets[1] == nil {
+		t.Errorf("%d packets are kept where there is no memory, want the first one", len(m.packets))
+	}
+	f.number = 1
+	if m.add(1, f) == nil || m.mem.Used() != other {
+		t.Errorf("the first packet cannot be completed, or %d bytes stay", m.mem.Used()-other)
 	}
 }
 
@@ -124,7 +153,7 @@ func FuzzPiece(f *testing.F) {
 		if !f.parse(p) {
 			return
 		}
-		m := make(partials)
+		m := partials{mem: NewMemory(1 << 20)}
 		data := m.add(1, f)
 		if (data != nil) != (f.count == 1) {
 			t.Fatalf("complete: %v, of %d pieces", data != nil, f.count)
