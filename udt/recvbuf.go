@@ -262,11 +262,25 @@ func (b *recvBuffer) discard() {
 	b.settleLocked()
 }
 
-// settle ends the use of the buffer by the connection: once the last byte in
-// order has been read, release is called.
+// settle ends the use of the buffer by the connection. What stands behind a hole
+// is dropped, for nobody will fill it; once the last byte in order has been read,
+// release is called.
 func (b *recvBuffer) settle(release func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	readable := 0
+	if b.read < b.next {
+		readable = int((b.next-1)/chunkPackets-b.read/chunkPackets) + 1
+	}
+	for i, c := range b.chunks[min(readable, len(b.chunks)):] {
+		if c != nil {
+			b.taken -= chunkPackets * c.weight
+			recycle(c)
+			b.chunks[readable+i] = nil
+		}
+	}
+	b.chunks = b.chunks[:min(readable, len(b.chunks))]
+	b.top = b.next
 	b.release = release
 	b.settleLocked()
 }
