@@ -15,13 +15,22 @@ const (
 	// codedInAll is the same for all clients together. Each holds an encoder,
 	// about 4 MiB.
 	codedInAll = 64
+
+	// largePerClient and largeInAll are how many large answers may be composed and
+	// on their way at a time: a client that takes one slowly keeps it in memory.
+	// Listings and Metalinks are large from more than smallAnswer entries on, about
+	// half a MiB.
+	largePerClient = 8
+	largeInAll     = 16
+	smallAnswer    = 1000
 )
 
-// A budget bounds what compressing costs: the number of responses, and with them
-// memory, and the cores that are busy with them, in all and for each client. It
-// owns clients, which has entries only while their responses last.
+// A budget bounds what responses of a costly kind take: their number, and with
+// it memory, and the cores that are busy with them, in all and for each client.
+// It owns clients, which has entries only while their responses last.
 type budget struct {
-	cores chan struct{} // one element for each core that compresses now
+	inAll, perClient int           // responses; immutable
+	cores            chan struct{} // one element for each core that is busy now
 
 	mu      sync.Mutex
 	clients map[netip.Addr]*client
@@ -33,11 +42,14 @@ type client struct {
 	open  int
 }
 
-func newBudget() *budget {
-	return &budget{cores: make(chan struct{}, runtime.GOMAXPROCS(0)), clients: map[netip.Addr]*client{}}
+func newBudget(inAll, perClient int) *budget {
+	return &budget{
+		inAll: inAll, perClient: perClient,
+		cores: make(chan struct{}, runtime.GOMAXPROCS(0)), clients: map[netip.Addr]*client{},
+	}
 }
 
-// A ticket allows to compress one response.
+// A ticket allows one response.
 type ticket struct {
 	budget *budget
 	addr   netip.Addr
@@ -51,7 +63,7 @@ func (b *budget) enter(remote string) *ticket {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	c := b.clients[addr]
-	if b.open >= codedInAll || c != nil && c.open >= codedPerClient {
+	if b.open >= b.inAll || c != nil && c.open >= b.perClient {
 		return nil
 	}
 	if c == nil {
@@ -64,7 +76,11 @@ func (b *budget) enter(remote string) *ticket {
 	return &ticket{b, addr, c}
 }
 
+// leave gives the ticket back; nil is none.
 func (t *ticket) leave() {
+	if t == nil {
+		return
+	}
 	b := t.budget
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -48,9 +48,11 @@ type Handler struct {
 	root      *os.Root
 	dotFiles  bool
 	maxRanges int
+	maxListed int
 	compress  bool
 	budget    *budget // of compression
-	samples   samples
+	large     *budget // of answers that are composed in memory
+	samples   *samples
 	log       *slog.Logger
 	hasher    *hasher
 	leafJobs  chan struct{} // holds one element for each request that hashes leaves
@@ -82,8 +84,9 @@ func New(root *os.Root, o Options) (*Handler, error) {
 	if o.MaxRanges == 0 {
 		o.MaxRanges = DefaultMaxRanges
 	}
-	h := &Handler{root: root, dotFiles: o.DotFiles, maxRanges: o.MaxRanges, compress: !o.DisableCompression, log: o.Logger}
-	h.budget, h.samples.shrinks = newBudget(), make(map[key]bool)
+	h := &Handler{root: root, dotFiles: o.DotFiles, maxRanges: o.MaxRanges, maxListed: maxListed, compress: !o.DisableCompression, log: o.Logger}
+	h.budget, h.large = newBudget(codedInAll, codedPerClient), newBudget(largeInAll, largePerClient)
+	h.samples = newSamples()
 	h.store = newStore(o.CacheFile, folder, o.CacheSize, o.Logger)
 	h.leafJobs = make(chan struct{}, o.HashJobs)
 	h.hasher = newHasher(h.openSource, h.store, o.HashJobs, o.Logger)
@@ -245,7 +248,7 @@ func (h *Handler) fail(w *response, r *http.Request, err error) {
 		http.Error(w, "not found", http.StatusNotFound)
 	case errors.Is(err, fs.ErrPermission):
 		http.Error(w, "no permission to read it", http.StatusForbidden)
-	case errors.Is(err, errBusy), errors.Is(err, errUsedUp), errors.Is(err, errClosed), errors.Is(err, errChanged):
+	case errors.Is(err, errBusy), errors.Is(err, errUsedUp), errors.Is(err, errTooManyLarge), errors.Is(err, errClosed), errors.Is(err, errChanged):
 		w.Header().Set("Retry-After", "5")
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 	default:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"html/template"
 	"io"
@@ -38,7 +39,12 @@ type listedEntry struct {
 
 // serveListing sends the entries of the folder f that can be opened.
 func (h *Handler) serveListing(w *response, r *http.Request, f *file) {
-	l, err := h.list(f)
+	var t *ticket
+	defer func() { t.leave() }()
+	l, err := h.list(f, func() bool {
+		t = h.large.enter(r.RemoteAddr)
+		return t != nil
+	})
 	if err != nil {
 		h.fail(w, r, err)
 		return
@@ -66,12 +72,24 @@ func (h *Handler) serveListing(w *response, r *http.Request, f *file) {
 	}
 }
 
-func (h *Handler) list(f *file) (*listing, error) {
+// errTooManyLarge says that the answer would be a large one, of which there are
+// enough.
+var errTooManyLarge = errors.New("too many large answers are being sent")
+
+// list reads the folder f. It calls large once when the listing becomes a large
+// one, and fails if that may not be.
+func (h *Handler) list(f *file, large func() bool) (*listing, error) {
 	l := &listing{Entries: []listedEntry{}}
+	asked := false
 	for {
-		batch, err := f.ReadDir(1000)
+		batch, err := f.ReadDir(smallAnswer)
+		if len(l.Entries)+len(batch) > smallAnswer && !asked {
+			if asked = true; !large() {
+				return nil, errTooManyLarge
+			}
+		}
 		for _, e := range batch {
-			if len(l.Entries) == maxListed {
+			if len(l.Entries) == h.maxListed {
 				l.Truncated = true
 				break
 			}

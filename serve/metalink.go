@@ -87,6 +87,15 @@ func (h *Handler) serveMetalink(w *response, r *http.Request, f *file) {
 			URL:  here.String(),
 		},
 	}
+	if len(pieces.hashes) > smallAnswer {
+		t := h.large.enter(r.RemoteAddr)
+		if t == nil {
+			w.Header().Del("Content-Disposition")
+			h.fail(w, r, errTooManyLarge)
+			return
+		}
+		defer t.leave()
+	}
 	if len(pieces.hashes) > 0 {
 		doc.File.Pieces = &metalinkPieces{
 			Length: piecesKey.layout().PieceSize, Type: "sha-256", Hashes: hexes(pieces.hashes),

@@ -3,6 +3,7 @@ package serve
 import (
 	"io"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 )
@@ -20,10 +21,16 @@ const (
 	maxSampled = 4096
 )
 
-// samples remembers which files shrink. Its mutex guards the map.
+// samples remembers which files shrink.
 type samples struct {
+	running chan struct{} // one element for each sample that is taken now, which needs an encoder
+
 	mu      sync.Mutex
-	shrinks map[key]bool
+	shrinks map[key]bool // guarded by mu
+}
+
+func newSamples() *samples {
+	return &samples{running: make(chan struct{}, runtime.GOMAXPROCS(0)), shrinks: make(map[key]bool)}
 }
 
 // worthwhile reports whether the file as a whole shrinks.
@@ -32,13 +39,15 @@ func (s *samples) worthwhile(f *file) bool {
 		return false
 	}
 	k := key{name: f.name, version: f.version}
-	s.mu.Lock()
-	known, ok := s.shrinks[k]
-	s.mu.Unlock()
-	if ok {
+	if known, ok := s.get(k); ok {
 		return known
 	}
-	known = shrinks(f, 0, f.version.size)
+	s.running <- struct{}{} // who is there computes, and waits for nobody
+	defer func() { <-s.running }()
+	if known, ok := s.get(k); ok {
+		return known
+	}
+	known := shrinks(f, 0, f.version.size)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.shrinks) >= maxSampled {
@@ -46,6 +55,13 @@ func (s *samples) worthwhile(f *file) bool {
 	}
 	s.shrinks[k] = known
 	return known
+}
+
+func (s *samples) get(k key) (known, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known, ok = s.shrinks[k]
+	return known, ok
 }
 
 // shrinks reports whether a sample of the n bytes from off on loses at least an
