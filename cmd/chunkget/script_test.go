@@ -22,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/chunkget/chunkget/internal/units"
+	"github.com/chunkget/chunkget/journal"
 )
 
 func TestMain(m *testing.M) {
@@ -39,8 +40,8 @@ func TestMain(m *testing.M) {
 //	mode OCTAL FILE             set the mode of a file
 //	exits CODE COMMAND...       run and check the exit code
 //	signal SIGNAL [PART]        send SIGNAL to the command in the background as soon as
-//	                            the last server holds data back, and PART has most
-//	                            of what it has sent
+//	                            the last server holds data back, PART has all that
+//	                            it does not, and the journal of PART some of that
 //	code CODE                   check the exit code of that command, after wait
 //	opengate                    let the last server send everything
 //	flip FILE OFFSET            change the byte at OFFSET
@@ -179,7 +180,7 @@ func scriptAppend(ts *testscript.TestScript, neg bool, args []string) {
 var signals = map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "KILL": syscall.SIGKILL}
 
 // heldTimeout only ends a test that would hang otherwise.
-const heldTimeout = time.Minute
+const heldTimeout = 5 * time.Minute
 
 func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
 	need(ts, neg, args, 1, "signal SIGNAL [PART]")
@@ -196,7 +197,7 @@ func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
 	case <-timeout:
 		ts.Fatalf("the server has not sent enough to hold anything back")
 	}
-	for len(args) > 1 && written(ts, ts.MkAbs(args[1])) < sc.server.hold*3/4 {
+	for len(args) > 1 && (written(ts, ts.MkAbs(args[1])) < sc.server.hold || !recorded(ts.MkAbs(args[1]+".journal"))) {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-timeout:
@@ -220,6 +221,12 @@ func written(ts *testscript.TestScript, part string) (n int64) {
 		}
 	}
 	return n
+}
+
+// recorded reports whether a journal says of anything that it is on disk.
+func recorded(path string) bool {
+	s, err := journal.ReadFile(path)
+	return err == nil && s.Count() > 0
 }
 
 func scriptCode(ts *testscript.TestScript, neg bool, args []string) {

@@ -15,7 +15,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/chunkget/chunkget/internal/units"
@@ -30,8 +29,7 @@ type server struct {
 	held  chan struct{} // closed when data is being held back
 	close func()
 
-	hold     int64 // bytes of file data after which to hold back, -1 for never
-	sent     atomic.Int64
+	hold     int64 // bytes of each file beyond which ranges are held back, -1 for all of it
 	heldOnce sync.Once
 	gate     chan struct{} // closed by openGate
 	gateOnce sync.Once
@@ -57,8 +55,9 @@ type server struct {
 //	mute         a UDP port where nobody answers
 //	closed       a TCP port that is closed
 //
-// For all but the last two ARG may be hold=N: after N bytes of file data it
-// waits until the gate is opened.
+// For all but the last two ARG may be hold=N: of a range that is asked for, what
+// lies behind the first N bytes of the file waits until the gate is opened. So the
+// first N bytes reach a client sooner or later, however it shares them out.
 var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(), error){
 	"chunkserve": chunkserveHandler,
 	"udt":        chunkserveHandler,
@@ -192,7 +191,7 @@ func startServer(kind, dir, arg string) (*server, error) {
 	}
 	s.url += l.Addr().String()
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.ServeHTTP(&holdingWriter{ResponseWriter: w, server: s, request: r}, r)
+		h.ServeHTTP(&holdingWriter{ResponseWriter: w, server: s, request: r, offset: -1}, r)
 	})}
 	var wg sync.WaitGroup
 	wg.Go(func() { srv.Serve(l) })
@@ -223,19 +222,29 @@ func chunkserveHandler(_ *server, dir, _ string) (http.Handler, func(), error) {
 	}, nil
 }
 
-// holdingWriter counts the file data that all answers to range requests carry,
-// and holds it back from a certain amount on.
+// holdingWriter holds back what lies behind a certain byte of the file in the
+// answer to a range request.
 type holdingWriter struct {
 	http.ResponseWriter
 	server  *server
 	request *http.Request
+	offset  int64 // of the next byte in the file, -1 before the first one
 }
 
 func (w *holdingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w *holdingWriter) Write(b []byte) (int, error) {
+func (w *holdingWriter) Write(b []byte) (n int, err error) {
 	s := w.server
-	if s.hold >= 0 && w.request.Header.Get("Range") != "" && s.sent.Add(int64(len(b))) > s.hold {
+	if s.hold < 0 || w.request.Header.Get("Range") == "" {
+		return w.ResponseWriter.Write(b)
+	}
+	if w.offset < 0 {
+		w.offset = firstByte(w.Header())
+	}
+	if free := int(min(max(0, s.hold-w.offset), int64(len(b)))); free < len(b) {
+		if n, err = w.ResponseWriter.Write(b[:free]); err != nil {
+			return n, err
+		}
 		// What was written before must reach the client, or it could not be
 		// expected to keep it.
 		http.NewResponseController(w.ResponseWriter).Flush()
@@ -243,10 +252,18 @@ func (w *holdingWriter) Write(b []byte) (int, error) {
 		select {
 		case <-s.gate:
 		case <-w.request.Context().Done():
-			return 0, w.request.Context().Err()
+			return n, w.request.Context().Err()
 		}
 	}
-	return w.ResponseWriter.Write(b)
+	k, err := w.ResponseWriter.Write(b[n:])
+	w.offset += int64(n + k)
+	return n + k, err
+}
+
+// firstByte returns the offset of the first byte of an answer.
+func firstByte(h http.Header) (offset int64) {
+	fmt.Sscanf(h.Get("Content-Range"), "bytes %d-", &offset)
+	return offset
 }
 
 // files serves a folder with nothing but the standard library.
@@ -309,8 +326,7 @@ func (w *corruptingWriter) Unwrap() http.ResponseWriter { return w.ResponseWrite
 
 func (w *corruptingWriter) Write(b []byte) (int, error) {
 	if w.offset < 0 {
-		w.offset = 0
-		fmt.Sscanf(w.Header().Get("Content-Range"), "bytes %d-", &w.offset)
+		w.offset = firstByte(w.Header())
 	}
 	if i := w.at - w.offset; i >= 0 && i < int64(len(b)) {
 		b = bytes.Clone(b)
