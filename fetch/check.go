@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/chunkget/chunkget/merkle"
 	"github.com/chunkget/chunkget/segment"
@@ -107,6 +108,11 @@ func (c *check) contradict(code Code, format string, args ...any) {
 	c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
 }
 
+// pass begins a reading of the file.
+func (c *check) pass(against string, total int64) *pass {
+	return newPass(time.Now(), &c.opts.Options, against, total)
+}
+
 // wantSize takes note of the size that the file should have.
 func (c *check) wantSize(n int64) {
 	if n < 0 || c.report.Want == n {
@@ -170,7 +176,7 @@ func (c *check) root(ctx context.Context) error {
 	}
 	hashes := make([]merkle.Hash, l.Pieces())
 	short := false
-	err = eachPiece(ctx, c.file, l, func(i int, data []byte) merkle.Hash {
+	err = eachPiece(ctx, c.file, l, c.pass("root", l.Size), func(i int, data []byte) merkle.Hash {
 		if _, n := l.Piece(i); int64(len(data)) < n {
 			return merkle.Hash{}
 		}
@@ -222,7 +228,7 @@ func (c *check) pieces(ctx context.Context) error {
 	}
 	c.report.Against = append(c.report.Against, "pieces")
 	wrong := 0
-	err := eachPiece(ctx, c.file, l, func(i int, data []byte) bool {
+	err := eachPiece(ctx, c.file, l, c.pass("pieces", l.Size), func(i int, data []byte) bool {
 		return bytes.Equal(sum(data), p.Sums[i])
 	}, func(i int, good bool) {
 		if !good {
@@ -247,7 +253,7 @@ func (c *check) digest(ctx context.Context) error {
 	if want.IsZero() {
 		return nil
 	}
-	got, err := hashFile(ctx, c.file, c.report.Size, want.Algorithm)
+	got, err := hashFile(ctx, c.file, c.report.Size, want.Algorithm, c.pass(want.Algorithm, c.report.Size))
 	if err != nil {
 		return err
 	}

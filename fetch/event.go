@@ -27,6 +27,11 @@ const (
 
 	// EventDone comes last, and only on success: Result.
 	EventDone
+
+	// EventHash comes about five times a second while Check and Repair read a
+	// local file, and once at the end of each reading: Path, Against, and of that
+	// reading Total, Done, Rate and ETA.
+	EventHash
 )
 
 // String returns the name of the event in the JSON output of the command.
@@ -44,6 +49,8 @@ func (k EventKind) String() string {
 		return "note"
 	case EventDone:
 		return "done"
+	case EventHash:
+		return "hash"
 	}
 	return "unknown"
 }
@@ -54,8 +61,9 @@ type Event struct {
 	Kind EventKind
 
 	// URL and Path are set by EventStart.
-	URL  string // without user information and secrets, see RedactURL
-	Path string // of the finished file
+	URL     string // without user information and secrets, see RedactURL
+	Path    string // of the finished file
+	Against string // what the file is held against, EventHash: as in Report
 
 	// The state of the download, in every event from EventStart on.
 	Total   int64         // size of the file in bytes, -1 if not known

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"time"
 )
 
 // finish checks the digest of the whole file where that is called for, and
@@ -14,7 +15,7 @@ func finish(ctx context.Context, o *Options, t *target, r *remote, res *Result) 
 		want, source = r.digest, "the one that the server announced"
 	}
 	if !want.IsZero() {
-		got, err := hashFile(ctx, t.part, res.Bytes, want.Algorithm)
+		got, err := hashFile(ctx, t.part, res.Bytes, want.Algorithm, nil)
 		if err != nil {
 			return markResumable(err, t)
 		}
@@ -34,8 +35,9 @@ func finish(ctx context.Context, o *Options, t *target, r *remote, res *Result) 
 	return nil
 }
 
-// hashFile computes the digest of a file of size bytes.
-func hashFile(ctx context.Context, f io.ReaderAt, size int64, algorithm string) (Digest, error) {
+// hashFile computes the digest of a file of size bytes. watch is told how far
+// it is.
+func hashFile(ctx context.Context, f io.ReaderAt, size int64, algorithm string, watch *pass) (Digest, error) {
 	d := Digest{Algorithm: algorithm}
 	h := d.newHash()
 	src := io.NewSectionReader(f, 0, size)
@@ -48,6 +50,7 @@ func hashFile(ctx context.Context, f io.ReaderAt, size int64, algorithm string) 
 		n, err := src.Read(buf)
 		h.Write(buf[:n])
 		total += int64(n)
+		watch.read(time.Now(), int64(n))
 		if err == io.EOF {
 			break
 		}
@@ -58,6 +61,7 @@ func hashFile(ctx context.Context, f io.ReaderAt, size int64, algorithm string) 
 	if total != size {
 		return d, diskError("read the file", fmt.Errorf("it has %d bytes, not %d", total, size))
 	}
+	watch.end(time.Now())
 	d.Sum = h.Sum(nil)
 	return d, nil
 }

@@ -371,11 +371,6 @@ func (d *download) emit(e Event) {
 	e.Resumed = d.resumed
 	e.Active = d.activeSlots()
 	e.Rate = d.speed.value()
-	e.ETA = -1
-	if left := float64(e.Total - e.Done); left <= 0 {
-		e.ETA = 0
-	} else if e.Rate > 0 && left/e.Rate < (1000*time.Hour).Seconds() {
-		e.ETA = time.Duration(left / e.Rate * float64(time.Second))
-	}
+	e.ETA = timeLeft(e.Total-e.Done, e.Rate)
 	d.opts.Observe(e)
 }

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/chunkget/chunkget/merkle"
 	"github.com/chunkget/chunkget/segment"
@@ -19,7 +20,7 @@ import (
 func (t *remoteTree) scan(ctx context.Context, o *Options, f io.ReaderAt) (*segment.Set, error) {
 	good := new(segment.Set)
 	var bad []int
-	err := eachPiece(ctx, f, t.layout, func(i int, data []byte) merkle.Hash {
+	err := eachPiece(ctx, f, t.layout, newPass(time.Now(), o, "tree", t.layout.Size), func(i int, data []byte) merkle.Hash {
 		if _, n := t.layout.Piece(i); int64(len(data)) < n {
 			return merkle.Hash{}
 		}
@@ -106,8 +107,8 @@ func readPiece(f io.ReaderAt, l merkle.Layout, i int, buf []byte) ([]byte, error
 
 // eachPiece reads f in pieces, on several processors, and hands each, as far as
 // the file has it, to hash. What that returns is handed to take, in any order but
-// never to two calls at a time.
-func eachPiece[H any](ctx context.Context, f io.ReaderAt, l merkle.Layout, hash func(i int, data []byte) H, take func(i int, h H)) error {
+// never to two calls at a time. watch is told of each piece.
+func eachPiece[H any](ctx context.Context, f io.ReaderAt, l merkle.Layout, watch *pass, hash func(i int, data []byte) H, take func(i int, h H)) error {
 	var (
 		mu   sync.Mutex
 		next int // piece that nobody reads yet; guarded by mu
@@ -132,11 +133,18 @@ func eachPiece[H any](ctx context.Context, f io.ReaderAt, l merkle.Layout, hash 
 					return err
 				}
 				h := hash(i, data)
+				_, n := l.Piece(i)
+				now := time.Now()
 				mu.Lock()
 				take(i, h)
+				watch.read(now, n)
 				mu.Unlock()
 			}
 		})
 	}
-	return g.Wait()
+	err := g.Wait()
+	if err == nil {
+		watch.end(time.Now())
+	}
+	return err
 }

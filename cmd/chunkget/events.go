@@ -70,6 +70,17 @@ type noteEvent struct {
 	Code   string `json:"code,omitempty"`
 }
 
+type hashEvent struct {
+	Event   string   `json:"event"`
+	URL     string   `json:"url,omitempty"`
+	Path    string   `json:"path"`
+	Against string   `json:"against"` // as in verifyEvent
+	Bytes   int64    `json:"bytes"`   // read in this pass over the file
+	Total   int64    `json:"total"`
+	Rate    float64  `json:"rate"`
+	ETA     *float64 `json:"eta"` // null when not known
+}
+
 type doneEvent struct {
 	Event        string  `json:"event"`
 	URL          string  `json:"url"`
@@ -126,10 +137,10 @@ func (w *eventWriter) observe(e fetch.Event) {
 			Event: "progress", URL: w.url, Bytes: e.Done, Total: e.Total, Resumed: e.Resumed,
 			Rate: finite(e.Rate), Connections: e.Active,
 		}
-		if e.ETA >= 0 {
-			p.ETA = new(seconds(e.ETA))
-		}
+		p.ETA = secondsOrNull(e.ETA)
 		w.write(p)
+	case fetch.EventHash:
+		w.write(hashEvent{"hash", w.url, e.Path, e.Against, e.Done, e.Total, finite(e.Rate), secondsOrNull(e.ETA)})
 	case fetch.EventPieceBad:
 		w.write(pieceBadEvent{"piece_bad", w.url, e.Piece, e.Try, e.Reason, string(e.Code)})
 	case fetch.EventRetry:
@@ -182,6 +193,14 @@ func (w *eventWriter) write(event any) {
 }
 
 func seconds(d time.Duration) float64 { return d.Round(time.Microsecond).Seconds() }
+
+// secondsOrNull takes what is negative for unknown.
+func secondsOrNull(d time.Duration) *float64 {
+	if d < 0 {
+		return nil
+	}
+	return new(seconds(d))
+}
 
 // finite keeps values that JSON cannot express out of it.
 func finite(f float64) float64 {

@@ -73,7 +73,7 @@ func repair(ctx context.Context, u *ui, o *options, target *url.URL, line []stri
 		}
 	}()
 	b := newBoard(u, 1)
-	var show observer = &repairDisplay{newDisplay(b)}
+	var show observer = &repairDisplay{newDisplay(b), &hashing{board: b}}
 	if u.json {
 		show = &eventWriter{w: u.stdout, url: fetch.RedactURL(target), connections: o.connections}
 	}
@@ -98,9 +98,21 @@ func repair(ctx context.Context, u *ui, o *options, target *url.URL, line []stri
 }
 
 // repairDisplay shows a repair as text.
-type repairDisplay struct{ *display }
+type repairDisplay struct {
+	*display
+	hashing *hashing
+}
+
+func (d *repairDisplay) end(err error) {
+	d.hashing.stop()
+	d.display.end(err)
+}
 
 func (d *repairDisplay) observe(e fetch.Event) {
+	if e.Kind == fetch.EventHash {
+		d.hashing.observe(e)
+		return
+	}
 	if e.Kind != fetch.EventDone {
 		d.display.observe(e)
 		return

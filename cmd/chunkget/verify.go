@@ -147,14 +147,23 @@ func verify(ctx context.Context, u *ui, o *options, co fetch.CheckOptions) (err 
 	if n.rt != nil {
 		co.Transport = n.rt
 	}
+	events := &eventWriter{w: u.stdout}
+	if co.URL != nil {
+		events.url = fetch.RedactURL(co.URL)
+	}
+	bar := &hashing{board: newBoard(u, 1)}
 	co.Observe = func(e fetch.Event) {
-		if u.json {
-			(&eventWriter{w: u.stdout}).observe(e)
-		} else {
+		switch {
+		case u.json:
+			events.observe(e)
+		case e.Kind == fetch.EventHash:
+			bar.observe(e)
+		default:
 			u.detail("%s", e.Reason)
 		}
 	}
 	rep, err := fetch.Check(ctx, co)
+	bar.stop()
 	if err != nil && ctx.Err() != nil {
 		return interrupted(err)
 	}
