@@ -110,6 +110,10 @@ var rules = map[string]rule{
 		not:     map[string]string{"os": pure, "syscall": pure, "net": pure, "net/http": pure},
 		noClock: true,
 	},
+	"internal/manpages": {
+		external: []string{"github.com/spf13/cobra"},
+		not:      map[string]string{"net": noSocket, "net/http": noSocket},
+	},
 	"internal/pin": {not: pureNot, noClock: true},
 	"internal/tlsport": {
 		siblings: []string{"internal/credentials", "internal/pin"},
