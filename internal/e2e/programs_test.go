@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"io/fs"
@@ -36,7 +37,13 @@ func TestMain(m *testing.M) {
 		defer os.RemoveAll(dir)
 		binDir = dir
 		os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache")) // what chunkget remembers of servers
-		build := exec.Command("go", "build", "-o", dir, "../../cmd/chunkget", "../../cmd/chunkserve")
+		flag.Parse()
+		profile, err := profiling(dir)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		build := exec.Command("go", append(append([]string{"build"}, profile...), "-o", dir, "../../cmd/chunkget", "../../cmd/chunkserve")...)
 		if out, err := build.CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 			return 1
