@@ -126,7 +126,7 @@ func TestDeliveryRecordsAreBounded(t *testing.T) {
 	if len(m.ring) != maxBursts {
 		t.Errorf("%d records, want %d", len(m.ring), maxBursts)
 	}
-	g := group{members: 2, meter: m}
+	g := group{members: 2, meter: m, even: new(evenness)}
 	g.leave(at, 0, false)
 	if len(g.meter.ring) == 0 {
 		t.Error("one of two has left and taken the records with it")
@@ -135,7 +135,7 @@ func TestDeliveryRecordsAreBounded(t *testing.T) {
 	if len(g.meter.ring) != 0 {
 		t.Errorf("%d records of a peer without connections", len(g.meter.ring))
 	}
-	if s := g.meter.arrived(1, at, at, g.meter.next-1, 0); s != (RateSample{}) {
+	if s := g.meter.arrived(1, at, at, g.meter.next-1, 0, 0); s != (RateSample{}) {
 		t.Errorf("%+v measured without records", s)
 	}
 	g.meter.begin(at, 0, 0)
