@@ -30,8 +30,6 @@ const (
 	// library acknowledges every 10 ms, which is all that its sender needs for
 	// control; buffers and windows turn over faster with more.
 	ackInterval = 2 * time.Millisecond
-	// maxReportInterval is that of feedback on the longest paths.
-	maxReportInterval = 10 * time.Millisecond
 	// lightACKEvery is the number of packets after which a light ACK is sent.
 	lightACKEvery = 64
 	// maxACKRepeats bounds unsolicited repetitions. Each resets the timer of a
@@ -192,18 +190,8 @@ func (c *Conn) onDataLocked(now, at time.Duration, is arrivalTime, seq seqNo, da
 	if irregular {
 		c.ackBy(now)
 	} else {
-		c.ackBy(max(now, c.fullACKSent+c.reportInterval()))
+		c.ackBy(max(now, c.fullACKSent+ackInterval))
 	}
-}
-
-// reportInterval is the time between reports while everything arrives. On a long
-// path more of them tell the sender nothing that it could use sooner, and each
-// costs both sides what several data packets do.
-func (c *Conn) reportInterval() time.Duration {
-	if !c.reports {
-		return ackInterval
-	}
-	return min(max(c.rtt.min/16, ackInterval), maxReportInterval)
 }
 
 // onFilled learns from a packet that came late whether the path reorders: what

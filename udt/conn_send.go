@@ -49,10 +49,9 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 		return wait
 	}
 	window, period := c.grp.allowance(c.inFlight, c.hungry)
-	hold := c.hold(period)
-	budget := c.pacer.budget(now, period, hold, sendBurst)
+	budget := c.pacer.budget(now, period, sendBurst)
 	if budget == 0 {
-		return c.pacer.next - pacerSlack + hold
+		return c.pacer.next
 	}
 	c.followPath(now)
 	drained := c.gather(now, budget, window)
@@ -97,27 +96,7 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 	if drained || n < budget {
 		return never // nothing is left, or the window is closed
 	}
-	return max(now, c.pacer.next-pacerSlack+hold)
-}
-
-const (
-	// heldRun is the number of packets that are worth waiting for each other: sent
-	// together, they cost little more than one.
-	heldRun = 16
-	// holdPart is the part of the shortest round trip that they may wait, which
-	// bounds the queue that they make, and maxHold the most.
-	holdPart = 32
-	maxHold  = 3 * time.Millisecond
-)
-
-// hold is how long a packet may wait for others to leave with. C++ receivers
-// measure the time between packets: to those each leaves in its time.
-func (c *Conn) hold(period time.Duration) time.Duration {
-	d := min((heldRun-1)*period, c.rtt.min/holdPart, maxHold)
-	if !c.reports || d < minGather {
-		return 0
-	}
-	return d
+	return max(now, c.pacer.next-pacerSlack)
 }
 
 // gather fills c.batch with about limit packets and c.burst with what they

@@ -4,8 +4,7 @@ import "time"
 
 // pacer turns the controller's send period into bursts. The loop wakes about
 // once in a millisecond at best, so a burst carries what the rate allows in
-// the time that passed; missed time up to maxDebt is caught up with, or up to twice
-// the time that packets were held back.
+// the time that passed; missed time up to maxDebt is caught up with.
 type pacer struct {
 	next time.Duration // when the next packet may leave
 }
@@ -17,10 +16,11 @@ const (
 	pacerSlack = 50 * time.Microsecond
 )
 
-// budget returns how many packets may leave now, at most limit, of which the first
-// may have been held back for a time.
-func (p *pacer) budget(now, period, held time.Duration, limit int) int {
-	p.next = max(p.next, now-max(maxDebt, 2*held))
+// budget returns how many packets may leave now, at most limit.
+func (p *pacer) budget(now, period time.Duration, limit int) int {
+	if p.next < now-maxDebt {
+		p.next = now - maxDebt
+	}
 	ahead := now + pacerSlack - p.next
 	if ahead < 0 {
 		return 0

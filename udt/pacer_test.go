@@ -17,7 +17,7 @@ func TestPacerRate(t *testing.T) {
 			now, sent := start, 0
 			end := start + 2000*max(period, 10*time.Microsecond)
 			for now < end {
-				n := p.budget(now, period, 0, sendBurst)
+				n := p.budget(now, period, sendBurst)
 				p.spend(n, period)
 				sent += n
 				if ahead := p.next - now; ahead > pacerSlack+period {
@@ -51,17 +51,13 @@ func TestPacerBurst(t *testing.T) {
 	} {
 		for _, idle := range []time.Duration{maxDebt, maxDebt * 3 / 2, time.Second, time.Hour} {
 			p := pacer{next: time.Second}
-			if n := p.budget(time.Second+idle, tt.period, 0, 1000); n != tt.want {
+			if n := p.budget(time.Second+idle, tt.period, 1000); n != tt.want {
 				t.Errorf("period %v after %v: %d packets, want %d", tt.period, idle, n, tt.want)
 			}
 		}
 	}
-	held := pacer{next: time.Second}
-	if n := held.budget(2*time.Second, time.Millisecond, 3*time.Millisecond, 64); n != 7 {
-		t.Errorf("%d packets after holding back for 3 ms, want 7", n)
-	}
 	p := pacer{next: time.Second}
-	if n := p.budget(time.Hour, time.Microsecond, 0, 64); n != 64 {
+	if n := p.budget(time.Hour, time.Microsecond, 64); n != 64 {
 		t.Errorf("%d packets, limit 64", n)
 	}
 }
@@ -79,7 +75,7 @@ func TestPacerWaits(t *testing.T) {
 		{time.Second, 1},
 		{time.Second + time.Millisecond, 2},
 	} {
-		if n := p.budget(tt.now, time.Millisecond, 0, 64); n != tt.want {
+		if n := p.budget(tt.now, time.Millisecond, 64); n != tt.want {
 			t.Errorf("at %v: %d packets, want %d", tt.now, n, tt.want)
 		}
 	}
