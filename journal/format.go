@@ -18,6 +18,7 @@ const (
 
 	maxETag    = 4 << 10  // bytes
 	maxURL     = 32 << 10 // bytes
+	maxDigest  = 256      // bytes of an expected digest
 	maxPayload = 64 << 10 // bytes of one record
 )
 
@@ -26,6 +27,7 @@ const (
 	recordVerified = 1 // runs of pieces that were checked against the tree
 	recordRoot     = 2 // root of the tree
 	recordDigests  = 3 // consecutive pieces with the SHA-256 of each
+	recordExpected = 4 // digest that the whole file is expected to have
 )
 
 // MaxPieces is the largest number of pieces of a file. It bounds what replaying

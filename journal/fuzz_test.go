@@ -15,7 +15,7 @@ func FuzzRead(f *testing.F) {
 	w := create(f, d, header)
 	f.Add(d.Bytes(name))
 	root := digest(1)
-	must(f, w.Commit(noSync{}, journal.Batch{Root: &root, Verified: []int{1, 2, 5}, Digests: []journal.PieceDigest{{8, digest(8)}}}))
+	must(f, w.Commit(noSync{}, journal.Batch{Expected: expected, Root: &root, Verified: []int{1, 2, 5}, Digests: []journal.PieceDigest{{8, digest(8)}}}))
 	must(f, w.Commit(noSync{}, journal.Batch{Verified: []int{3}}))
 	f.Add(d.Bytes(name))
 	f.Add([]byte{})
@@ -47,7 +47,7 @@ func FuzzRead(f *testing.F) {
 		must(t, w.Forget(nil, false)) // writes all of it anew
 		again, err := journal.Read(bytes.NewReader(d.Bytes(name)), int64(len(d.Bytes(name))))
 		must(t, err)
-		if again.Header != s.Header || again.Count() != s.Count() || again.HasRoot != s.HasRoot || again.Root != s.Root || again.TornBytes != 0 {
+		if again.Header != s.Header || again.Count() != s.Count() || again.HasRoot != s.HasRoot || again.Root != s.Root || again.Expected != s.Expected || again.TornBytes != 0 {
 			t.Fatalf("written anew: %+v, was %+v", again, s)
 		}
 		for i := range s.Pieces() {

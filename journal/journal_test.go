@@ -16,6 +16,8 @@ const name = "x.part.journal"
 
 var header = journal.Header{Size: 100<<20 + 5, PieceSize: 1 << 20, ETag: `"v1"`, URL: "udt://host:9000/x"}
 
+const expected = "sha-256:0123"
+
 type noSync struct{}
 
 func (noSync) Sync() error { return nil }
@@ -50,14 +52,14 @@ func TestRoundTrip(t *testing.T) {
 	d := faultfile.New()
 	w := create(t, d, header)
 	root := digest(999)
-	must(t, w.Commit(noSync{}, journal.Batch{Root: &root, Verified: []int{7, 3, 4, 5, 100}}))
+	must(t, w.Commit(noSync{}, journal.Batch{Expected: expected, Root: &root, Verified: []int{7, 3, 4, 5, 100}}))
 	must(t, w.Commit(noSync{}, journal.Batch{}))
 	must(t, w.Commit(noSync{}, journal.Batch{Verified: []int{4, 6}, Digests: []journal.PieceDigest{{51, digest(51)}, {50, digest(50)}}}))
 	must(t, w.Close())
 
 	w = reopen(t, d)
 	s := w.State()
-	if s.Header != header || !s.HasRoot || s.Root != root || s.TornBytes != 0 {
+	if s.Header != header || !s.HasRoot || s.Root != root || s.Expected != expected || s.TornBytes != 0 {
 		t.Errorf("state %+v", s)
 	}
 	if got, want := slices.Collect(s.Pieces()), []int{3, 4, 5, 6, 7, 50, 51, 100}; !slices.Equal(got, want) || s.Count() != len(want) {

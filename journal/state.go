@@ -18,6 +18,11 @@ type State struct {
 	Root    Digest // root of the hash tree, if HasRoot
 	HasRoot bool
 
+	// Expected is the digest that the whole file has been expected to have, as
+	// ALGORITHM:HEX, "" when none was known. Pieces recorded under it belong to
+	// that file, whichever server they are from.
+	Expected string
+
 	Records   int   // number of good records
 	GoodBytes int64 // length of the header and the good records
 	TornBytes int64 // bytes after the last good record, which are ignored
@@ -121,6 +126,14 @@ func (s *State) apply(kind byte, payload []byte) error {
 			return errors.New("a second root")
 		}
 		s.Root, s.HasRoot = Digest(payload), true
+	case recordExpected:
+		if n := len(payload); n == 0 || n > maxDigest {
+			return fmt.Errorf("expected digest of %d bytes", n)
+		}
+		if s.Expected != "" && s.Expected != string(payload) {
+			return errors.New("a second expected digest")
+		}
+		s.Expected = string(payload)
 	case recordDigests:
 		if len(payload) < runSize {
 			return fmt.Errorf("digests of %d bytes", len(payload))

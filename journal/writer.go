@@ -105,13 +105,16 @@ type PieceDigest struct {
 
 // A Batch is what one Commit records.
 type Batch struct {
+	Expected string        // see State; "" if not new
 	Root     *Digest       // root of the hash tree, nil if not new
 	Verified []int         // pieces that match the hash tree
 	Digests  []PieceDigest // pieces that no tree vouches for
 }
 
 // Empty reports whether there is nothing to record.
-func (b *Batch) Empty() bool { return b.Root == nil && len(b.Verified) == 0 && len(b.Digests) == 0 }
+func (b *Batch) Empty() bool {
+	return b.Expected == "" && b.Root == nil && len(b.Verified) == 0 && len(b.Digests) == 0
+}
 
 // Commit makes data durable, then appends the batch, then makes the journal
 // durable. What the batch names must have been written to data before the call.
@@ -219,7 +222,7 @@ func (w *Writer) rewrite(s *State) error {
 
 // snapshot returns the batch that makes s out of an empty state.
 func snapshot(s *State) Batch {
-	var b Batch
+	b := Batch{Expected: s.Expected}
 	if s.HasRoot {
 		b.Root = &s.Root
 	}
@@ -240,7 +243,7 @@ func snapshotSize(s *State) int64 {
 	for range s.Runs() {
 		runs++
 	}
-	return int64(fixedHeader + len(s.Header.ETag) + len(s.Header.URL) + runs*runSize +
+	return int64(fixedHeader + len(s.Header.ETag) + len(s.Header.URL) + len(s.Expected) + runs*runSize +
 		len(s.digests)*(DigestSize+1))
 }
 
@@ -248,6 +251,9 @@ func snapshotSize(s *State) int64 {
 // and in as few records as their bound allows.
 func payloads(b *Batch) func(yield func(byte, []byte) bool) {
 	return func(yield func(byte, []byte) bool) {
+		if b.Expected != "" && !yield(recordExpected, []byte(b.Expected)) {
+			return
+		}
 		if b.Root != nil && !yield(recordRoot, b.Root[:]) {
 			return
 		}
