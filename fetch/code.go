@@ -54,6 +54,8 @@ const (
 	CodeNoSize          Code = "no_size"         // one stream: the server does not tell the size
 	CodeNoTree          Code = "no_tree"         // the server offers no hash tree, where one is needed
 	CodeNotResumable    Code = "not_resumable"   // no strong ETag and no tree
+	CodeUnencrypted     Code = "unencrypted"     // an address without TLS beside an encrypted one, with no hashes to check it by
+	CodeMirrorsUnused   Code = "mirrors_unused"  // nothing tells whether several addresses have the same file
 )
 
 // withCode returns e with a code.

@@ -88,7 +88,9 @@ func (d Digest) newHash() hash.Hash {
 
 // reprDigest returns the digest of the whole file that Repr-Digest (RFC 9530)
 // announces, the preferred one if there are several. The field is a dictionary
-// of byte sequences (RFC 9651): sha-256=:BASE64:.
+// of byte sequences (RFC 9651): sha-256=:BASE64:. Without it the older Digest
+// counts (RFC 3230 and RFC 5843), which servers with mirrors send (RFC 6249):
+// SHA-256=BASE64.
 func reprDigest(h http.Header) Digest {
 	for _, a := range digestAlgorithms {
 		for _, v := range h.Values("Repr-Digest") {
@@ -99,6 +101,19 @@ func reprDigest(h http.Header) Digest {
 					continue
 				}
 				if sum, err := base64.StdEncoding.DecodeString(value[1 : len(value)-1]); err == nil && len(sum) == a.size {
+					return Digest{a.name, sum}
+				}
+			}
+		}
+	}
+	for _, a := range digestAlgorithms {
+		for _, v := range h.Values("Digest") {
+			for m := range strings.SplitSeq(v, ",") {
+				name, value, _ := strings.Cut(strings.TrimSpace(m), "=")
+				if !strings.EqualFold(name, a.name) {
+					continue
+				}
+				if sum, err := base64.StdEncoding.DecodeString(value); err == nil && len(sum) == a.size {
 					return Digest{a.name, sum}
 				}
 			}

@@ -50,6 +50,13 @@
 // If-Range, with a strong tag or a date as good as one; docs/events.md has the
 // ladder of validators and the code of each decision.
 //
+// With several addresses, or where the server names others (RFC 6249), each is a
+// source with validators of its own; source.go and lead.go say who leads, whose bytes
+// may be put together, and when one is dropped. Hashes of pieces that the user has,
+// as of a Metalink, take the place of the tree.
+//
+// With Options.Ramp connections are added while the total rate rises (ramp.go).
+//
 // Where the server offers parts of the file as resources (package serve), a strong
 // ETag and a hash tree, and less than 40 MB/s comes over the wire, requests are
 // for parts of 16 MiB at most, which may come in zstd or gzip. The rate of the

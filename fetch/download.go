@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,12 +27,12 @@ type download struct {
 	opts   *Options
 	retry  RetryPolicy
 	log    *slog.Logger
-	client *client
-	remote *remote
+	remote *remote // what leads: size, tree and digest of the file
 	layout merkle.Layout
 	target *target
 	pipe   *pipe // nil unless the file goes to Options.Writer
 	mode   checkMode
+	plain  func(data []byte) merkle.Hash // hash of a piece, with checkPieces
 	begun  time.Time
 
 	calls   chan func(now time.Time) // to the loop
@@ -43,6 +44,7 @@ type download struct {
 
 	// Owned by the loop.
 
+	sources   []*source // in the order given, dropped ones included
 	plan      *segment.Plan
 	slots     []*slot
 	pieces    []piece
@@ -51,7 +53,7 @@ type download struct {
 	verifying int            // handed to verifiers
 	delivered map[int]origin // who brought the bytes of unverified pieces
 
-	hashes   []merkle.Hash // of the tree, as far as it has come
+	hashes   []merkle.Hash // of the tree, as far as it has come, or of Options.Pieces
 	root     merkle.Hash
 	rootDone bool // root is known and the hashes lead to it
 	treeBusy bool
@@ -72,6 +74,7 @@ type download struct {
 	lastBytes     time.Time // when any slot last wrote
 	speed         rate
 	parts         parts
+	ramp          ramp
 	lastFetched   int64
 	result        *Result
 	resumed       int64 // bytes of earlier runs that count, rechecks pending included
@@ -84,6 +87,8 @@ type checkMode int
 const (
 	// checkTree compares each piece with the server's hash tree.
 	checkTree checkMode = iota
+	// checkPieces compares each piece with Options.Pieces.
+	checkPieces
 	// checkDigest has nothing to compare with; the digest of each piece is
 	// recorded so that a resumption notices damage on disk.
 	checkDigest
@@ -91,6 +96,9 @@ const (
 	// could not use the record.
 	checkNone
 )
+
+// compares reports whether each piece is compared with what it should be.
+func (m checkMode) compares() bool { return m == checkTree || m == checkPieces }
 
 // piece is what the loop knows about one piece.
 type piece struct {
@@ -111,14 +119,19 @@ const (
 
 // origin is who delivered bytes of a piece.
 type origin struct {
-	slots []segment.Worker
-	conns []net.Conn
+	slots   []segment.Worker
+	sources []*source
+	conns   []net.Conn
 }
+
+// from reports whether s delivered any of it.
+func (o origin) from(s *source) bool { return slices.Contains(o.sources, s) }
 
 // slot is one of the Connections requests for data that may be in flight. It is
 // the worker of the plan.
 type slot struct {
 	id       segment.Worker
+	src      *source       // whom its next request is made to
 	attempt  *attempt      // nil when idle
 	failures int           // in a row, without a byte
 	since    time.Time     // of the first of them
@@ -131,6 +144,8 @@ type slot struct {
 // attempt is one request for one segment.
 type attempt struct {
 	slot   *slot
+	src    *source // whom it is made to
+	remote *remote // of src, nil if this is its first request; the attempt's goroutine sets it then
 	seg    segment.SegmentID
 	asked  segment.Range
 	cancel context.CancelCauseFunc
@@ -172,13 +187,16 @@ func (d *download) call(f func(now time.Time)) {
 // post runs f on the loop, some time.
 func (d *download) post(f func(now time.Time)) { d.calls <- f }
 
-func newDownload(o *Options, c *client, r *remote, l merkle.Layout, t *target, k *kept, res *Result, begun time.Time) *download {
+func newDownload(o *Options, sources []*source, r *remote, l merkle.Layout, t *target, k *kept, res *Result, begun time.Time) *download {
 	d := &download{
-		opts: o, retry: o.Retry.resolved(), log: o.Logger, client: c, remote: r, layout: l, target: t, begun: begun,
+		opts: o, retry: o.Retry.resolved(), log: o.Logger, sources: sources, remote: r, layout: l, target: t, begun: begun,
 		calls: make(chan func(time.Time)), verify: make(chan verifyJob), commits: make(chan commit, 1),
 		pieces: make([]piece, l.Pieces()), unchecked: l.Pieces(), delivered: map[int]origin{}, kept: map[int]merkle.Hash{}, result: res,
 	}
 	switch {
+	case o.Pieces.usable(l.Size):
+		d.mode, d.hashes, d.rootDone = checkPieces, o.Pieces.hashes(), true
+		d.plain = o.Pieces.plainHash()
 	case r.tree != nil:
 		d.mode = checkTree
 	case r.etag != "" && r.ranges:
@@ -215,10 +233,14 @@ func newDownload(o *Options, c *client, r *remote, l merkle.Layout, t *target, k
 	if !r.ranges {
 		n = 1
 	}
+	inUse := live(sources)
 	for i := range n {
-		d.slots = append(d.slots, &slot{id: segment.Worker(i)})
+		d.slots = append(d.slots, &slot{id: segment.Worker(i), src: inUse[i%len(inUse)]})
 	}
-	if s := t.state(); s != nil && s.HasRoot && r.tree != nil {
+	if s := t.state(); s != nil && s.Expected == "" && d.mode == checkDigest && !o.Digest.IsZero() {
+		d.batch.Expected = o.Digest.String()
+	}
+	if s := t.state(); s != nil && s.HasRoot && d.mode == checkTree {
 		root := s.Root
 		d.oldRoot = &root
 		if d.unchecked == 0 {

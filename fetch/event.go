@@ -28,6 +28,10 @@ const (
 	// EventDone comes last, and only on success: Result.
 	EventDone
 
+	// EventMirrorDropped reports that nothing more is asked of one of several
+	// addresses: Mirror, Reason, Code, Err.
+	EventMirrorDropped
+
 	// EventHash comes about five times a second while Check and Repair read a
 	// local file, and once at the end of each reading: Path, Against, and of that
 	// reading Total, Done, Rate and ETA.
@@ -49,6 +53,8 @@ func (k EventKind) String() string {
 		return "note"
 	case EventDone:
 		return "done"
+	case EventMirrorDropped:
+		return "mirror_dropped"
 	case EventHash:
 		return "hash"
 	}
@@ -79,6 +85,7 @@ type Event struct {
 	Reason string        // what happened, for people
 	Code   Code          // the same for programs: EventPieceBad, EventRetry, EventNote
 	Err    error         // the cause, EventRetry
+	Mirror string        // the address it is about, "" if there is only one: EventPieceBad, EventRetry, EventMirrorDropped
 
 	Result *Result // EventDone
 }

@@ -25,8 +25,12 @@ func finish(ctx context.Context, o *Options, t *target, r *remote, res *Result) 
 			if err != nil {
 				return diskError("set the bad file aside", err)
 			}
+			hint := "the file was transferred as the server has it; compare digest and source"
+			if len(res.Mirrors) > 1 {
+				hint = "without hashes of its pieces nothing tells which mirror is wrong: fetch from one of them alone"
+			}
 			return errorf(KindIntegrity, "check digest", "it is %v, not %s, %v; the file is kept as %s", got, source, want, bad).
-				withCode(CodeDigestMismatch).withHint("the file was transferred as the server has it; compare digest and source")
+				withCode(CodeDigestMismatch).withHint(hint)
 		}
 	}
 	if err := t.publish(o.Overwrite); err != nil {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/chunkget/chunkget/merkle"
@@ -57,6 +58,11 @@ func (o *Options) resolve() error {
 	case o.Connections < 0 || o.Connections > MaxConnections:
 		return bad("%d connections; at most %d are possible", o.Connections, MaxConnections)
 	}
+	for _, m := range o.Mirrors {
+		if m.URL == nil || m.URL.Host == "" {
+			return bad("a mirror needs a URL with a host")
+		}
+	}
 	if !o.Digest.IsZero() {
 		if _, err := NewDigest(o.Digest.Algorithm, o.Digest.Sum); err != nil {
 			return bad("%w", err)
@@ -79,6 +85,9 @@ func get(ctx context.Context, o *Options, res *Result, begun time.Time) (err err
 	if err != nil {
 		return err
 	}
+	if name == "" {
+		name = safeName(o.Name)
+	}
 	t := &target{name: name}
 	if name == "" {
 		t.name = nameFromURL(o.URL)
@@ -100,8 +109,7 @@ func get(ctx context.Context, o *Options, res *Result, begun time.Time) (err err
 		}
 	}
 
-	c := newClient(o)
-	p, err := findRemote(ctx, o, c, t, res)
+	p, err := findRemote(ctx, o, newSources(o), t, res)
 	if err != nil {
 		return markResumable(err, t)
 	}
@@ -118,7 +126,7 @@ func get(ctx context.Context, o *Options, res *Result, begun time.Time) (err err
 		p.close()
 		return err
 	}
-	if err := transferAll(ctx, o, c, t, p, res, begun); err != nil {
+	if err := transferAll(ctx, o, t, p, res, begun); err != nil {
 		return markResumable(err, t)
 	}
 	return finish(ctx, o, t, p.remote, res)
@@ -126,7 +134,7 @@ func get(ctx context.Context, o *Options, res *Result, begun time.Time) (err err
 
 // findRemote makes the first request, for bytes that an earlier run did not
 // get, if there was one.
-func findRemote(ctx context.Context, o *Options, c *client, t *target, res *Result) (*probed, error) {
+func findRemote(ctx context.Context, o *Options, sources []*source, t *target, res *Result) (*probed, error) {
 	n := int64(firstBytes)
 	if o.Connections == 1 {
 		n = openEnd
@@ -145,14 +153,14 @@ func findRemote(ctx context.Context, o *Options, c *client, t *target, res *Resu
 		}
 	}
 	asked := firstRange(t.state(), onDisk, n)
-	p, err := probe(ctx, o, c, asked, res)
+	p, err := findLead(ctx, o, sources, asked, res)
 	if e, ok := errors.AsType[*unsatisfiedError](err); ok && asked.Start > 0 {
 		// The file has become shorter than what is missing of it.
 		if !o.Restart {
 			return nil, errorf(KindRemoteChanged, "resume", "the remote file has changed: its size was %d and is %d", t.state().Header.Size, e.size).
 				withCode(CodeSizeChanged).withHint("restart to discard the partial data")
 		}
-		return probe(ctx, o, c, firstRange(nil, nil, n), res)
+		return findLead(ctx, o, sources, firstRange(nil, nil, n), res)
 	}
 	return p, err
 }
@@ -169,39 +177,46 @@ func (t *target) prepare(overwrite bool) error {
 }
 
 // transferAll brings the whole file into the partial file.
-func transferAll(ctx context.Context, o *Options, c *client, t *target, p *probed, res *Result, begun time.Time) error {
+func transferAll(ctx context.Context, o *Options, t *target, p *probed, res *Result, begun time.Time) error {
 	r := p.remote
-	if err := checkRangesNeeded(r, t, o.Restart); err != nil {
+	err := o.checkSize(r.size)
+	if err == nil {
+		err = checkRangesNeeded(r, t, o.Restart)
+	}
+	if err != nil {
 		p.close()
 		return err
 	}
 	if r.size < 0 {
-		return streamUnknown(ctx, o, c, t, p, res)
+		return streamUnknown(ctx, o, p.src.client, t, p, res)
 	}
-	l, err := merkle.NewLayout(r.size, merkle.DefaultPieceSize(r.size))
+	l, err := o.layoutOf(r.size)
 	if err != nil {
 		p.close()
 		return &Error{Kind: KindOther, Op: "plan", Err: err}
 	}
-	k, err := t.reconcile(r, l, RedactURL(o.URL), o.Restart)
+	k, err := t.reconcile(r, l, o.identityOf(p))
 	if err != nil {
 		p.close()
 		return err
 	}
-	if r.ranges && !r.combinable() && r.size > 0 {
+	if r.ranges && !r.combinable() && !o.Pieces.usable(r.size) && r.size > 0 {
 		k.note(CodeNoValidator, "the server sends nothing that would tell parts of two versions of the file apart (no strong ETag, no hash tree, no Last-Modified a minute old); fetching it in one stream, which cannot be resumed")
 		r.ranges = false
 	} else if !r.ranges {
 		if r.size > 0 {
 			k.note(CodeNoRanges, "the server does not send parts of the file; fetching it in one stream, which cannot be resumed")
 		}
-	} else if r.etag == "" && r.tree == nil && r.size > 0 {
+	} else if r.etag == "" && r.tree == nil && !o.Pieces.usable(r.size) && r.size > 0 {
 		k.note(CodeNotResumable, "the server sends no strong ETag; an interrupted download will have to start over")
 	}
 	if !r.ranges {
 		k.trusted, k.recheck = nil, nil
 	}
-	d := newDownload(o, c, r, l, t, k, res, begun)
+	if why := p.combine(o, o.known(r)); why != "" {
+		k.note(CodeMirrorsUnused, "%s", why)
+	}
+	d := newDownload(o, p.sources, r, l, t, k, res, begun)
 	for _, n := range k.notes {
 		d.emit(n)
 	}
@@ -215,7 +230,9 @@ func transferAll(ctx context.Context, o *Options, c *client, t *target, p *probe
 	res.Bytes = r.size
 	err = d.loop(ctx, first)
 	res.BytesResumed = d.resumed
+	res.Mirrors = d.mirrorResults()
 	res.Verified = err == nil && d.mode == checkTree
+	res.ByPieces = err == nil && d.mode == checkPieces
 	if res.Verified {
 		res.Root = d.root
 	}
@@ -235,11 +252,15 @@ func (d *download) firstAttempt(p *probed) *attempt {
 	if !d.remote.ranges && r.Len() < d.layout.Size {
 		return nil // what continues it would be another answer
 	}
-	seg, ok := d.plan.HandOutRange(d.slots[0].id, r)
+	i := slices.IndexFunc(d.slots, func(s *slot) bool { return s.src == p.src })
+	if i < 0 {
+		return nil
+	}
+	seg, ok := d.plan.HandOutRange(d.slots[i].id, r)
 	if !ok {
 		return nil
 	}
-	return &attempt{slot: d.slots[0], seg: seg.ID, asked: r, resp: p.resp, cancel: p.cancel}
+	return &attempt{slot: d.slots[i], src: p.src, remote: p.src.remote, seg: seg.ID, asked: r, resp: p.resp, cancel: p.cancel}
 }
 
 // checkRangesNeeded fails when partial data could be used but the server sends

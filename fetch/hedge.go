@@ -17,7 +17,7 @@ import (
 // whoever has it first wins: a hedge. It keeps what it receives in memory, for two
 // writers of the same bytes could undo what a verifier has read. When it wins,
 // the loser is cancelled, and once it has ended the bytes are written like those
-// of any answer.
+// of any answer. Of several sources, each races its own requests only; see relieve.
 
 const (
 	// hedgeShare bounds what is received twice on purpose, as a part of the file.
@@ -33,10 +33,10 @@ const (
 var errOutrun = errors.New("another connection was faster")
 
 // hedge lets s race the request that will take longest to end, if that is
-// expected to halve the time left.
-func (d *download) hedge(now time.Time, s *slot) {
+// expected to halve the time left, and reports whether it does.
+func (d *download) hedge(now time.Time, s *slot) bool {
 	if s.best <= 0 || !d.remote.ranges {
-		return
+		return false
 	}
 	budget := int64(hedgeShare*float64(d.layout.Size)) - d.result.BytesHedged
 	var victim *attempt
@@ -44,7 +44,7 @@ func (d *download) hedge(now time.Time, s *slot) {
 	longest := minGain.Seconds()
 	for _, v := range d.slots {
 		a := v.attempt
-		if a == nil || a.hedged || a.hedges != nil || a.condemned || now.Sub(a.begun) < minGain {
+		if a == nil || a.src != s.src || a.hedged || a.hedges != nil || a.condemned || now.Sub(a.begun) < minGain {
 			continue
 		}
 		seg, ok := d.plan.Segment(a.seg)
@@ -52,22 +52,19 @@ func (d *download) hedge(now time.Time, s *slot) {
 		if !ok || r.Empty() || r.Len() > min(budget, hedgePieces*d.layout.PieceSize) || d.plan.Excluded(s.id, r) {
 			continue
 		}
-		// Rates fall slowly. Who has been silent for some time is taken to stay
-		// so for as long.
-		silent := now.Sub(time.Unix(0, a.active.Load())).Seconds()
-		left := max(float64(r.Len())/max(a.rate.value(), 1), silent)
+		left := d.timeLeft(now, a, r)
 		if left > longest && left > 2*float64(r.Len())/s.best {
 			victim, rest, longest = a, r, left
 		}
 	}
 	if victim == nil {
-		return
+		return false
 	}
 	d.log.Debug("hedge", "slot", s.id, "victim", victim.slot.id, "range", rest.String())
 	victim.hedged = true
 	d.result.BytesHedged += rest.Len() // what does not come is settled at the end
 	ctx, cancel := context.WithCancelCause(d.ctx)
-	a := &attempt{slot: s, asked: rest, hedges: victim, cancel: cancel, begun: now, off: rest.Start, recorded: rest.Start}
+	a := &attempt{slot: s, src: s.src, remote: s.src.remote, asked: rest, hedges: victim, cancel: cancel, begun: now, off: rest.Start, recorded: rest.Start}
 	a.active.Store(now.UnixNano())
 	a.rate.start(now)
 	s.attempt = a
@@ -76,6 +73,14 @@ func (d *download) hedge(now time.Time, s *slot) {
 		cancel(nil)
 		d.post(func(now time.Time) { d.hedgeEnded(now, a, data, conn, err) })
 	})
+	return true
+}
+
+// timeLeft is how long a will take for its rest r, in seconds. Rates fall slowly; who
+// has been silent for some time is taken to stay so for as long.
+func (d *download) timeLeft(now time.Time, a *attempt, r segment.Range) float64 {
+	silent := now.Sub(time.Unix(0, a.active.Load())).Seconds()
+	return max(float64(r.Len())/max(a.rate.value(), 1), silent)
 }
 
 // receiveHedge returns the bytes that a asks for and the connection they came
@@ -111,14 +116,15 @@ func (d *download) hedgeEnded(now time.Time, a *attempt, data []byte, conn net.C
 	case d.stopping || a.condemned || v.slot.attempt != v:
 		// The other has won, or has failed and its bytes are handed out anew.
 	default:
-		v.outrun = func(now time.Time, s *slot) { d.adopt(now, s, a.asked, data, conn) }
+		v.outrun = func(now time.Time, s *slot) { d.adopt(now, s, a, data, conn) }
 		v.cancel(errOutrun)
 	}
 }
 
 // adopt writes what a hedge has received, as an attempt of the slot whose
 // request it has outrun. What that had written by its end is not written again.
-func (d *download) adopt(now time.Time, s *slot, r segment.Range, data []byte, conn net.Conn) {
+func (d *download) adopt(now time.Time, s *slot, hedge *attempt, data []byte, conn net.Conn) {
+	r := hedge.asked
 	for missing := range d.plan.Missing() {
 		rest := missing.Intersect(r)
 		if rest.Empty() {
@@ -130,9 +136,9 @@ func (d *download) adopt(now time.Time, s *slot, r segment.Range, data []byte, c
 		}
 		ctx, cancel := context.WithCancelCause(d.ctx)
 		body := io.NopCloser(bytes.NewReader(data[rest.Start-r.Start : rest.End-r.Start]))
-		d.start(now, &attempt{slot: s, seg: seg.ID, asked: rest, cancel: cancel, hedged: true, resp: &response{&http.Response{
-			StatusCode: http.StatusPartialContent, Body: body, Request: (&http.Request{URL: d.client.url}).WithContext(ctx),
-		}, conn}})
+		d.start(now, &attempt{slot: s, src: hedge.src, remote: hedge.remote, seg: seg.ID, asked: rest, cancel: cancel, hedged: true, resp: &response{Response: &http.Response{
+			StatusCode: http.StatusPartialContent, Body: body, Request: (&http.Request{URL: hedge.src.client.url}).WithContext(ctx),
+		}, conn: conn}})
 		return
 	}
 }

@@ -53,6 +53,7 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 	d.lastCommit, d.lastBytes, d.lastReport, d.treeSeen = now, now, now, now
 	d.speed.start(now)
 	d.startParts(now)
+	d.ramp = newRamp(now, d.rampFrom(first), len(d.slots))
 	d.queueRechecks()
 	if first != nil {
 		d.start(now, first)
@@ -120,7 +121,7 @@ func (d *download) stop(err error) {
 	// without a tree are lost if their digest is not recorded now.
 	keep := d.toVerify[:0]
 	for _, job := range d.toVerify {
-		if d.mode == checkTree || d.pieces[job.piece].resumed {
+		if d.mode.compares() || d.pieces[job.piece].resumed {
 			d.pieces[job.piece].state = pieceOnFile
 		} else {
 			keep = append(keep, job)
@@ -190,14 +191,18 @@ func (d *download) dispatch(now time.Time) {
 	}
 	for range 2 {
 		for _, s := range d.slots {
-			if s.attempt != nil || s.notUntil.After(now) {
+			if s.attempt != nil || s.notUntil.After(now) || busy >= d.ramp.limit {
 				continue
 			}
-			seg, ok := d.plan.HandOut(s.id, d.sharers(sharers))
+			seg, ok := d.plan.HandOut(s.id, d.shareFor(s, sharers))
 			if ok {
 				sharers--
-			} else if seg, ok = d.steal(now, s.id); !ok {
-				d.hedge(now, s)
+			} else if seg, ok = d.steal(now, s); !ok {
+				if d.hedge(now, s) {
+					busy++
+				} else {
+					d.relieve(now, s)
+				}
 				continue
 			}
 			busy++
@@ -212,7 +217,9 @@ func (d *download) dispatch(now time.Time) {
 	}
 }
 
-func (d *download) steal(now time.Time, w segment.Worker) (segment.Segment, bool) {
+// steal takes a part of a segment of another slot, so large that both should end
+// at the same time.
+func (d *download) steal(now time.Time, thief *slot) (segment.Segment, bool) {
 	if !d.remote.ranges {
 		return segment.Segment{}, false
 	}
@@ -226,9 +233,15 @@ func (d *download) steal(now time.Time, w segment.Worker) (segment.Segment, bool
 			}
 		}
 	}
-	seg, victim, ok := d.plan.Steal(w, d.layout.PieceSize, minGain, func(s segment.Segment) float64 { return rates[s.ID] })
+	mine := 0.0
+	if d.several() {
+		if mine = thief.src.pace; mine == 0 && thief.src.late {
+			return segment.Segment{}, false
+		}
+	}
+	seg, victim, ok := d.plan.Steal(thief.id, mine, d.layout.PieceSize, minGain, func(s segment.Segment) float64 { return rates[s.ID] })
 	if ok {
-		d.log.Debug("steal", "slot", w, "victim", victim, "start", seg.Start, "end", seg.End)
+		d.log.Debug("steal", "slot", thief.id, "victim", victim, "start", seg.Start, "end", seg.End)
 	}
 	return seg, ok
 }
@@ -245,11 +258,14 @@ func (d *download) start(now time.Time, a *attempt) {
 		unlink = context.AfterFunc(d.ctx, func() { a.cancel(context.Cause(d.ctx)) })
 	}
 	a.cancel = cancel
+	if a.src == nil {
+		a.src, a.remote = a.slot.src, a.slot.src.remote
+	}
 	a.off, a.recorded = a.asked.Start, a.asked.Start
 	a.active.Store(now.UnixNano())
 	a.rate.start(now)
 	a.begun = now
-	a.part = a.resp == nil && d.parts.state == partsOn
+	a.part = a.resp == nil && d.parts.state == partsOn && a.remote.offersParts()
 	a.slot.attempt = a
 	if a.slot.buf == nil {
 		a.slot.buf = make([]byte, readBuffer)
@@ -275,7 +291,12 @@ func (d *download) ended(now time.Time, a *attempt, err error) {
 	}
 	if w, t := a.written.Load(), now.Sub(a.begun).Seconds(); t > 0 && !a.hedged {
 		s.best = max(s.best, float64(w)/t)
+		a.src.measured(w, now.Sub(a.begun))
 	}
+	if a.src.lied {
+		d.disown(a.src)
+	}
+	d.keepWhole(a)
 	if a.outrun != nil && !d.stopping {
 		a.outrun(now, s)
 	}
@@ -286,8 +307,12 @@ func (d *download) ended(now time.Time, a *attempt, err error) {
 		d.giveUpParts(now, CodePartInvalid, err.Error())
 		return
 	}
-	if isFinal(err) {
+	if localError(err) {
 		d.stop(err)
+		return
+	}
+	if isFinal(err) || d.several() && a.remote == nil && neverConnected(err) {
+		d.lose(now, a.src, err)
 		return
 	}
 	if !d.remote.ranges {
@@ -300,14 +325,14 @@ func (d *download) ended(now time.Time, a *attempt, err error) {
 	}
 	// Bytes that any slot got since then show that the server is there, and
 	// that only this connection is too much for it.
-	if s.failures >= d.retry.Tries && !d.lastBytes.After(s.since) {
-		d.stop(fmt.Errorf("%w, after %d tries", err, s.failures))
+	if s.failures >= d.retry.Tries && !a.src.lastBytes.After(s.since) {
+		d.lose(now, a.src, fmt.Errorf("%w, after %d tries", err, s.failures))
 		return
 	}
 	wait := d.retry.wait(s.failures, err)
 	s.notUntil = now.Add(wait)
 	d.result.Retries++
-	d.emit(Event{Kind: EventRetry, Try: s.failures, Delay: wait, Code: CodeOf(err), Reason: err.Error(), Err: err})
+	d.emit(Event{Kind: EventRetry, Try: s.failures, Delay: wait, Code: CodeOf(err), Reason: err.Error(), Err: err, Mirror: d.mirror(a.src)})
 }
 
 // everyTick samples speeds, stops requests that stall, and reports progress.
@@ -326,8 +351,8 @@ func (d *download) everyTick(now time.Time) {
 		}
 		if last := time.Unix(0, a.active.Load()); now.Sub(last) >= stall {
 			a.cancel(errStalled)
-		} else if w > 0 && last.After(d.lastBytes) {
-			d.lastBytes = last
+		} else if w > 0 {
+			d.lastBytes, a.src.lastBytes = later(last, d.lastBytes), later(last, a.src.lastBytes)
 		}
 	}
 	if d.treeStop != nil && now.Sub(d.treeSeen) >= d.retry.Stall && now.Sub(d.lastBytes) >= d.retry.Stall {
@@ -337,8 +362,16 @@ func (d *download) everyTick(now time.Time) {
 	d.sampleParts(now)
 	f := d.fetched()
 	d.speed.add(now, f-d.lastFetched)
+	d.ramp.sample(now, f-d.lastFetched)
 	d.lastFetched = f
 	d.emit(Event{Kind: EventProgress})
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func (d *download) activeSlots() (n int) {

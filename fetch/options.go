@@ -22,13 +22,33 @@ type Options struct {
 	// URL of the file, of any scheme that Transport understands.
 	URL *url.URL
 
+	// Mirrors are further addresses of the same file. Bytes of several are put
+	// together only if a hash tree, Pieces, or a digest of the whole file shows that
+	// they belong together; else the file comes from one of them. Each is dropped
+	// when it fails, changes its file, or sends a piece that is wrong.
+	Mirrors []Mirror
+
+	// GivenOnly keeps from using further addresses that the server names with
+	// Link: rel=duplicate (RFC 6249).
+	GivenOnly bool
+
+	// Pieces are hashes of the pieces of the file, as of a Metalink; nil without.
+	// They count more than what the servers say of the file, and so does their
+	// Size if it is known.
+	Pieces *PieceHashes
+
 	// Transport carries every request. At most Connections requests for data
-	// are in flight at a time, and one more while the hash tree is streamed.
+	// are in flight at a time, and one more while the hash tree is streamed; before,
+	// each address may be asked for one byte.
 	Transport http.RoundTripper
 
-	// Connections is the number of requests for data in flight at a time.
-	// 0 means DefaultConnections.
+	// Connections is the number of requests for data in flight at a time, to all
+	// addresses together. 0 means DefaultConnections.
 	Connections int
+
+	// Ramp begins with a few connections and adds others, up to Connections, while
+	// the total rate rises. Without it all are used as soon as there is an answer.
+	Ramp bool
 
 	// Dir is the directory of the file; "" is the current one. It must exist.
 	Dir string
@@ -37,6 +57,10 @@ type Options struct {
 	// is empty the name comes from Content-Disposition or else from the URL,
 	// and is one plain name inside Dir whatever the server says.
 	Output string
+
+	// Name, if not empty, is the name in the place of those of server and URL, when
+	// Output is empty. It may come from anywhere, and is made safe like those.
+	Name string
 
 	// Writer, if not nil, gets the file, in order, instead of a directory; Dir,
 	// Output, Restart and Overwrite do not count then. Each piece is checked
@@ -119,7 +143,10 @@ type Result struct {
 	Root     merkle.Hash // of the server's hash tree, when Verified
 	Intact   bool        // of Repair: the file was right as it was
 	Verified bool        // every piece was checked against Root
+	ByPieces bool        // every piece was checked against Options.Pieces
 	Digest   Digest      // of the whole file, none when it was not computed
 
 	Transport string // scheme of the URL
+
+	Mirrors []MirrorResult // the addresses that the file came from, nil if there was only one
 }

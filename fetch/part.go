@@ -45,11 +45,11 @@ func oddPart(format string, args ...any) error { return &partError{fmt.Errorf(fo
 // requestPart asks for the range of a as a part and returns the answer with a body
 // that is decoded.
 func (d *download) requestPart(ctx context.Context, a *attempt) (*response, error) {
-	u := d.remote.part.url(a.asked)
+	u := a.remote.part.url(a.asked)
 	if u == nil {
 		return nil, oddPart("the template of parts is malformed")
 	}
-	c := *d.client.forOffered(d.remote)
+	c := *a.src.client.forOffered(a.remote)
 	c.accept = partCodings
 	resp, err := c.get(ctx, u, segment.Range{}, "", func(c net.Conn) {
 		d.call(func(now time.Time) {
@@ -63,7 +63,7 @@ func (d *download) requestPart(ctx context.Context, a *attempt) (*response, erro
 		}
 		return nil, err
 	}
-	if err := d.checkPartOf(resp, a.asked); err != nil {
+	if err := d.checkPartOf(a.remote, resp, a.asked); err != nil {
 		resp.Body.Close()
 		return nil, err
 	}
@@ -75,18 +75,18 @@ func (d *download) requestPart(ctx context.Context, a *attempt) (*response, erro
 
 // checkPartOf fails unless the answer is the part asked of this version of the
 // file.
-func (d *download) checkPartOf(resp *response, asked segment.Range) error {
+func (d *download) checkPartOf(r *remote, resp *response, asked segment.Range) error {
 	of, where := resp.Header.Values("Part-Of"), resp.Header.Values("Part-Range")
 	if resp.StatusCode != http.StatusOK || len(of) != 1 || len(where) != 1 {
 		return oddPart("an answer with status %d, %d Part-Of and %d Part-Range fields", resp.StatusCode, len(of), len(where))
 	}
-	if of[0] != d.remote.etag {
-		return oddPart("a part of the version %q, not %q", of[0], d.remote.etag)
+	if of[0] != r.etag {
+		return oddPart("a part of the version %q, not %q", of[0], r.etag)
 	}
 	if cr, err := parseContentRange(where[0]); err != nil || cr.r != asked || cr.total != d.layout.Size {
 		return oddPart("asked for the part %d-%d of %d bytes, got Part-Range %q", asked.Start, asked.End-1, d.layout.Size, where[0])
 	}
-	if !sameOrigin(resp.Request.URL, d.remote.part.base) {
+	if !sameOrigin(resp.Request.URL, r.part.base) {
 		return oddPart("it was redirected to another server")
 	}
 	return nil

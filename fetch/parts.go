@@ -62,10 +62,14 @@ func (d *download) startParts(now time.Time) {
 	if p.slow = d.opts.slowPath; p.slow == 0 {
 		p.slow = slowPath
 	}
-	if !d.opts.DisableCompression && d.remote.part != nil && d.remote.ranges && d.remote.etag != "" && d.mode == checkTree {
+	if !d.opts.DisableCompression && d.slots[0].src.remote.offersParts() && d.mode.compares() {
 		p.enter(now, partsJudging)
 	}
 }
+
+// offersParts reports whether r, if it is known, offers parts that are bound to the
+// version of the file.
+func (r *remote) offersParts() bool { return r != nil && r.part != nil && r.ranges && r.etag != "" }
 
 // judgingUntil returns the end of the time in which the path is judged.
 func (p *parts) judgingUntil() time.Time {

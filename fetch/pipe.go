@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/chunkget/chunkget/merkle"
 	"github.com/chunkget/chunkget/segment"
 )
 
@@ -90,11 +89,10 @@ func (d *download) startWrite() {
 
 // getTo downloads a file to Options.Writer.
 func getTo(ctx context.Context, o *Options, res *Result, begun time.Time) error {
-	c := newClient(o)
 	res.Path = "-"
-	p, err := probe(ctx, o, c, segment.Range{Start: 0, End: firstBytes}, res)
+	p, err := findLead(ctx, o, newSources(o), segment.Range{Start: 0, End: firstBytes}, res)
 	if err == nil {
-		err = pipeAll(ctx, o, c, p, res, begun)
+		err = pipeAll(ctx, o, p, res, begun)
 	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		e.Resumable = false
@@ -105,18 +103,24 @@ func getTo(ctx context.Context, o *Options, res *Result, begun time.Time) error 
 	return err
 }
 
-func pipeAll(ctx context.Context, o *Options, c *client, p *probed, res *Result, begun time.Time) error {
+func pipeAll(ctx context.Context, o *Options, p *probed, res *Result, begun time.Time) error {
 	r := p.remote
-	if r.size < 0 || r.size > 0 && !(r.ranges && r.combinable()) {
-		return pipeStream(ctx, o, c, p, res)
+	if err := o.checkSize(r.size); err != nil {
+		p.close()
+		return err
 	}
-	l, err := merkle.NewLayout(r.size, merkle.DefaultPieceSize(r.size))
+	if r.size < 0 || r.size > 0 && !(r.ranges && (r.combinable() || o.Pieces.usable(r.size))) {
+		p.keepOnly(p.from)
+		return pipeStream(ctx, o, p.src.client, p, res)
+	}
+	why := p.combine(o, o.known(r))
+	l, err := o.layoutOf(r.size)
 	if err != nil {
 		p.close()
 		return &Error{Kind: KindOther, Op: "plan", Err: err}
 	}
 	win := newWindow(l)
-	d := newDownload(o, c, r, l, &target{part: win, path: "-", name: "-"}, new(kept), res, begun)
+	d := newDownload(o, p.sources, r, l, &target{part: win, path: "-", name: "-"}, new(kept), res, begun)
 	d.pipe = newPipe(o.Writer, newDigest(o.pipedDigest(r)), win, len(d.slots))
 	if d.mode == checkDigest {
 		d.mode = checkNone // there is nothing that a later run could use
@@ -126,11 +130,17 @@ func pipeAll(ctx context.Context, o *Options, c *client, p *probed, res *Result,
 	if first == nil {
 		p.close()
 	}
+	if why != "" {
+		d.note(CodeMirrorsUnused, why)
+	}
 	d.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: "-"})
 	res.Bytes = r.size
-	if err := d.loop(ctx, first); err != nil {
+	err = d.loop(ctx, first)
+	res.Mirrors = d.mirrorResults()
+	if err != nil {
 		return err
 	}
+	res.ByPieces = d.mode == checkPieces
 	if res.Verified = d.mode == checkTree; res.Verified {
 		res.Root = d.root
 	}
@@ -180,7 +190,7 @@ func pipeStream(ctx context.Context, o *Options, c *client, p *probed, res *Resu
 	}
 	s := &stream{opts: o, policy: o.Retry.resolved(), result: res}
 	s.emit(Event{Kind: EventNote, Code: code, Reason: why + "; writing it as it comes, unchecked until its end"})
-	if p.resp != nil && p.resp.StatusCode == http.StatusPartialContent {
+	if p.resp == nil || p.resp.StatusCode == http.StatusPartialContent {
 		p.close()
 		var err error
 		if p, err = probe(ctx, o, c, segment.Range{}, res); err != nil {

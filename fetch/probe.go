@@ -20,6 +20,10 @@ type probed struct {
 	remote *remote
 	asked  segment.Range
 	cancel context.CancelCauseFunc // of the request
+
+	src     *source   // whose answer it is
+	from    *source   // whose remote it is
+	sources []*source // all there are
 }
 
 // close abandons the answer.

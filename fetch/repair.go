@@ -98,7 +98,7 @@ func repair(ctx context.Context, o *Options, res *Result, begun time.Time) (err 
 		return diskError("close "+t.path, err)
 	}
 	old = nil
-	d := newDownload(o, c, r, tree.layout, t, partsOf(tree.layout, good), res, begun)
+	d := newDownload(o, []*source{{url: RedactURL(o.URL), client: c, remote: r}}, r, tree.layout, t, partsOf(tree.layout, good), res, begun)
 	d.hashes, d.root, d.rootDone = tree.hashes, tree.root, true
 	d.batch.Root = (*journal.Digest)(&tree.root)
 	d.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: t.path})

@@ -48,7 +48,8 @@ func withoutFragment(u *url.URL) *url.URL {
 // response is an answer with the connection that it came over.
 type response struct {
 	*http.Response
-	conn net.Conn // nil if the transport does not tell
+	conn net.Conn      // nil if the transport does not tell
+	wait time.Duration // for the answer, from when there was a connection; 0 likewise
 }
 
 // get asks for r of the file, or for all of u when r is empty. An open end
@@ -57,8 +58,9 @@ type response struct {
 // onConn, if not nil, is told of each connection that the request is put on.
 func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange string, onConn func(net.Conn)) (*response, error) {
 	var conn net.Conn
+	var asked time.Time
 	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
-		conn = i.Conn
+		conn, asked = i.Conn, time.Now()
 		if onConn != nil {
 			onConn(conn)
 		}
@@ -109,7 +111,11 @@ func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange s
 		}
 		return nil, err
 	}
-	return &response{resp, conn}, nil
+	out := &response{Response: resp, conn: conn}
+	if conn != nil {
+		out.wait = time.Since(asked)
+	}
+	return out, nil
 }
 
 // unsatisfiedError is an answer 416 that tells the size of the file.

@@ -31,8 +31,10 @@ type remote struct {
 	part   *partTemplate // of parts that may be compressed, likewise
 	// strayed is true if the redirects to the answer led through another origin.
 	strayed bool
-	digest  Digest // from Repr-Digest, none when it was not sent
+	digest  Digest // from Repr-Digest or Digest, none when it was not sent
 	name    string // from Content-Disposition, made safe, "" if there was none
+
+	duplicates []*url.URL // other addresses of the file that the answer names
 }
 
 // newRemote reads the first answer, which is a 206 for asked or a 200.
@@ -59,6 +61,7 @@ func newRemote(resp *http.Response, asked segment.Range) (*remote, error) {
 	r.leaves = digestLink(resp, merkle.LeavesMediaType)
 	r.part = partLink(resp)
 	r.strayed = strayed(resp.Request)
+	r.duplicates = duplicates(resp)
 	if r.ifRange = r.etag; r.ifRange == "" {
 		r.ifRange = strongDate(resp.Header)
 	}

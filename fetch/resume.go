@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/chunkget/chunkget/journal"
 	"github.com/chunkget/chunkget/merkle"
@@ -45,15 +46,47 @@ func havePieces(s *journal.State, onDisk []int) *segment.Set {
 	return have
 }
 
+// identity is what tells whether partial data is of the file that is wanted.
+type identity struct {
+	url      string // of the lead
+	proved   bool   // hashes of pieces prove what is on disk: a tree, or Options.Pieces
+	pieces   bool   // it is the latter, which no server can change
+	several  bool   // other addresses are of the same file
+	expected string // digest of the whole file, "" when the user has given none
+	restart  bool   // partial data of another file is discarded
+}
+
+func (o *Options) identityOf(p *probed) identity {
+	id := identity{url: p.from.url, pieces: o.Pieces.usable(p.remote.size), several: len(o.Mirrors) > 0, restart: o.Restart}
+	id.proved = id.pieces || p.remote.tree != nil
+	if !o.Digest.IsZero() {
+		id.expected = o.Digest.String()
+	}
+	return id
+}
+
+// sameFile reports whether what another server, or another version by its tag, has
+// left may be used: it has to be proved, or it was meant to have the same digest as
+// a whole. A tree cannot tell for the server that it comes from.
+func (id *identity) sameFile(s *journal.State, want journal.Header) bool {
+	return id.pieces || id.proved && id.several && s.Header.URL != want.URL || id.expectedOf(s, want)
+}
+
+func (id *identity) expectedOf(s *journal.State, want journal.Header) bool {
+	return id.expected != "" && s.Expected == id.expected && s.Header.PieceSize == want.PieceSize
+}
+
 // reconcile decides what of the partial file may be used for the file r, and
 // leaves a journal that belongs to r.
 //
 // Bytes count without a check only if the journal was written for the same URL,
-// size and strong ETag. What else is on disk counts as far as the hash tree
-// proves it. Data of another version is an error unless restart is set.
-func (t *target) reconcile(r *remote, l merkle.Layout, url string, restart bool) (*kept, error) {
+// size and strong ETag. What else is on disk counts as far as hashes prove it, or
+// if it was recorded for the same digest of the whole file, which then decides.
+// Data of another version is an error unless restart is set.
+func (t *target) reconcile(r *remote, l merkle.Layout, id identity) (*kept, error) {
 	k := new(kept)
-	want := journal.Header{Size: l.Size, PieceSize: l.PieceSize, ETag: r.etag, URL: url}
+	want := journal.Header{Size: l.Size, PieceSize: l.PieceSize, ETag: r.etag, URL: id.url}
+	keepJournal := false
 	s := t.state()
 	size, err := t.part.Size()
 	if err != nil {
@@ -68,23 +101,30 @@ func (t *target) reconcile(r *remote, l merkle.Layout, url string, restart bool)
 		k.note(CodePartUnrecorded, "there is a partial file without a journal")
 	case s == nil:
 		fresh = true
-	case s.Header.Size != want.Size || s.Header.ETag != want.ETag:
-		if !restart {
+	case s.Header.Size != want.Size || s.Header.ETag != want.ETag && !id.sameFile(s, want):
+		if !id.restart {
 			return nil, remoteChanged(s.Header.Size, s.Header.ETag, r)
 		}
 		k.note(CodeStartOver, "the remote file has changed; starting over")
 		fresh = true
-	case s.Header.URL != want.URL:
+	case (s.Header.URL != want.URL || s.Header.ETag != want.ETag) && !id.proved && id.expectedOf(s, want):
+		keepJournal = true
+		for i := range s.Pieces() {
+			if off, n := l.Piece(i); off+n <= size {
+				k.recheck = append(k.recheck, i)
+			}
+		}
+	case s.Header.URL != want.URL || s.Header.ETag != want.ETag:
 		// Servers make tags out of time and size, so another resource may
 		// have the same; only the tree can tell.
-		if r.tree == nil && !restart {
+		if !id.proved && !id.restart {
 			return nil, errorf(KindRemoteChanged, "resume", "partial data is of another URL").
 				withCode(CodeURLChanged).withHint("restart to discard it, or choose another file name")
 		}
-		fresh = r.tree == nil
+		fresh = !id.proved
 		k.note(CodeURLChanged, "partial data is of another URL")
-		for i := range s.Pieces() {
-			claimed = append(claimed, i)
+		if s.Header.PieceSize == want.PieceSize {
+			claimed = slices.Collect(s.Pieces())
 		}
 	case s.Header.PieceSize != want.PieceSize:
 		k.note(CodePieceSizeDiffer, "partial data is of another piece size")
@@ -109,8 +149,8 @@ func (t *target) reconcile(r *remote, l merkle.Layout, url string, restart bool)
 	}
 	if fresh {
 		claimed = nil
-	} else if r.tree != nil {
-		// The tree can prove more than the journal knows.
+	} else if id.proved {
+		// The hashes can prove more than the journal knows.
 		found, err := t.dataPieces(l)
 		if err != nil {
 			return nil, diskError("look at partial file", err)
@@ -124,13 +164,15 @@ func (t *target) reconcile(r *remote, l merkle.Layout, url string, restart bool)
 	}
 	k.addRecheck(claimed)
 
-	keepJournal := s != nil && !fresh && s.Header == want
+	if s != nil && !fresh && s.Header == want {
+		keepJournal = true
+	}
 	if !keepJournal {
 		if err := t.journal.Reset(want); err != nil {
 			return nil, diskError("write journal", err)
 		}
 	}
-	t.resumable = r.ranges && (r.etag != "" || r.tree != nil)
+	t.resumable = r.ranges && (r.etag != "" || id.proved)
 	if fresh && size > 0 {
 		if err := t.part.Truncate(0); err != nil {
 			return nil, diskError("discard partial file", err)

@@ -14,12 +14,15 @@ import (
 
 // streamTree fetches the hash tree and hands each hash to the loop as it comes.
 // The server may still be computing it. Because the tree was offered, a
-// download without it fails: it does not fall back to unchecked data.
+// download without it fails: it does not fall back to unchecked data. Another
+// source that offers one may take the place of one that fails.
 func (d *download) streamTree() {
 	defer d.post(func(time.Time) { d.treeBusy, d.treeStop = false, nil })
 	most, failures := 0, 0
+	tried := map[*source]bool{}
+	src := d.nextTree(tried)
 	for d.ctx.Err() == nil {
-		n, err := d.treeOnce()
+		n, err := d.treeOnce(src)
 		if err == nil || d.ctx.Err() != nil {
 			return
 		}
@@ -28,13 +31,18 @@ func (d *download) streamTree() {
 		}
 		failures++
 		if isFinal(err) || failures >= d.retry.Tries {
+			if other := d.nextTree(tried); other != nil {
+				d.log.Debug("hash tree from another server", "url", other.url, "err", err)
+				src, most, failures = other, 0, 0
+				continue
+			}
 			d.post(func(time.Time) { d.stop(fmt.Errorf("fetch hash tree: %w", err)) })
 			return
 		}
 		wait := d.retry.wait(failures, err)
 		d.post(func(time.Time) {
 			d.result.Retries++
-			d.emit(Event{Kind: EventRetry, Try: failures, Delay: wait, Code: CodeOf(err), Reason: "hash tree: " + err.Error(), Err: err})
+			d.emit(Event{Kind: EventRetry, Try: failures, Delay: wait, Code: CodeOf(err), Reason: "hash tree: " + err.Error(), Err: err, Mirror: d.mirror(src)})
 		})
 		if !sleep(d.ctx, wait) {
 			return
@@ -42,9 +50,23 @@ func (d *download) streamTree() {
 	}
 }
 
-// treeOnce makes one request for the tree and returns the number of hashes it
+// nextTree returns a source that offers a tree and has not been tried, the lead
+// first; nil if there is none.
+func (d *download) nextTree(tried map[*source]bool) (next *source) {
+	d.call(func(time.Time) {
+		for _, s := range d.sources {
+			if (s.gone == nil && d.opts.mayLead(s, d.layout.Size) || s.remote == d.remote) && s.remote != nil && s.remote.tree != nil && !tried[s] && (next == nil || s.remote == d.remote) {
+				next = s
+			}
+		}
+	})
+	tried[next] = true
+	return next
+}
+
+// treeOnce makes one request to src for the tree and returns the number of hashes it
 // brought.
-func (d *download) treeOnce() (n int, err error) {
+func (d *download) treeOnce(src *source) (n int, err error) {
 	ctx, cancel := context.WithCancelCause(d.ctx)
 	defer cancel(nil)
 	alive := func(f func()) {
@@ -53,13 +75,14 @@ func (d *download) treeOnce() (n int, err error) {
 			f()
 		})
 	}
-	alive(func() { d.treeStop = cancel })
-	resp, err := d.client.forOffered(d.remote).get(ctx, d.remote.tree, segment.Range{}, "", nil)
+	var r *remote
+	alive(func() { d.treeStop, r = cancel, src.remote })
+	resp, err := src.client.forOffered(r).get(ctx, r.tree, segment.Range{}, "", nil)
 	if err != nil {
 		return 0, err
 	}
 	defer resp.Body.Close()
-	if err := d.remote.checkDigestAnswer(resp, d.remote.tree, merkle.MediaType); err != nil {
+	if err := r.checkDigestAnswer(resp, r.tree, merkle.MediaType); err != nil {
 		return 0, err
 	}
 	dec, err := merkle.NewDecoder(resp.Body)

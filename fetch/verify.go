@@ -36,9 +36,12 @@ func (d *download) verifier() {
 		var got merkle.Hash
 		if read == len(buf) {
 			err = nil // io.EOF may come with the last bytes
-			if d.mode == checkTree {
+			switch d.mode {
+			case checkTree:
 				got = d.layout.HashPiece(job.piece, buf)
-			} else {
+			case checkPieces:
+				got = d.plain(buf)
+			default:
 				got = sha256.Sum256(buf)
 			}
 		}
@@ -77,12 +80,12 @@ func (d *download) onFile(i int) {
 
 // queue hands piece i to the verifiers if what they need is known.
 func (d *download) queue(i int) {
-	if d.stopping && d.mode == checkTree {
+	if d.stopping && d.mode.compares() {
 		return // the next run does it
 	}
 	job := verifyJob{piece: i}
 	switch d.mode {
-	case checkTree:
+	case checkTree, checkPieces:
 		if i >= len(d.hashes) {
 			return // setHash comes back to it
 		}
@@ -126,7 +129,7 @@ func (d *download) verified(now time.Time, job verifyJob, got merkle.Hash, err e
 		d.stop(diskError("read partial file", err))
 		return
 	}
-	if d.mode == checkTree && job.want != d.hashes[i] {
+	if d.mode.compares() && job.want != d.hashes[i] {
 		d.queue(i) // the tree has been replaced meanwhile
 		return
 	}
@@ -163,13 +166,22 @@ func (d *download) verified(now time.Time, job verifyJob, got merkle.Hash, err e
 	p.bad++
 	d.result.PiecesBad++
 	reason := fmt.Sprintf("bytes %d-%d do not match their hash", r.Start, r.End-1)
-	d.emit(Event{Kind: EventPieceBad, Code: CodePieceMismatch, Piece: i, Try: int(p.bad), Reason: reason})
-	d.condemn(i)
+	liar := d.liar(i)
+	d.emit(Event{Kind: EventPieceBad, Code: CodePieceMismatch, Piece: i, Try: int(p.bad), Reason: reason, Mirror: d.mirror(liar)})
+	d.condemn(i, liar == nil)
+	if liar != nil {
+		p.bad = 0 // the others have not been tried
+		d.loseLiar(now, liar, errorf(KindIntegrity, fmt.Sprintf("check piece %d", i), "%s", reason).withCode(CodePieceMismatch))
+		return
+	}
 	d.giveUpParts(now, CodePieceMismatch, "a piece does not match its hash")
 	if p.bad >= maxBad {
-		d.stop(&Error{Kind: KindIntegrity, Op: fmt.Sprintf("check piece %d", i), Resumable: true, Code: CodePieceMismatch,
-			Err:  fmt.Errorf("%s, %d times in a row", reason, maxBad),
-			Hint: "the server, or something on the way, alters the data"})
+		hint := "the server, or something on the way, alters the data"
+		if d.mode == checkPieces {
+			hint = "the server has another file than the piece hashes are of, or something alters the data on the way"
+		}
+		d.stopLast(&Error{Kind: KindIntegrity, Op: fmt.Sprintf("check piece %d", i), Resumable: true, Code: CodePieceMismatch,
+			Err: fmt.Errorf("%s, %d times in a row", reason, maxBad), Hint: hint})
 	}
 }
 
@@ -201,7 +213,7 @@ func (d *download) record(i int, sum merkle.Hash) {
 		return
 	}
 	d.pieces[i].recorded = true
-	if d.mode == checkTree {
+	if d.mode.compares() {
 		d.batch.Verified = append(d.batch.Verified, i)
 	} else {
 		d.batch.Digests = append(d.batch.Digests, journal.PieceDigest{Piece: i, Sum: journal.Digest(sum)})
@@ -212,12 +224,15 @@ func (d *download) record(i int, sum merkle.Hash) {
 
 // addOrigin remembers who delivered bytes of piece i.
 func (d *download) addOrigin(i int, a *attempt) {
-	if d.mode != checkTree {
+	if !d.mode.compares() {
 		return
 	}
 	o := d.delivered[i]
 	if !slices.Contains(o.slots, a.slot.id) {
 		o.slots = append(o.slots, a.slot.id)
+	}
+	if !o.from(a.src) {
+		o.sources = append(o.sources, a.src)
 	}
 	if a.conn != nil && !slices.Contains(o.conns, a.conn) {
 		o.conns = append(o.conns, a.conn)
@@ -226,8 +241,8 @@ func (d *download) addOrigin(i int, a *attempt) {
 }
 
 // condemn closes the connections that delivered the bad piece i and keeps its
-// slots from fetching it again, so that it comes another way.
-func (d *download) condemn(i int) {
+// slots, if exclude is set, from fetching it again, so that it comes another way.
+func (d *download) condemn(i int, exclude bool) {
 	o := d.delivered[i]
 	delete(d.delivered, i)
 	for _, c := range o.conns {
@@ -240,7 +255,7 @@ func (d *download) condemn(i int) {
 			d.log.Debug("close connection of a bad piece", "err", err)
 		}
 	}
-	if len(d.slots) > 1 {
+	if exclude && len(d.slots) > 1 {
 		for _, w := range o.slots {
 			d.plan.Exclude(w, d.pieceRange(i))
 		}

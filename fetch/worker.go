@@ -61,11 +61,15 @@ func (d *download) transfer(ctx context.Context, a *attempt) error {
 // same file.
 func (d *download) request(ctx context.Context, a *attempt) (*response, error) {
 	asked := a.asked
-	want, ifRange := asked, d.remote.ifRange
-	if !d.remote.ranges {
-		want, ifRange = segment.Range{}, ""
+	want, ifRange := asked, ""
+	switch {
+	case !d.remote.ranges:
+		want = segment.Range{}
+	case a.remote != nil:
+		ifRange = a.remote.ifRange
 	}
-	resp, err := d.client.get(ctx, d.client.url, want, ifRange, func(c net.Conn) {
+	c := a.src.client
+	resp, err := c.get(ctx, c.url, want, ifRange, func(c net.Conn) {
 		// At once, because the connection may be closed for another's bad piece
 		// before there is an answer.
 		d.call(func(now time.Time) {
@@ -79,7 +83,7 @@ func (d *download) request(ctx context.Context, a *attempt) (*response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := d.checkAnswer(resp, asked); err != nil {
+	if err := d.checkAnswer(a, resp, asked); err != nil {
 		resp.Body.Close()
 		return nil, err
 	}
@@ -88,8 +92,13 @@ func (d *download) request(ctx context.Context, a *attempt) (*response, error) {
 
 // checkAnswer fails unless the answer is the part that was asked for, of the same
 // file. Nothing of a body is read before.
-func (d *download) checkAnswer(resp *response, asked segment.Range) error {
-	if err := d.remote.checkSame(resp.Response); err != nil {
+func (d *download) checkAnswer(a *attempt, resp *response, asked segment.Range) error {
+	if a.remote == nil {
+		if err := d.meet(a, resp, asked); err != nil {
+			return err
+		}
+	}
+	if err := a.remote.checkSame(resp.Response); err != nil {
 		return err
 	}
 	if err := checkCoding(resp.Response); err != nil {
@@ -171,7 +180,8 @@ func (d *download) advance(now time.Time, a *attempt, off int64) {
 	d.plan.Advance(a.seg, n)
 	a.recorded = off
 	d.result.BytesFetched += n
-	d.lastBytes = now
+	a.src.bytes += n
+	d.lastBytes, a.src.lastBytes = now, now
 	a.slot.failures = 0
 	d.addOrigin(i, a)
 	if d.plan.Has(d.pieceRange(i)) {

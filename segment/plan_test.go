@@ -108,7 +108,7 @@ func TestStealTakesTheSlowest(t *testing.T) {
 	rate := func(s Segment) float64 { return rates[s.ID] }
 	p.Claim(b.ID)
 
-	s, victim, ok := p.Steal(3, 10, 0, rate)
+	s, victim, ok := p.Steal(3, 0, 10, 0, rate)
 	if !ok || victim != b.ID || s.Start != 600 || s.End != 800 {
 		t.Fatalf("stole %+v from %d (%v), want [600,800) from %d", s, victim, ok, b.ID)
 	}
@@ -116,8 +116,25 @@ func TestStealTakesTheSlowest(t *testing.T) {
 		t.Errorf("the victim ends at %d, want 600", b.End)
 	}
 	// The new segment has no rate yet, so it is the first to be relieved.
-	if _, victim, _ = p.Steal(4, 10, 0, rate); victim != s.ID {
+	if _, victim, _ = p.Steal(4, 0, 10, 0, rate); victim != s.ID {
 		t.Errorf("second theft from %d, want %d", victim, s.ID)
+	}
+}
+
+// TestStealByRate: who is faster takes more, and who would save nothing, nothing.
+func TestStealByRate(t *testing.T) {
+	for _, tt := range []struct {
+		mine, its float64
+		start     int64 // of what is stolen, -1 for nothing
+	}{
+		{0, 1, 500}, {1, 0, 500}, {1, 1, 500}, {3, 1, 250}, {1, 3, 750}, {999, 1, 10}, {1, 999, -1}, {1, 89, -1}, {1, 20, 960},
+	} {
+		p := New(1000, 10, Set{})
+		p.HandOut(1, 1)
+		s, _, ok := p.Steal(2, tt.mine, 10, 2*time.Second, func(Segment) float64 { return tt.its })
+		if start := tt.start; ok != (start >= 0) || ok && (s.Start != start || s.End != 1000) {
+			t.Errorf("at %v against %v: stole %+v (%v), want it from %d on", tt.mine, tt.its, s, ok, start)
+		}
 	}
 }
 
@@ -125,26 +142,26 @@ func TestStealRespectsLimits(t *testing.T) {
 	rate := func(Segment) float64 { return 1 }
 	p := New(100, 10, Set{})
 	a, _ := p.HandOut(1, 1)
-	if _, _, ok := p.Steal(1, 0, 0, rate); ok {
+	if _, _, ok := p.Steal(1, 0, 0, 0, rate); ok {
 		t.Error("a worker stole from itself")
 	}
-	if _, _, ok := p.Steal(2, 101, 0, rate); ok {
+	if _, _, ok := p.Steal(2, 0, 101, 0, rate); ok {
 		t.Error("stole from a segment below the minimum")
 	}
-	if _, _, ok := p.Steal(2, 0, 101*time.Second, rate); ok {
+	if _, _, ok := p.Steal(2, 0, 0, 101*time.Second, rate); ok {
 		t.Error("stole from a segment that is done soon")
 	}
-	if _, _, ok := p.Steal(2, 0, time.Hour, func(Segment) float64 { return 0 }); !ok {
+	if _, _, ok := p.Steal(2, 0, 0, time.Hour, func(Segment) float64 { return 0 }); !ok {
 		t.Error("left a segment alone that does not flow")
 	}
 	p = New(100, 10, Set{})
 	a, _ = p.HandOut(1, 1)
 	p.Exclude(2, Range{90, 95})
-	if _, _, ok := p.Steal(2, 0, 0, rate); ok {
+	if _, _, ok := p.Steal(2, 0, 0, 0, rate); ok {
 		t.Error("an excluded worker stole")
 	}
 	p.Include(Range{0, 100})
-	if _, _, ok := p.Steal(2, 0, 0, rate); !ok {
+	if _, _, ok := p.Steal(2, 0, 0, 0, rate); !ok {
 		t.Error("nothing to steal after the exclusion was lifted")
 	}
 	for {
@@ -152,7 +169,7 @@ func TestStealRespectsLimits(t *testing.T) {
 		if !ok {
 			break
 		}
-		if _, _, ok := p.Steal(3, 0, 0, rate); ok && r.End > 90 {
+		if _, _, ok := p.Steal(3, 0, 0, 0, rate); ok && r.End > 90 {
 			t.Error("stole what was claimed")
 		}
 		p.Advance(a.ID, r.Len())
@@ -165,7 +182,7 @@ func TestStealKeepsTheClaim(t *testing.T) {
 	p.Claim(a.ID)
 	p.Advance(a.ID, 10)
 	p.Claim(a.ID)
-	if s, _, ok := p.Steal(2, 0, 0, func(Segment) float64 { return 1 }); ok {
+	if s, _, ok := p.Steal(2, 0, 0, 0, func(Segment) float64 { return 1 }); ok {
 		t.Errorf("stole %+v, which was claimed", s)
 	}
 }

@@ -5,33 +5,36 @@ import (
 	"time"
 )
 
-// Steal opens a segment for w from the back half of the open segment that
-// will take longest to finish, among those that have at least minBytes
-// unclaimed and will take at least minTime. The cut falls on a border of the alignment, so the half is larger
-// or smaller by less than one alignment, and the victim keeps what it has
-// claimed.
+// Steal opens a segment for w from the back of the open segment that will take
+// longest to finish, among those that have at least minBytes unclaimed and will
+// take at least minTime. w takes half of it, or, where mine, its own speed, and that
+// of the victim are known, so much that both end at the same time, if that saves at
+// least half of minTime. The cut falls on
+// a border of the alignment, so it is larger or smaller by less than one alignment,
+// and the victim keeps what it has claimed.
 //
 // rate tells the speed of a segment in bytes per second. 0 or less means that
 // nothing is known and counts as slower than any known speed: a segment that
 // does not flow is the first to be relieved.
 //
 // ok is false when no segment is worth stealing from.
-func (p *Plan) Steal(w Worker, minBytes int64, minTime time.Duration, rate func(Segment) float64) (stolen Segment, victim SegmentID, ok bool) {
+func (p *Plan) Steal(w Worker, mine float64, minBytes int64, minTime time.Duration, rate func(Segment) float64) (stolen Segment, victim SegmentID, ok bool) {
 	var (
 		best    *Segment
 		bestCut Range
 		longest float64 // seconds
 	)
 	for _, s := range p.open {
-		cut := p.backHalf(s)
+		speed := rate(*s)
+		cut := p.back(s, mine, speed)
 		if s.Worker == w || cut.Empty() || s.End-s.Claimed < minBytes || p.Excluded(w, cut) {
 			continue
 		}
 		left := math.Inf(1)
-		if v := rate(*s); v > 0 {
-			left = float64(s.Remaining()) / v
+		if speed > 0 {
+			left = float64(s.Remaining()) / speed
 		}
-		if left < minTime.Seconds() {
+		if left < minTime.Seconds() || mine > 0 && speed > 0 && left*mine/(mine+speed) < minTime.Seconds()/2 {
 			continue
 		}
 		// Among equals the one with more bytes left gains more.
@@ -48,9 +51,12 @@ func (p *Plan) Steal(w Worker, minBytes int64, minTime time.Duration, rate func(
 	return p.openSegment(w, bestCut), victim, true
 }
 
-// backHalf returns what a thief may take of s: from the first border at or
-// above its middle, nothing that is claimed, and never all of it.
-func (p *Plan) backHalf(s *Segment) Range {
-	middle := s.Next + s.Remaining()/2
-	return Range{p.alignUp(max(middle, s.Claimed, s.Next+1)), s.End}
+// back returns what a thief may take of s: from the first border at or above the
+// point where both would meet, nothing that is claimed, and never all of it.
+func (p *Plan) back(s *Segment, mine, its float64) Range {
+	keeps := s.Remaining() / 2
+	if mine > 0 && its > 0 {
+		keeps = int64(float64(s.Remaining()) * its / (mine + its))
+	}
+	return Range{p.alignUp(max(s.Next+keeps, s.Claimed, s.Next+1)), s.End}
 }

@@ -1,0 +1,77 @@
+package fetch
+
+import (
+	"crypto/sha256"
+	"crypto/sha512"
+
+	"github.com/chunkget/chunkget/journal"
+	"github.com/chunkget/chunkget/merkle"
+)
+
+// Pieces of others that a download can be checked with, in bytes: smaller ones
+// cost more to keep account of than they are worth, of larger ones each verifier
+// has one in memory.
+const (
+	leastPlainPiece = 64 << 10
+	mostPlainPiece  = 16 << 20
+)
+
+// plainHash returns the hash function of p, nil if there is none that counts. Of
+// SHA-512 it returns the first half, which is as hard to forge as SHA-256.
+func (p *PieceHashes) plainHash() func(data []byte) merkle.Hash {
+	switch p.Algorithm {
+	case "sha-256":
+		return func(data []byte) merkle.Hash { return sha256.Sum256(data) }
+	case "sha-512":
+		return func(data []byte) merkle.Hash {
+			sum := sha512.Sum512(data)
+			return merkle.Hash(sum[:len(merkle.Hash{})])
+		}
+	}
+	return nil
+}
+
+// usable reports whether the pieces of a file of size bytes can be checked with p.
+func (p *PieceHashes) usable(size int64) bool {
+	if p == nil || len(p.Sums) == 0 || p.plainHash() == nil || p.Size >= 0 && p.Size != size ||
+		p.Length < leastPlainPiece || p.Length > mostPlainPiece || p.layout(size).Pieces() != len(p.Sums) || len(p.Sums) > journal.MaxPieces {
+		return false
+	}
+	for _, s := range p.Sums {
+		if len(s) < len(merkle.Hash{}) {
+			return false
+		}
+	}
+	return true
+}
+
+// layout cuts a file of size bytes. No tree is of such pieces.
+func (p *PieceHashes) layout(size int64) merkle.Layout {
+	return merkle.Layout{Size: size, PieceSize: p.Length}
+}
+
+// hashes returns the hashes as plainHash returns them.
+func (p *PieceHashes) hashes() []merkle.Hash {
+	out := make([]merkle.Hash, len(p.Sums))
+	for i, s := range p.Sums {
+		copy(out[i][:], s)
+	}
+	return out
+}
+
+// layoutOf cuts a file of size bytes as it will be checked.
+func (o *Options) layoutOf(size int64) (merkle.Layout, error) {
+	if o.Pieces.usable(size) {
+		return o.Pieces.layout(size), nil
+	}
+	return merkle.NewLayout(size, merkle.DefaultPieceSize(size))
+}
+
+// checkSize fails when the size of the file is known and is another.
+func (o *Options) checkSize(size int64) error {
+	if o.Pieces == nil || o.Pieces.Size < 0 || size < 0 || size == o.Pieces.Size {
+		return nil
+	}
+	return errorf(KindIntegrity, "check size", "the file has %d bytes, wanted are %d", size, o.Pieces.Size).withCode(CodeSizeChanged).
+		withHint("the server has another file, or another version of it")
+}
