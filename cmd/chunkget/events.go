@@ -52,6 +52,25 @@ type pieceBadEvent struct {
 	Try    int    `json:"try"`
 	Reason string `json:"reason"`
 	Code   string `json:"code"`
+	Mirror string `json:"mirror,omitempty"` // that sent it, if there are several and one did
+}
+
+// mirrorDroppedEvent says that nothing more is asked of one of several addresses.
+type mirrorDroppedEvent struct {
+	Event  string `json:"event"`
+	URL    string `json:"url"`
+	Mirror string `json:"mirror"`
+	Reason string `json:"reason"`
+	Code   string `json:"code"`
+}
+
+// mirrorResult is what came from one of several addresses.
+type mirrorResult struct {
+	URL     string `json:"url"`
+	Bytes   int64  `json:"bytes"`
+	Dropped bool   `json:"dropped"`
+	Reason  string `json:"reason,omitempty"` // why
+	Code    string `json:"code,omitempty"`
 }
 
 type retryEvent struct {
@@ -61,6 +80,7 @@ type retryEvent struct {
 	Delay  float64 `json:"delay"`
 	Reason string  `json:"reason"`
 	Code   string  `json:"code,omitempty"`
+	Mirror string  `json:"mirror,omitempty"` // whom it was made to, if there are several
 }
 
 type noteEvent struct {
@@ -101,6 +121,8 @@ type doneEvent struct {
 	Connections  int     `json:"connections"` // in use at a time, at most
 	Transport    string  `json:"transport"`
 	Why          string  `json:"transport_reason,omitempty"` // if that is not the URL's
+
+	Mirrors []mirrorResult `json:"mirrors,omitempty"` // if there were several addresses
 }
 
 // summaryEvent is the last one of a run with several URLs.
@@ -142,9 +164,11 @@ func (w *eventWriter) observe(e fetch.Event) {
 	case fetch.EventHash:
 		w.write(hashEvent{"hash", w.url, e.Path, e.Against, e.Done, e.Total, finite(e.Rate), secondsOrNull(e.ETA)})
 	case fetch.EventPieceBad:
-		w.write(pieceBadEvent{"piece_bad", w.url, e.Piece, e.Try, e.Reason, string(e.Code)})
+		w.write(pieceBadEvent{"piece_bad", w.url, e.Piece, e.Try, e.Reason, string(e.Code), e.Mirror})
 	case fetch.EventRetry:
-		w.write(retryEvent{"retry", w.url, e.Try, seconds(e.Delay), e.Reason, string(e.Code)})
+		w.write(retryEvent{"retry", w.url, e.Try, seconds(e.Delay), e.Reason, string(e.Code), e.Mirror})
+	case fetch.EventMirrorDropped:
+		w.write(mirrorDroppedEvent{"mirror_dropped", w.url, e.Mirror, e.Reason, string(e.Code)})
 	case fetch.EventNote:
 		w.write(noteEvent{"note", w.url, e.Reason, string(e.Code)})
 	case fetch.EventDone:
@@ -153,8 +177,15 @@ func (w *eventWriter) observe(e fetch.Event) {
 			Event: "done", URL: w.url, Path: r.Path, Bytes: r.Bytes,
 			BytesFetched: r.BytesFetched, BytesWire: r.BytesWire, BytesHedged: r.BytesHedged, BytesResumed: r.BytesResumed,
 			Intact: r.Intact, PiecesBad: r.PiecesBad, Retries: r.Retries, Seconds: seconds(r.Elapsed),
-			Verified:    r.Verified || !r.Digest.IsZero(),
+			Verified:    r.Verified || r.ByPieces || !r.Digest.IsZero(),
 			Connections: r.Connections, Transport: r.Transport, Why: e.Reason,
+		}
+		for _, m := range r.Mirrors {
+			out := mirrorResult{URL: m.URL, Bytes: m.Bytes}
+			if m.Dropped != nil {
+				out.Dropped, out.Reason, out.Code = true, m.Dropped.Error(), string(fetch.CodeOf(m.Dropped))
+			}
+			d.Mirrors = append(d.Mirrors, out)
 		}
 		d.SHA256, d.SHA512 = sums(r.Digest)
 		if r.Verified {

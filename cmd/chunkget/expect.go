@@ -1,11 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path"
+	"strings"
 
 	"github.com/chunkget/chunkget/fetch"
 	"github.com/chunkget/chunkget/metalink"
@@ -15,11 +19,18 @@ import (
 // addExpected adds what says what the file has to be.
 func (o *options) addExpected(f *pflag.FlagSet) {
 	f.StringVar(&o.checksum, "checksum", "", "require this digest of the whole file, as `sha256:HEX` or sha512:HEX")
-	f.StringVar(&o.metalink, "metalink", "", "require what the Metalink 4 document in `FILE` says about the file")
+	f.StringVar(&o.metalink, "metalink", "", "require what the Metalink 4 document at `FILE` or URL says about the file: size, digest, piece hashes")
 }
 
-// expect reads what the file of that name has to be. It returns what the Metalink
-// says, nil without one.
+// document is a Metalink that has been read.
+type document struct {
+	name  string   // as the user has named it
+	from  *url.URL // where it is from, nil for a file on this machine
+	files []metalink.File
+}
+
+// expect reads what the file of that name has to be, which readDocument has read if
+// it is a Metalink. It returns what that says, nil without one.
 func (o *options) expect(name string) (*metalink.File, error) {
 	var err error
 	switch {
@@ -29,13 +40,13 @@ func (o *options) expect(name string) (*metalink.File, error) {
 		if o.digest, err = fetch.ParseDigest(o.checksum); err != nil {
 			return nil, &usageError{fmt.Sprintf("--checksum: %v", err), "a checksum looks like sha256:0123456789abcdef... with 64 digits"}
 		}
-	case o.metalink != "":
-		f, err := readMetalink(o.metalink, name)
-		if err != nil {
-			return nil, err
+	case o.document != nil:
+		f, ok := metalink.Find(o.document.files, name)
+		if !ok {
+			return nil, &usageError{fmt.Sprintf("--metalink %s names %d files, none of them %s", quote(o.document.name), len(o.document.files), quote(name)), ""}
 		}
-		if o.digest, err = metalinkDigest(f); err != nil {
-			return nil, &usageError{fmt.Sprintf("--metalink %s: %v", quote(o.metalink), err), ""}
+		if o.digest, err = metalinkDigest(f); err != nil && len(pieceHashes(f).Sums) == 0 {
+			return nil, &usageError{fmt.Sprintf("--metalink %s: %v", quote(o.document.name), err), ""}
 		}
 		return f, nil
 	}
@@ -45,23 +56,88 @@ func (o *options) expect(name string) (*metalink.File, error) {
 // nameOf returns the name of the file at u.
 func nameOf(u *url.URL) string { return path.Base(u.Path) }
 
-// readMetalink returns the file of that name, or the only one, from the document
-// at path.
-func readMetalink(document, name string) (*metalink.File, error) {
-	r, err := os.Open(document)
+// readDocument reads the Metalink of --metalink, if there is one.
+func (o *options) readDocument(ctx context.Context, u *ui) (err error) {
+	if o.metalink != "" {
+		o.document, err = o.openDocument(ctx, u, o.metalink)
+	}
+	return err
+}
+
+// openDocument reads a Metalink from a file, or from a URL with what the command
+// line says about requests.
+func (o *options) openDocument(ctx context.Context, u *ui, name string) (*document, error) {
+	d := &document{name: name}
+	var r io.Reader
+	if strings.Contains(name, "://") {
+		var err error
+		if d.from, err = parseURL(name); err != nil {
+			return nil, err
+		}
+		d.name = fetch.RedactURL(d.from)
+		body, err := o.download(ctx, u, d.from, metalink.MaxSize)
+		if err != nil {
+			return nil, err
+		}
+		r = bytes.NewReader(body)
+	} else {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, &fetch.Error{Kind: fetch.KindDisk, Op: "read the Metalink", Err: err}
+		}
+		defer f.Close()
+		r = f
+	}
+	var err error
+	if d.files, err = metalink.Parse(r); err != nil {
+		return nil, &usageError{fmt.Sprintf("--metalink %s: %v", quote(d.name), err), "a Metalink 4 document begins with <metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">"}
+	}
+	return d, nil
+}
+
+// download returns what is at target, at most so many bytes, over connections of its
+// own.
+func (o *options) download(ctx context.Context, u *ui, target *url.URL, most int) (_ []byte, err error) {
+	own := *o
+	own.trace, own.sending = "", sending{share: defaultShare}
+	if err := own.validateRequests(); err != nil {
+		return nil, err
+	}
+	if err := own.security.validate([]*url.URL{target}, own.header); err != nil {
+		return nil, err
+	}
+	n, err := openNetwork(u, &own, 1)
 	if err != nil {
-		return nil, &fetch.Error{Kind: fetch.KindDisk, Op: "read the Metalink", Err: err}
+		return nil, err
 	}
-	defer r.Close()
-	files, err := metalink.Parse(r)
+	defer func() { err = errors.Join(err, n.close()) }()
+	into := &boundedBuffer{most: most}
+	_, err = fetch.Get(ctx, fetch.Options{
+		URL: target, Transport: n.rt, Connections: 1, Writer: into, GivenOnly: true,
+		Header: own.security.header(own.header, target),
+		Retry:  fetch.RetryPolicy{Tries: own.tries, Stall: own.timeout},
+		Logger: n.log, DisableCompression: true,
+	})
+	if err != nil && ctx.Err() != nil {
+		return nil, interrupted(err)
+	}
 	if err != nil {
-		return nil, &usageError{fmt.Sprintf("--metalink %s: %v", quote(document), err), "a Metalink 4 document begins with <metalink xmlns=\"urn:ietf:params:xml:ns:metalink\">"}
+		return nil, fmt.Errorf("read the Metalink: %w", err)
 	}
-	f, ok := metalink.Find(files, name)
-	if !ok {
-		return nil, &usageError{fmt.Sprintf("--metalink %s names %d files, none of them %s", quote(document), len(files), quote(name)), ""}
+	return into.Bytes(), nil
+}
+
+// boundedBuffer is a buffer that takes so many bytes and no more.
+type boundedBuffer struct {
+	bytes.Buffer
+	most int
+}
+
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	if b.Len()+len(p) > b.most {
+		return 0, fmt.Errorf("more than %d bytes", b.most)
 	}
-	return f, nil
+	return b.Buffer.Write(p)
 }
 
 // metalinkDigest returns the best digest of the whole file that f has.
@@ -72,4 +148,15 @@ func metalinkDigest(f *metalink.File) (fetch.Digest, error) {
 		}
 	}
 	return fetch.Digest{}, errors.New("it has no SHA-256 or SHA-512 of the whole file")
+}
+
+// pieceHashes returns the best piece hashes that f has.
+func pieceHashes(f *metalink.File) *fetch.PieceHashes {
+	p := &fetch.PieceHashes{Size: f.Size}
+	for _, have := range f.Pieces {
+		if have.Type == "sha-256" || have.Type == "sha-512" && p.Sums == nil {
+			p.Length, p.Algorithm, p.Sums = have.Length, have.Type, have.Sums
+		}
+	}
+	return p
 }

@@ -43,13 +43,18 @@ type options struct {
 	verbose     bool
 	sending     sending
 	security    security
+	mirrors     mirrors
 	trace       string
 
-	listed []*url.URL // of input
+	ramp     bool       // the number of connections is ours to choose
+	listed   []*url.URL // of input
+	document *document  // of metalink, nil without
 
 	// Set by validate.
 	digest   fetch.Digest
-	urls     []*url.URL
+	urls     []*url.URL // the first address of each file
+	wanted   []wanted   // what else is known of each
+	given    []*url.URL // those of urls that are not from a Metalink
 	header   http.Header
 	proxyURL *url.URL // nil = of the environment
 }
@@ -63,6 +68,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.StringVarP(&o.input, "input", "i", "", "fetch the URLs in `FILE`, too: one per line, # begins a comment, - is stdin")
 	f.IntVarP(&o.jobs, "jobs", "j", 1, "`FILES` to fetch at a time, each over --connections")
 	o.addExpected(f)
+	o.mirrors.addFlags(f)
 	f.BoolVarP(&o.goOn, "continue", "c", false, "go on with partial data of the same version of the file, which is done without asking")
 	f.BoolVar(&o.restart, "restart", false, "discard partial data of another version of the file")
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace an existing file")
@@ -89,7 +95,7 @@ func (o *options) addRequests(f *pflag.FlagSet) {
 }
 
 func (o *options) addConnections(f *pflag.FlagSet) {
-	f.IntVarP(&o.connections, "connections", "n", fetch.DefaultConnections, fmt.Sprintf("connections in parallel, 1 to %d", fetch.MaxConnections))
+	f.IntVarP(&o.connections, "connections", "n", fetch.DefaultConnections, fmt.Sprintf("connections in parallel, 1 to %d, all at once; without it a download over UDT begins with 2, and one over TCP with 4 where the server answers within 20 ms, and adds others while the total rate rises", fetch.MaxConnections))
 }
 
 func (o *options) addCompress(f *pflag.FlagSet) {
@@ -105,7 +111,7 @@ func (o *options) validate(args []string) error {
 	if err := o.validateConnections(); err != nil {
 		return err
 	}
-	urls := len(args) + len(o.listed)
+	urls := len(args) + len(o.listed) + len(o.mirrors.described)
 	if urls == 0 {
 		return &usageError{"no URL given", "try: chunkget demo, or: chunkget --help"}
 	}
@@ -118,7 +124,7 @@ func (o *options) validate(args []string) error {
 	if o.checksum != "" && urls > 1 {
 		return &usageError{fmt.Sprintf("--checksum is for one file, but there are %d URLs", urls), ""}
 	}
-	if o.metalink != "" && urls > 1 {
+	if o.metalink != "" && len(args)+len(o.listed) > 1 {
 		return &usageError{fmt.Sprintf("--metalink is for one file, but there are %d URLs", urls), ""}
 	}
 	if err := o.validateRequests(); err != nil {
@@ -129,14 +135,20 @@ func (o *options) validate(args []string) error {
 		if err != nil {
 			return err
 		}
-		o.urls = append(o.urls, u)
+		o.given = append(o.given, u)
 	}
-	o.urls = append(o.urls, o.listed...)
-	if err := o.security.validate(o.urls, o.header); err != nil {
+	o.given = append(o.given, o.listed...)
+	if err := o.plan(o.given); err != nil {
 		return err
 	}
-	_, err := o.expect(nameOf(o.urls[0]))
-	return err
+	named := o.given
+	if o.document != nil && o.document.from != nil {
+		named = append(slices.Clip(named), o.document.from)
+	}
+	if err := o.security.validate(named, o.header); err != nil {
+		return err
+	}
+	return o.trustMirrors()
 }
 
 // validateRequests checks what is said about requests and their number.
@@ -223,7 +235,7 @@ func parseURL(s string) (*url.URL, error) {
 func rootCommand(u *ui, args []string) *cobra.Command {
 	o := new(options)
 	cmd := &cobra.Command{
-		Use:   "chunkget [flags] URL...",
+		Use:   "chunkget [flags] URL|FILE.meta4...",
 		Short: "download files in parallel, verified and resumable",
 		Long: `chunkget downloads files over several connections in parallel, checks every piece
 against the server's hash tree, and goes on after an interruption where it was.
@@ -238,6 +250,8 @@ against the server's hash tree, and goes on after an interruption where it was.
   chunkget repair udt://host/big.iso FILE    fetch only those
   chunkget doctor udt://host/big.iso         what makes it slow, and what to change
   chunkget -i list.txt --jobs 4 -d DIR       fetch many files, four at a time
+  chunkget big.iso.meta4                     fetch what a Metalink names, from all its mirrors
+  chunkget --mirror https://b/big.iso udt://a:9000/big.iso   from two servers at once
 
 Flags may be kept in $XDG_CONFIG_HOME/chunkget/config (~/.config/chunkget/config), as
 lines of the form: connections = 4. With NO_COLOR set nothing is coloured.
@@ -255,7 +269,11 @@ journal FILE.part.journal; the same command again resumes.
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, urls []string) error {
 			u.quiet, u.verbose, u.json = o.quiet, o.verbose, o.json
+			o.ramp = !cmd.Flags().Changed("connections")
 			err := o.readLists(cmd.InOrStdin())
+			if err == nil {
+				urls, err = o.readMetalinks(cmd.Context(), u, urls)
+			}
 			if err == nil {
 				err = o.validate(urls)
 			}

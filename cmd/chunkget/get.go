@@ -65,7 +65,7 @@ func udtAddress(u *url.URL) string {
 
 // download runs one download and shows how it goes. It reports no error.
 func download(ctx context.Context, fo fetch.Options, rt *transports, show observer) (*fetch.Result, error) {
-	rt.warm(ctx, fo.URL, fo.Connections)
+	rt.warm(ctx, fo.URL, fo.FirstConnections())
 	return shown(ctx, fetch.Get, fo, rt, show)
 }
 
@@ -163,10 +163,12 @@ func summary(r *fetch.Result, why string) string {
 		text += ", verified, root " + r.Root.String()
 	case !r.Digest.IsZero():
 		text += fmt.Sprintf(", verified, %v", r.Digest)
+	case r.ByPieces:
+		text += ", verified by the hashes of its pieces"
 	default:
 		text += ", not verified: the server offers no hash tree"
 	}
-	return text
+	return text + fromMirrors(r)
 }
 
 func plural(n int, what string) string {

@@ -24,7 +24,8 @@ type inspectEvent struct {
 	Recorded  int         `json:"pieces_recorded"`
 	Bytes     int64       `json:"bytes"` // in recorded pieces
 	Ranges    []byteRange `json:"ranges"`
-	Root      string      `json:"root"` // of the hash tree, "" when it was not recorded
+	Root      string      `json:"root"`               // of the hash tree, "" when it was not recorded
+	Expected  string      `json:"expected,omitempty"` // digest that the whole file is to have
 	Records   int         `json:"records"`
 	GoodBytes int64       `json:"good_bytes"` // of the journal
 	TornBytes int64       `json:"torn_bytes"`
@@ -86,6 +87,7 @@ func describe(path string, s *journal.State) inspectEvent {
 		Pieces: h.Pieces(), Recorded: s.Count(), Ranges: []byteRange{},
 		Records: s.Records, GoodBytes: s.GoodBytes, TornBytes: s.TornBytes, TornWhy: s.TornWhy,
 	}
+	e.Expected = s.Expected
 	if s.HasRoot {
 		e.Root = hex.EncodeToString(s.Root[:])
 	}
@@ -109,6 +111,7 @@ func printJournal(w io.Writer, e inspectEvent) {
 	row("size", "%d bytes in %d pieces of %s", e.Total, e.Pieces, formatBytes(e.PieceSize))
 	row("etag", "%s", orNone(e.ETag))
 	row("root", "%s", orNone(e.Root))
+	row("expected", "%s", orNone(e.Expected))
 	row("recorded", "%d of %d pieces, %s", e.Recorded, e.Pieces, formatBytes(e.Bytes))
 	for _, r := range e.Ranges {
 		row("  bytes", "%d-%d", r.First, r.Last)

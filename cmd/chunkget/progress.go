@@ -42,6 +42,8 @@ func (d *display) observe(e fetch.Event) {
 		d.ui.info("piece %d is bad and will be fetched again: %s (try %d)", e.Piece, e.Reason, e.Try)
 	case fetch.EventRetry:
 		d.ui.detail("request failed and is made again in %s: %s (try %d)", formatDuration(e.Delay), e.Reason, e.Try)
+	case fetch.EventMirrorDropped:
+		d.ui.info("note: going on without %s: %s", quote(e.Mirror), e.Reason)
 	case fetch.EventNote:
 		d.ui.info("note: %s", e.Reason)
 	case fetch.EventDone:

@@ -45,7 +45,7 @@ func (q *queue) run(ctx context.Context, jobs int) error {
 	for range jobs {
 		workers.Go(func() {
 			for i := range next {
-				q.outcomes[i] = q.fetch(ctx, q.opts.urls[i])
+				q.outcomes[i] = q.fetch(ctx, i)
 			}
 		})
 	}
@@ -66,9 +66,10 @@ feed:
 	return q.conclude(ctx, time.Since(begun))
 }
 
-// fetch gets one URL.
-func (q *queue) fetch(ctx context.Context, target *url.URL) outcome {
+// fetch gets file i.
+func (q *queue) fetch(ctx context.Context, i int) outcome {
 	o := q.opts
+	target, w := o.urls[i], &o.wanted[i]
 	q.opts.sending.noteOverTCP(q.ui, target.Scheme, &q.tcpTold)
 	q.board.begin()
 	var to io.Writer
@@ -78,14 +79,19 @@ func (q *queue) fetch(ctx context.Context, target *url.URL) outcome {
 	res, err := download(ctx, fetch.Options{
 		Writer:      to,
 		URL:         target,
+		Mirrors:     o.fetchMirrors(i),
+		GivenOnly:   o.mirrors.none,
+		Pieces:      w.pieces,
 		Transport:   q.rt,
 		Connections: o.connections,
+		Ramp:        o.ramp,
 		Dir:         o.dir,
 		Output:      o.output,
-		Digest:      o.digest,
+		Name:        w.name,
+		Digest:      w.digest,
 		Restart:     o.restart,
 		Overwrite:   o.overwrite,
-		Header:      o.security.header(o.header, target),
+		Header:      o.headerFor(target),
 		Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
 		Logger:      q.log,
 
@@ -114,6 +120,9 @@ func (q *queue) observer(target *url.URL) observer {
 // remember keeps what a download over UDT has learnt of the path, if it was left
 // to find the path's rate.
 func (q *queue) remember(target *url.URL, res *fetch.Result) {
+	if len(res.Mirrors) > 0 {
+		return // the rate is of several paths
+	}
 	address := udtAddress(target)
 	if address != "" && res.Transport != "udt" && res.Transport != "udts" {
 		q.rememberTCP(address, res)

@@ -41,6 +41,9 @@ the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
 				target, err = o.parseTarget(args[0])
 			}
 			if err == nil {
+				err = o.readDocument(cmd.Context(), u)
+			}
+			if err == nil {
 				_, err = o.expect(nameOf(target))
 			}
 			if err != nil {

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/chunkget/chunkget/internal/credentials"
@@ -26,6 +27,8 @@ type security struct {
 	tokenFile  string
 	allowPlain bool
 	noNetrc    bool
+
+	mirrors []*url.URL // further servers that the user has named
 
 	// Set by validate.
 	trust *trust
@@ -46,7 +49,8 @@ func (s *security) addFlags(f *pflag.FlagSet) {
 func (s *security) validate(urls []*url.URL, header http.Header) error {
 	s.trust = &trust{named: make(map[string]bool), pins: make(map[string]pin.Pin)}
 	s.auth, s.plain = make(map[string]string), nil
-	for _, u := range urls {
+	all := append(slices.Clip(urls), s.mirrors...)
+	for _, u := range all {
 		if err := s.addPin(u); err != nil {
 			return err
 		}
@@ -61,7 +65,7 @@ func (s *security) validate(urls []*url.URL, header http.Header) error {
 	if s.noNetrc || header.Get("Authorization") != "" {
 		return nil
 	}
-	return s.lookUp(netrcFile(), urls)
+	return s.lookUp(netrcFile(), all)
 }
 
 func (s *security) addPin(u *url.URL) error {
@@ -101,6 +105,9 @@ func (s *security) loadCertificates() (err error) {
 }
 
 func (s *security) loadToken(urls []*url.URL, header http.Header) error {
+	if len(urls) == 0 {
+		return &usageError{"--token-file is for the server of a URL, but there is none", "what a Metalink names gets no token"}
+	}
 	data, err := credentials.ReadFile(s.tokenFile)
 	if err == nil {
 		var token string

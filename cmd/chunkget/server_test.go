@@ -48,6 +48,7 @@ type server struct {
 //	redirect     sends to the same path at ARG
 //	proxy        a proxy that answers for every host like range
 //	misdigest    like range, with a Repr-Digest that is wrong
+//	linked       like range, with the right one, and names the same path at ARG
 //	corrupt      like chunkserve, with the byte at offset ARG wrong
 //	basic        like range, for those with the login ARG, NAME:PASSWORD
 //	status       answers with the status ARG
@@ -93,6 +94,19 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 	"misdigest": func(_ *server, dir, _ string) (http.Handler, func(), error) {
 		sum := sha256.Sum256(nil)
 		return withHeader{files{dir: dir, ranges: true}, "Repr-Digest", "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"}, nil, nil
+	},
+	"linked": func(_ *server, dir, arg string) (http.Handler, func(), error) {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			data, err := os.ReadFile(filepath.Join(dir, path.Base(r.URL.Path)))
+			if err != nil {
+				http.NotFound(w, r)
+				return
+			}
+			sum := sha256.Sum256(data)
+			w.Header().Set("Repr-Digest", "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":")
+			w.Header().Set("Link", "<"+arg+r.URL.Path+">; rel=duplicate")
+			files{dir: dir, ranges: true}.ServeHTTP(w, r)
+		}), nil, nil
 	},
 	"corrupt": func(s *server, dir, arg string) (http.Handler, func(), error) {
 		h, stop, err := chunkserveHandler(s, dir, "")

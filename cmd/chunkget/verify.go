@@ -10,7 +10,6 @@ import (
 
 	"github.com/chunkget/chunkget/fetch"
 	"github.com/chunkget/chunkget/merkle"
-	"github.com/chunkget/chunkget/metalink"
 	"github.com/spf13/cobra"
 )
 
@@ -68,6 +67,9 @@ The exit code is 0 if FILE is right, 8 if not. 'chunkget repair' fetches what is
 			}
 			co := fetch.CheckOptions{Options: fetch.Options{Output: args[0], URL: target}}
 			if err == nil {
+				err = o.readDocument(cmd.Context(), u)
+			}
+			if err == nil {
 				err = expectations(o, root, &co)
 			}
 			if err == nil {
@@ -110,21 +112,10 @@ func expectations(o *options, root string, co *fetch.CheckOptions) error {
 		}
 		co.Root = &h
 	}
-	if co.URL == nil && co.Digest.IsZero() && co.Root == nil {
+	if co.URL == nil && co.Digest.IsZero() && co.Root == nil && f == nil {
 		return &usageError{"there is nothing to hold " + quote(co.Output) + " against", "give a URL, --checksum, --root or --metalink"}
 	}
 	return nil
-}
-
-// pieceHashes returns the best piece hashes that f has.
-func pieceHashes(f *metalink.File) *fetch.PieceHashes {
-	p := &fetch.PieceHashes{Size: f.Size}
-	for _, have := range f.Pieces {
-		if have.Type == "sha-256" || have.Type == "sha-512" && p.Sums == nil {
-			p.Length, p.Algorithm, p.Sums = have.Length, have.Type, have.Sums
-		}
-	}
-	return p
 }
 
 func verify(ctx context.Context, u *ui, o *options, co fetch.CheckOptions) (err error) {

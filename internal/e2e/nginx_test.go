@@ -111,4 +111,24 @@ func TestNginx(t *testing.T) {
 		}
 		sameContent(t, original, filepath.Join(out, "big.bin"))
 	})
+	t.Run("beside chunkserves, one of which is killed", func(t *testing.T) {
+		out := t.TempDir()
+		a, b := serveDir(t, dir), serveDir(t, dir)
+		c := get(t, out, "-n", "9", "--limit-rate", "1G", "--mirror", a.url("udt", "big.bin"), "--mirror", b.url("udt", "big.bin"), "http://"+addr+"/big.bin")
+		if !c.until(func(e event) bool { return e.Event == "progress" && e.Bytes > 32<<20 }) {
+			t.Fatalf("chunkget ended with code %d\n%s", c.wait(), &c.stderr)
+		}
+		b.kill()
+		d := c.done()
+		if !d.Verified || d.PiecesBad != 0 || len(d.Mirrors) != 3 {
+			t.Errorf("done event: %+v", d)
+		}
+		for _, m := range d.Mirrors {
+			if m.Bytes == 0 {
+				t.Errorf("nothing came from %s", m.URL)
+			}
+		}
+		sameContent(t, original, filepath.Join(out, "big.bin"))
+		t.Logf("%.2f s, %+v", d.Seconds, d.Mirrors)
+	})
 }

@@ -230,6 +230,11 @@ type event struct {
 	Root         string  `json:"root"`
 	Verified     bool    `json:"verified"`
 	Reason       string  `json:"reason"`
+
+	Mirrors []struct {
+		URL   string `json:"url"`
+		Bytes int64  `json:"bytes"`
+	} `json:"mirrors"`
 }
 
 // client is a running chunkget --json.
