@@ -48,7 +48,7 @@ type Header struct {
 	Size      int64  // of the file in bytes
 	PieceSize int64  // in bytes; the last piece may be shorter
 	ETag      string // strong entity tag with its quotes, "" if there was none
-	URL       string // without user information and secrets
+	URL       string // without user information and secrets; of an upload, where it goes
 }
 
 // Pieces returns the number of pieces of the file.

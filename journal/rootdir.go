@@ -27,6 +27,9 @@ func OpenDir(path string) (*RootDir, error) {
 	return &RootDir{root}, nil
 }
 
+// InRoot returns the directory that root has open. Close closes it.
+func InRoot(root *os.Root) *RootDir { return &RootDir{root} }
+
 // Root returns the directory for what Dir does not offer. It is closed by Close.
 func (d *RootDir) Root() *os.Root { return d.root }
 
@@ -123,13 +126,14 @@ func (d *RootDir) modeFor(oldname, newname string) (fs.FileMode, error) {
 	if fi, err := d.root.Lstat(newname); err == nil && fi.Mode().IsRegular() {
 		return fi.Mode().Perm(), nil
 	}
-	return d.newFileMode(oldname + ".mode")
+	return d.NewFileMode(oldname + ".mode")
 }
 
-// newFileMode returns the mode that a new file gets, which depends on the
+// NewFileMode returns the mode that a new file gets, which depends on the
 // umask and the access lists of the directory. There is no way to ask for
-// either without changing it for the whole process, so it makes a file.
-func (d *RootDir) newFileMode(probe string) (fs.FileMode, error) {
+// either without changing it for the whole process, so it makes a file of the
+// name probe and removes it.
+func (d *RootDir) NewFileMode(probe string) (fs.FileMode, error) {
 	f, err := d.root.OpenFile(probe, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return 0, err

@@ -21,8 +21,12 @@ const headerSize = len(magic) + 8 + 8
 // StreamSize returns the length in bytes of the wire form of a tree with the
 // layout l.
 func StreamSize(l Layout) int64 {
-	return int64(headerSize) + HashSize*(int64(l.Pieces())+1)
+	return HashOffset(l.Pieces() + 1)
 }
+
+// HashOffset returns where the hash of piece i stands in the wire form of a tree,
+// in bytes from its beginning.
+func HashOffset(i int) int64 { return int64(headerSize) + HashSize*int64(i) }
 
 var (
 	// ErrFormat is wrapped by what a Decoder returns for bytes that are not a tree.

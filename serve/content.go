@@ -30,6 +30,10 @@ func (h *Handler) serveFile(w *response, r *http.Request, f *file) {
 	header.Set("ETag", f.version.etag())
 	header.Set("Content-Type", contentType(f.name))
 	header.Set("Link", linksOf(r.URL.Path))
+	if h.uploads != nil {
+		// A page that somebody has uploaded does nothing in the name of this server.
+		header.Set("Content-Security-Policy", "sandbox")
+	}
 	if h.compress && h.samples.worthwhile(f) {
 		header.Set("Link-Template", partTemplate(r.URL.Path))
 	}

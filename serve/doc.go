@@ -24,6 +24,10 @@
 //	                        with a strong ETag of its own and what it was cut from.
 //	GET /dir/               a listing: HTML, or JSON if Accept prefers it.
 //
+// With Options.Upload files are taken, too: by PUT of /path, by POST of a form to
+// /dir/, and in parts that are checked against a hash tree. docs/upload.md has
+// the requests.
+//
 // HEAD is answered like GET without the body; other methods are refused.
 // Anything else that the folder holds (devices, FIFOs, symbolic links that lead
 // out of it, and unless Options.DotFiles is set every name that begins with a
@@ -87,6 +91,7 @@
 // Handler owns a hasher, the hasher owns a store. The hasher runs at most
 // Options.HashJobs workers, which exist only while there are jobs; each worker
 // owns the file it reads and the goroutines of its pass. Handler.Close stops
-// and awaits them all, then closes the store. Requests run on goroutines of the
+// and awaits them all, then closes the store. With uploads it also owns a
+// goroutine that removes abandoned ones. Requests run on goroutines of the
 // http.Server and share only what a mutex guards.
 package serve

@@ -38,7 +38,7 @@ func localName(urlPath string, dotFiles bool) (name string, wantDir bool, err er
 		switch {
 		case elem == "" || elem == "." || elem == "..":
 			return "", false, errNotFound
-		case elem[0] == '.' && !dotFiles:
+		case elem[0] == '.' && (!dotFiles || isUploadFolder(elem)):
 			return "", false, errNotFound
 		}
 	}

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -37,6 +36,9 @@ type Options struct {
 	// 0 means 16.
 	MaxRanges int
 
+	// Upload says how files are taken from clients; nil takes none.
+	Upload *UploadOptions
+
 	// Logger gets one record at level Info for each request, and what goes wrong
 	// with hash jobs and their cache; nil logs nothing.
 	Logger *slog.Logger
@@ -57,6 +59,7 @@ type Handler struct {
 	hasher    *hasher
 	leafJobs  chan struct{} // holds one element for each request that hashes leaves
 	store     *store
+	uploads   *uploads // nil without
 
 	requests atomic.Int64
 	sent     atomic.Int64 // bytes of bodies
@@ -87,6 +90,11 @@ func New(root *os.Root, o Options) (*Handler, error) {
 	h := &Handler{root: root, dotFiles: o.DotFiles, maxRanges: o.MaxRanges, maxListed: maxListed, compress: !o.DisableCompression, log: o.Logger}
 	h.budget, h.large = newBudget(codedInAll, codedPerClient), newBudget(largeInAll, largePerClient)
 	h.samples = newSamples()
+	if o.Upload != nil {
+		if h.uploads, err = newUploads(root, *o.Upload, o.DotFiles, o.Logger); err != nil {
+			return nil, err
+		}
+	}
 	h.store = newStore(o.CacheFile, folder, o.CacheSize, o.Logger)
 	h.leafJobs = make(chan struct{}, o.HashJobs)
 	h.hasher = newHasher(h.openSource, h.store, o.HashJobs, o.Logger)
@@ -97,17 +105,23 @@ func New(root *os.Root, o Options) (*Handler, error) {
 // digests that are not known fail from then on.
 func (h *Handler) Close() error {
 	h.hasher.close()
-	return h.store.close()
+	err := h.store.close()
+	if h.uploads != nil {
+		err = errors.Join(err, h.uploads.close())
+	}
+	return err
 }
 
 // Stats are what a Handler has done and is doing.
 type Stats struct {
-	Requests     int64 `json:"requests"`       // requests begun
-	BytesSent    int64 `json:"bytes_sent"`     // bytes of response bodies
-	BytesHashed  int64 `json:"bytes_hashed"`   // bytes of files read by hash jobs that succeeded
-	JobsRunning  int   `json:"jobs_running"`   // hash jobs running now
-	JobsWaiting  int   `json:"jobs_waiting"`   // hash jobs waiting now
-	CachedOnDisk bool  `json:"cached_on_disk"` // whether digests are kept over restarts
+	Requests      int64 `json:"requests"`       // requests begun
+	BytesSent     int64 `json:"bytes_sent"`     // bytes of response bodies
+	BytesReceived int64 `json:"bytes_received"` // bytes of uploads
+	Uploads       int64 `json:"uploads"`        // files that were uploaded
+	BytesHashed   int64 `json:"bytes_hashed"`   // bytes of files read by hash jobs that succeeded
+	JobsRunning   int   `json:"jobs_running"`   // hash jobs running now
+	JobsWaiting   int   `json:"jobs_waiting"`   // hash jobs waiting now
+	CachedOnDisk  bool  `json:"cached_on_disk"` // whether digests are kept over restarts
 }
 
 // Stats returns a snapshot.
@@ -117,6 +131,9 @@ func (h *Handler) Stats() Stats {
 		CachedOnDisk: h.store.current() != nil,
 	}
 	s.JobsRunning, s.JobsWaiting = h.hasher.counts()
+	if h.uploads != nil {
+		s.BytesReceived, s.Uploads = h.uploads.received.Load(), h.uploads.stored.Load()
+	}
 	return s
 }
 
@@ -148,17 +165,16 @@ func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 
 // serve finds out which resource r is about.
 func (h *Handler) serve(w *response, r *http.Request) {
+	if h.uploads != nil && IsUpload(r) {
+		h.uploads.serve(w, r)
+		return
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
 		http.Error(w, "only GET and HEAD are supported", http.StatusMethodNotAllowed)
 		return
 	}
-	// An escaped slash would be part of a name, which no file system has.
-	if strings.Contains(strings.ToLower(r.URL.RawPath), "%2f") {
-		h.fail(w, r, errNotFound)
-		return
-	}
-	name, wantDir, err := localName(r.URL.Path, h.dotFiles)
+	name, wantDir, err := localPath(r, h.dotFiles)
 	if err != nil {
 		h.fail(w, r, err)
 		return

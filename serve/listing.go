@@ -27,6 +27,7 @@ type listing struct {
 	Path      string        `json:"path"`                // of the folder, decoded
 	Truncated bool          `json:"truncated,omitempty"` // there are more than maxListed entries
 	Entries   []listedEntry `json:"entries"`             // folders first, then by name
+	Form      bool          `json:"-"`                   // for uploads
 }
 
 type listedEntry struct {
@@ -59,7 +60,11 @@ func (h *Handler) serveListing(w *response, r *http.Request, f *file) {
 		err = json.NewEncoder(&body).Encode(l)
 	} else {
 		header.Set("Content-Type", "text/html; charset=utf-8")
-		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'")
+		action := "'none'"
+		if l.Form = h.uploads != nil && !h.uploads.o.NoForm; l.Form {
+			action = "'self'"
+		}
+		header.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action "+action)
 		err = listingPage.Execute(&body, l)
 	}
 	if err != nil {
@@ -202,6 +207,11 @@ td.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowra
 <tr><td><a href="{{.Href}}">{{.Name}}{{if eq .Type "dir"}}/{{end}}</a></td><td class="n">{{with .Size}}{{size .}}{{end}}</td><td class="n">{{.Modified.Format "2006-01-02 15:04:05"}} UTC</td></tr>
 {{- end}}
 </table>
+{{- if .Form}}
+<form method="post" enctype="multipart/form-data">
+<p><input type="file" name="file" multiple required> <button>Upload</button></p>
+</form>
+{{- end}}
 {{- if .Truncated}}
 <p>There is more than this listing shows.</p>
 {{- end}}

@@ -15,9 +15,12 @@ var siblingSuffix = map[string]string{codingZstd: ".zst", codingGzip: ".gz"}
 const maxWindow = 8 << 20
 
 // sibling opens the file beside f that holds f in a coding, or returns nil: if
-// there is none, if it is older than f, or if what it says of its content does
-// not fit f. The caller closes it.
+// there is none, if it is older than f, if what it says of its content does not
+// fit f, or if clients upload. The caller closes it.
 func (h *Handler) sibling(f *file, coding string) *file {
+	if h.uploads != nil {
+		return nil // who uploads FILE.gz must not change what others get for FILE
+	}
 	s, err := openIn(h.root, f.name+siblingSuffix[coding])
 	if err != nil {
 		return nil

@@ -31,6 +31,7 @@ type options struct {
 	memory   units.Size
 	limits   limitOptions
 	security security
+	upload   uploadOptions
 
 	// Set by validate.
 	level      slog.Level
@@ -51,6 +52,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.Var(&o.memory, "memory", "buffer no more than this `SIZE`, such as 512MiB, over all UDT connections (default: a quarter of the machine's memory)")
 	o.limits.addFlags(f)
 	o.security.addFlags(f)
+	o.upload.addFlags(f)
 	f.StringVar(&o.logLevel, "log-level", "info", "least level to log: debug (counters of UDT connections), info (one line per request), warn or error")
 	f.StringVar(&o.trace, "trace", "", "record how each connection is doing into `FILE`, JSON lines, 10 times a second")
 }
@@ -122,6 +124,9 @@ func (o *options) validate(args []string) error {
 	if err := o.security.validate(); err != nil {
 		return err
 	}
+	if err := o.upload.validate(); err != nil {
+		return err
+	}
 	if err := o.level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return &usageError{fmt.Sprintf("--log-level %q is not known", o.logLevel), "levels: debug, info, warn, error"}
 	}
@@ -162,10 +167,13 @@ of the same port. When it is ready it prints the command that fetches from it.
   chunkserve --listen :0 --status :9001 .    on any free port, with a status page
   chunkserve --tls ./data                    encrypted, known to clients by its key
   chunkserve --tls --require-tls --token-file tokens ./data   for those with a token
+  chunkserve --upload ./incoming             take files, too
 
   chunkget udt://HOST:9000/big.iso           what to type on the other side
   curl -O http://HOST:9000/big.iso           works as well, and so does
   aria2c 'http://HOST:9000/big.iso?digest=meta4'
+  chunkget put big.iso udt://HOST:9000/      with --upload, as well as
+  curl -T big.iso http://HOST:9000/big.iso
 
 Under systemd it takes the sockets of a socket unit in place of --listen, and says when
 it is ready (Type=notify); packaging/systemd has the units.
@@ -176,7 +184,10 @@ With --tls or --tls-cert the same port speaks TLS 1.3 (https, udts) as well as p
 text, unless --require-tls. Files with keys and tokens must be readable by their owner
 only (chmod 600). They are read again when they change.
 
-Nothing outside DIR is served, and nothing is ever written to it.
+Nothing outside DIR is served, and without --upload nothing is ever written to it. With
+it, files are taken into the folders that are there, as a whole or in parts that are
+checked against a hash tree; they appear when they are complete and on disk, and nothing
+is overwritten. Unfinished ones are in DIR/.chunkget-uploads.
 
 The first Ctrl-C lets downloads go on for some seconds, a second one stops at once;
 clients can resume. Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage,

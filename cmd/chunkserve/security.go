@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -57,6 +58,7 @@ type access struct {
 	tls    tlsport.Options
 	pinned bool                // clients know the server by its key, not by an authority
 	tokens *credentials.Tokens // nil lets everybody in
+	upload *credentials.Tokens // for uploads, nil for the same
 	log    *slog.Logger
 }
 
@@ -90,9 +92,16 @@ func (s *security) open(o *options, log *slog.Logger, now time.Time) (*access, e
 			return nil, fileError("--token-file", err)
 		}
 		a.tokens = tokens
-		if !a.tls.Require {
-			log.Warn("tokens can be read by who is on the way of plain udt:// and http://; --tls --require-tls prevents that")
+	}
+	if file := o.upload.tokenFile; file != "" {
+		tokens, err := credentials.OpenTokens(file, log, now)
+		if err != nil {
+			return nil, fileError("--upload-token-file", err)
 		}
+		a.upload = tokens
+	}
+	if (a.tokens != nil || a.upload != nil) && !a.tls.Require {
+		log.Warn("tokens can be read by who is on the way of plain udt:// and http://; --tls --require-tls prevents that")
 	}
 	return a, nil
 }
@@ -102,7 +111,7 @@ func fileError(what string, err error) error {
 	hint := "name files that can be read; keys, certificates and authorities are in PEM"
 	if e, ok := errors.AsType[*credentials.ExposedError](err); ok {
 		hint = e.Hint()
-	} else if what == "--token-file" {
+	} else if strings.HasSuffix(what, "token-file") {
 		hint = "one token a line, such as: openssl rand -hex 32 > FILE; chmod 600 FILE"
 	}
 	return &usageError{fmt.Sprintf("%s: %v", what, err), hint}
@@ -129,13 +138,19 @@ func listenIP(address string) net.IP {
 // so that all others see what is below TLS.
 func (a *access) wrap(l net.Listener) net.Listener { return tlsport.Wrap(l, a.tls) }
 
-// guard lets through to h who may fetch.
+// guard lets through to h who may fetch, and who may upload.
 func (a *access) guard(h http.Handler) http.Handler {
-	if a.tokens == nil {
-		return h
+	require := func(tokens *credentials.Tokens) http.Handler {
+		if tokens == nil {
+			return h
+		}
+		return serve.RequireToken(h, tokens, a.log)
 	}
-	return serve.RequireToken(h, a.tokens, a.log)
+	return serve.SplitUploads(require(a.mayUpload()), require(a.tokens))
 }
+
+// mayUpload returns the tokens that open uploads, nil if none is needed.
+func (a *access) mayUpload() *credentials.Tokens { return cmp.Or(a.upload, a.tokens) }
 
 // url is where clients find path, which is escaped, at address.
 func (a *access) url(address, path string) string {

@@ -71,12 +71,17 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 		CacheFile: cacheFile(o.state, log),
 		HashJobs:  o.limits.hashJobs,
 		MaxRanges: o.limits.ranges,
+		Upload:    o.upload.options(access.mayUpload() == nil), // a form cannot send a token
 		Logger:    log,
 	})
+	if err != nil && o.upload.on {
+		return &hintedError{err, "--upload needs a folder that this user can write to"}
+	}
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, handler.Close()) }()
+	o.upload.warn(access, &o.security, log)
 	server := serve.NewServer(announceUDT(access.guard(handler), overUDT.Addr()), serve.ServerOptions{ShutdownTimeout: shutdownTimeout, Limits: o.limits.limits(), Logger: log})
 	for i, l := range listeners {
 		listeners[i] = access.wrap(server.Guard(l))

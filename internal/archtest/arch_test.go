@@ -49,7 +49,7 @@ func (r rule) internal() (names []string) {
 // rules has an entry for every package of the module. Imports point down only:
 //
 //	cmd → fetch, serve, udtpool, udt
-//	fetch → segment, journal, merkle    serve → merkle    udtpool → udt
+//	fetch → segment, journal, merkle    serve → merkle, journal    udtpool → udt
 var rules = map[string]rule{
 	"cmd/chunkget": {
 		siblings: []string{"fetch", "journal", "merkle", "metalink", "serve", "udtpool", "udt", "internal/buildinfo", "internal/connstats", "internal/credentials", "internal/pin", "internal/units"},
@@ -64,8 +64,8 @@ var rules = map[string]rule{
 		external: []string{"github.com/klauspost/compress", "golang.org/x/sync"},
 	},
 	"serve": {
-		siblings: []string{"merkle", "internal/credentials"},
-		external: []string{"github.com/klauspost/compress", "go.etcd.io/bbolt", "golang.org/x/time"},
+		siblings: []string{"merkle", "journal", "internal/credentials"}, // journal: which pieces of an upload are on disk
+		external: []string{"github.com/klauspost/compress", "go.etcd.io/bbolt", "golang.org/x/sys", "golang.org/x/time"},
 	},
 	"udtpool": {
 		siblings: []string{"udt"},

@@ -1,0 +1,235 @@
+package serve
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/chunkget/chunkget/journal"
+	"github.com/chunkget/chunkget/merkle"
+)
+
+// uploadFolder is the folder, inside the one that is served, of partial uploads.
+// It is never served. It has, for an upload with the id ID, a hash of what it is
+// and where it goes,
+//
+//	ID.tree     its hash tree
+//	ID.part     its bytes, as far as they have come
+//	ID.journal  which pieces of them are right and synced (package journal)
+//
+// put-RANDOM.part of a whole body and new-RANDOM.tree of a tree that is arriving.
+// What nobody has written to for Options.Upload.Expire is removed.
+const uploadFolder = ".chunkget-uploads"
+
+// isUploadFolder reports whether an element of a path is that folder, also on
+// file systems that do not tell letters of two cases apart.
+func isUploadFolder(elem string) bool {
+	return len(elem) == len(uploadFolder) && strings.EqualFold(elem, uploadFolder)
+}
+
+// An uploadDir is the folder of partial uploads.
+type uploadDir interface {
+	journal.Dir
+
+	// Place gives a file of this folder, which is synced, the name target inside
+	// the folder that is served, durably, and takes its old one away. If there is
+	// something of that name, it fails with an error that is fs.ErrExist, unless
+	// that is the same file because a crash came between.
+	Place(name, target string) error
+
+	// CanPlace fails if Place could give no file a name in the folder dir.
+	CanPlace(dir string) error
+
+	Close() error
+}
+
+// folder is the uploadDir in the file system.
+type folder struct {
+	*journal.RootDir
+	root *os.Root    // that is served
+	mode fs.FileMode // of new files there
+
+	placing sync.Mutex // held while a name is looked for and then taken
+}
+
+// openFolder makes the folder if need be.
+func openFolder(root *os.Root) (*folder, error) {
+	if err := root.Mkdir(uploadFolder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	// A link could lead to where names are given without a rename.
+	if info, err := root.Lstat(uploadFolder); err != nil {
+		return nil, err
+	} else if !info.IsDir() {
+		return nil, fmt.Errorf("%q is not a folder", uploadFolder)
+	}
+	sub, err := root.OpenRoot(uploadFolder)
+	if err != nil {
+		return nil, err
+	}
+	f := &folder{RootDir: journal.InRoot(sub), root: root}
+	if f.mode, err = f.NewFileMode("mode-" + randomName()); err != nil {
+		return nil, errors.Join(err, sub.Close())
+	}
+	return f, nil
+}
+
+// randomName returns a name that nobody else has.
+func randomName() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return hex.EncodeToString(b[:])
+}
+
+// Place implements uploadDir.
+func (f *folder) Place(name, target string) error {
+	if err := f.Root().Chmod(name, f.mode); err != nil {
+		return err
+	}
+	hidden := filepath.Join(uploadFolder, name)
+	err := f.root.Link(hidden, target)
+	if errors.Is(err, fs.ErrExist) && f.same(hidden, target) {
+		err = nil
+	}
+	switch {
+	case err == nil:
+		if err := f.Remove(name); err != nil {
+			return err
+		}
+	case errors.Is(err, fs.ErrExist):
+		return err
+	default:
+		// Not every file system has links. Without them another program could
+		// take the name between a look and the rename; we do not.
+		if err := f.renameLooking(hidden, target); err != nil {
+			return err
+		}
+	}
+	parent, err := f.root.OpenRoot(filepath.Dir(target))
+	if err != nil {
+		return err
+	}
+	dir := journal.InRoot(parent)
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// CanPlace implements uploadDir: who has sent gigabytes should not learn only then
+// that the folder cannot be written to, or is of another file system.
+func (f *folder) CanPlace(dir string) error {
+	name := "probe-" + randomName()
+	file, err := f.Open(name, true)
+	if err != nil {
+		return err
+	}
+	hidden, there := filepath.Join(uploadFolder, name), filepath.Join(dir, ".chunkget-"+name)
+	if err = errors.Join(file.Close(), f.root.Rename(hidden, there)); err != nil {
+		return errors.Join(err, f.Remove(name))
+	}
+	return f.root.Remove(there)
+}
+
+func (f *folder) same(a, b string) bool {
+	x, err1 := f.root.Lstat(a)
+	y, err2 := f.root.Lstat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
+}
+
+func (f *folder) renameLooking(hidden, target string) error {
+	f.placing.Lock()
+	defer f.placing.Unlock()
+	if _, err := f.root.Lstat(target); err == nil {
+		return &fs.PathError{Op: "rename", Path: target, Err: fs.ErrExist}
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return f.root.Rename(hidden, target)
+}
+
+// list returns what is in the folder.
+func (f *folder) list() ([]fs.FileInfo, error) {
+	d, err := f.Root().Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	return d.Readdir(-1)
+}
+
+// sweep removes what has expired at now, and reserves room for what else is there
+// and not known yet.
+func (s *uploads) sweep(f *folder, now time.Time) {
+	infos, err := f.list()
+	if err != nil {
+		s.log.Warn("partial uploads cannot be listed", "err", err)
+		return
+	}
+	type found struct {
+		names  []string
+		latest time.Time
+		size   int64
+		data   bool
+	}
+	byKey := make(map[string]*found)
+	for _, info := range infos {
+		key, _, _ := strings.Cut(info.Name(), ".")
+		u := byKey[key]
+		if u == nil {
+			u = new(found)
+			byKey[key] = u
+		}
+		u.names = append(u.names, info.Name())
+		u.size += blocks(info.Size())
+		u.data = u.data || info.Size() > 0 && strings.HasSuffix(info.Name(), ".part")
+		if t := info.ModTime(); t.After(u.latest) {
+			u.latest = t
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, u := range byKey {
+		if s.open[key] != nil {
+			continue
+		}
+		if now.Sub(u.latest) <= s.o.expiry(u.data) {
+			if !s.quota.knows(key) {
+				s.quota.hold(key, max(u.size, s.promised(key)))
+			}
+			continue
+		}
+		for _, name := range u.names {
+			err = errors.Join(err, f.Remove(name))
+		}
+		s.quota.release(key)
+		s.log.Info("abandoned upload removed", "id", key, "bytes", u.size)
+	}
+	if err != nil {
+		s.log.Warn("abandoned uploads are left", "err", err)
+	}
+}
+
+// promised returns how many bytes the upload id will have, 0 if that is not known.
+func (s *uploads) promised(id string) int64 {
+	if !validUploadID(id) {
+		return 0
+	}
+	f, err := s.dir.Open(id+".tree", false)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	l, err := treeLayout(f)
+	if err != nil {
+		return 0
+	}
+	return costOf(l)
+}
+
+// costOf is what an upload counts.
+func costOf(l merkle.Layout) int64 { return blocks(l.Size) + blocks(merkle.StreamSize(l)) }
