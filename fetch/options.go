@@ -133,6 +133,7 @@ type Result struct {
 	Bytes        int64  // size of the file
 	BytesFetched int64  // received and written by this run, refetched ones included
 	BytesWire    int64  // likewise, as it came over the wire: less where parts were compressed
+	BytesSent    int64  // of Put: handed to the transport by this run, what was sent again included
 	BytesHedged  int64  // asked for a second time because a connection was slow, at most 3 % of Bytes
 	BytesResumed int64  // on disk from earlier runs, and good
 	PiecesBad    int    // pieces that were received and failed their hash

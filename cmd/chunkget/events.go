@@ -107,10 +107,11 @@ type doneEvent struct {
 	Path         string  `json:"path"`
 	Bytes        int64   `json:"bytes"`
 	BytesFetched int64   `json:"bytes_fetched"`
-	BytesWire    int64   `json:"bytes_wire"` // likewise, before decoding
+	BytesWire    int64   `json:"bytes_wire"`           // likewise, before decoding
+	BytesSent    int64   `json:"bytes_sent,omitempty"` // of put
 	BytesHedged  int64   `json:"bytes_hedged,omitempty"`
 	BytesResumed int64   `json:"bytes_resumed"`
-	Intact       bool    `json:"intact,omitempty"` // of repair: there was nothing to do
+	Intact       bool    `json:"intact,omitempty"` // of repair and put: there was nothing to do
 	PiecesBad    int     `json:"pieces_bad"`
 	Retries      int     `json:"retries"`
 	Seconds      float64 `json:"seconds"`
@@ -175,7 +176,7 @@ func (w *eventWriter) observe(e fetch.Event) {
 		r := e.Result
 		d := doneEvent{
 			Event: "done", URL: w.url, Path: r.Path, Bytes: r.Bytes,
-			BytesFetched: r.BytesFetched, BytesWire: r.BytesWire, BytesHedged: r.BytesHedged, BytesResumed: r.BytesResumed,
+			BytesFetched: r.BytesFetched, BytesWire: r.BytesWire, BytesSent: r.BytesSent, BytesHedged: r.BytesHedged, BytesResumed: r.BytesResumed,
 			Intact: r.Intact, PiecesBad: r.PiecesBad, Retries: r.Retries, Seconds: seconds(r.Elapsed),
 			Verified:    r.Verified || r.ByPieces || !r.Digest.IsZero(),
 			Connections: r.Connections, Transport: r.Transport, Why: e.Reason,

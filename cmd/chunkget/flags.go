@@ -79,6 +79,13 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 
 // addRequests adds what says how requests are made, and how that is told.
 func (o *options) addRequests(f *pflag.FlagSet) {
+	o.addReaching(f)
+	o.sending.addFlags(f)
+	o.addManners(f)
+}
+
+// addReaching adds what says how servers are reached.
+func (o *options) addReaching(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.headers, "header", nil, "send `'NAME: VALUE'` with every request, not to another origin after a redirect; may be repeated")
 	f.StringVar(&o.userAgent, "user-agent", "", "send `TEXT` as User-Agent (default \"chunkget\")")
 	f.StringVar(&o.proxy, "proxy", "", "reach servers over TCP through the proxy at `URL`, http, https or socks5 (default: of the environment, HTTP_PROXY, HTTPS_PROXY and NO_PROXY)")
@@ -87,7 +94,10 @@ func (o *options) addRequests(f *pflag.FlagSet) {
 	f.DurationVar(&o.connect, "connect-timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s, if --timeout is not less")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long a connection may make no progress, such as 30s; then its request is made again")
 	f.IntVar(&o.tries, "tries", 5, "give up after this many tries in a row without progress")
-	o.sending.addFlags(f)
+}
+
+// addManners adds who the user is, and how to tell what happens.
+func (o *options) addManners(f *pflag.FlagSet) {
 	o.security.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "print one JSON event per line on stdout instead of text")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only")
@@ -248,6 +258,7 @@ against the server's hash tree, and goes on after an interruption where it was.
   chunkget --background udt://host/big.iso   take only what others leave of the path
   chunkget verify FILE udt://host/big.iso    tell which bytes of a file are wrong
   chunkget repair udt://host/big.iso FILE    fetch only those
+  chunkget put big.iso udt://host:9000/      send a file to a chunkserve --upload
   chunkget doctor udt://host/big.iso         what makes it slow, and what to change
   chunkget -i list.txt --jobs 4 -d DIR       fetch many files, four at a time
   chunkget big.iso.meta4                     fetch what a Metalink names, from all its mirrors
@@ -292,6 +303,6 @@ journal FILE.part.journal; the same command again resumes.
 	})
 	o.addFlags(cmd.Flags())
 	addConfig(cmd, u)
-	cmd.AddCommand(verifyCommand(u), repairCommand(u, args), inspectCommand(u), doctorCommand(u), demoCommand(u))
+	cmd.AddCommand(verifyCommand(u), repairCommand(u, args), putCommand(u, args), inspectCommand(u), doctorCommand(u), demoCommand(u))
 	return cmd
 }

@@ -7,9 +7,10 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// readLimit paces what all connections of this process read together, in bytes.
-// Who does not read has no window to offer, so that servers slow down as well,
-// over TCP and over UDT. The nil readLimit does not limit.
+// readLimit paces what all connections of this process read together, in bytes,
+// and of uploads what they send. Who does not read has no window to offer, so that
+// servers slow down as well, over TCP and over UDT. The nil readLimit does not
+// limit.
 type readLimit struct {
 	tokens *rate.Limiter
 	most   int // bytes in one read; also what may come at once after a pause

@@ -26,7 +26,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// startSecure starts a chunkserve behind TLS: https is over TCP, udts over UDT. Its
+// startSecure starts a chunkserve that takes uploads behind TLS: https is over TCP, udts over UDT. Its
 // key pair is dir/tls.pem. arg is client-ca=FILE, token-file=FILE or "", with
 // FILE in dir.
 func startSecure(kind, dir, arg string) (_ *server, err error) {
@@ -45,7 +45,7 @@ func startSecure(kind, dir, arg string) (_ *server, err error) {
 		return nil, err
 	}
 	s.pin = source.Pin().Fragment()
-	h, stop, err := chunkserveHandler(s, dir, "")
+	h, stop, err := uploadsHandler(s, dir, "")
 	if err != nil {
 		return nil, err
 	}

@@ -39,6 +39,8 @@ type server struct {
 //
 //	chunkserve   all that package serve has, over TCP
 //	udt          the same over UDT
+//	uploads      like chunkserve, and takes uploads, with the quota ARG if there is one
+//	udtuploads   the same over UDT
 //	https, udts  these with TLS, see startSecure
 //	range        ranges and strong ETags and nothing else, over TCP
 //	plain        neither
@@ -63,6 +65,8 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 	"chunkserve": chunkserveHandler,
 	"udt":        chunkserveHandler,
 	"blocked":    chunkserveHandler,
+	"uploads":    uploadsHandler,
+	"udtuploads": uploadsHandler,
 	"range": func(_ *server, dir, _ string) (http.Handler, func(), error) {
 		return files{dir: dir, ranges: true}, nil, nil
 	},
@@ -181,7 +185,7 @@ func startServer(kind, dir, arg string) (*server, error) {
 		return nil, err
 	}
 	var l net.Listener
-	if kind == "udt" {
+	if strings.HasPrefix(kind, "udt") {
 		l, err = udt.Listen("udt", "127.0.0.1:0")
 		s.url = "udt://"
 	} else {
@@ -222,11 +226,27 @@ func startServer(kind, dir, arg string) (*server, error) {
 func (s *server) openGate() { s.gateOnce.Do(func() { close(s.gate) }) }
 
 func chunkserveHandler(_ *server, dir, _ string) (http.Handler, func(), error) {
+	return serveHandler(dir, serve.Options{})
+}
+
+func uploadsHandler(_ *server, dir, arg string) (http.Handler, func(), error) {
+	o := &serve.UploadOptions{}
+	if arg != "" {
+		quota, err := units.ParseSize(arg)
+		if err != nil {
+			return nil, nil, err
+		}
+		o.Quota = int64(quota)
+	}
+	return serveHandler(dir, serve.Options{Upload: o})
+}
+
+func serveHandler(dir string, o serve.Options) (http.Handler, func(), error) {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	h, err := serve.New(root, serve.Options{})
+	h, err := serve.New(root, o)
 	if err != nil {
 		return nil, nil, errors.Join(err, root.Close())
 	}

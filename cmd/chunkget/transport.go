@@ -76,6 +76,11 @@ func newTransports(n int, dialTimeout time.Duration, trust *trust, ask udt.Ask, 
 }
 
 func (t *transports) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.limit != nil && req.Body != nil && req.Body != http.NoBody {
+		body := t.limit.body(req.Context(), req.Body)
+		req = req.WithContext(req.Context())
+		req.Body = body
+	}
 	resp, err := t.roundTrip(req)
 	if err == nil {
 		resp.Body = t.limit.body(req.Context(), resp.Body)

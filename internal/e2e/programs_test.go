@@ -153,10 +153,10 @@ type server struct {
 	log  bytes.Buffer
 }
 
-// serveDir starts a chunkserve of dir on a free port.
-func serveDir(t *testing.T, dir string) *server {
+// serveDir starts a chunkserve of dir on a free port, with these flags.
+func serveDir(t *testing.T, dir string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, dir: dir, args: []string{"--state", t.TempDir()}}
+	s := &server{t: t, dir: dir, args: append([]string{"--state", t.TempDir()}, args...)}
 	s.start("127.0.0.1:0")
 	t.Cleanup(s.kill)
 	return s
@@ -222,6 +222,7 @@ type event struct {
 	BytesFetched int64   `json:"bytes_fetched"`
 	BytesWire    int64   `json:"bytes_wire"`
 	BytesResumed int64   `json:"bytes_resumed"`
+	BytesSent    int64   `json:"bytes_sent"`
 	Total        int64   `json:"total"`
 	PiecesBad    int     `json:"pieces_bad"`
 	Seconds      float64 `json:"seconds"`
@@ -250,10 +251,16 @@ type client struct {
 // get starts chunkget --json with the given arguments, in dir.
 func get(t *testing.T, dir string, args ...string) *client {
 	t.Helper()
+	return chunkget(t, append([]string{"--json", "-d", dir}, args...)...)
+}
+
+// chunkget starts chunkget, which prints events.
+func chunkget(t *testing.T, args ...string) *client {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	c := &client{t: t, events: make(chan event, 1024)}
-	c.cmd = exec.CommandContext(ctx, program(t, "chunkget"), append([]string{"--json", "-d", dir}, args...)...)
+	c.cmd = exec.CommandContext(ctx, program(t, "chunkget"), args...)
 	c.cmd.Stderr = &c.stderr
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
