@@ -28,7 +28,12 @@ type Plot struct {
 // palette has one colour per family of contenders; it is that of Okabe and Ito,
 // which people with colour-blindness can tell apart.
 var palette = map[string]color.RGBA{
-	"chunkget-udt":       {0xd5, 0x5e, 0x00, 0xff},
+	"chunkget-udt": {0xd5, 0x5e, 0x00, 0xff},
+
+	"chunkget-udt-native": {0x8c, 0x56, 0x4b, 0xff},
+	"chunkget-udt-ledbat": {0x99, 0x99, 0x99, 0xff},
+	"chunkget-udt-fixed":  {0xf4, 0xa5, 0x82, 0xff},
+
 	"chunkget-tcp-cubic": {0xe6, 0x9f, 0x00, 0xff},
 	"chunkget-tcp-bbr":   {0xf0, 0xc4, 0x42, 0xff},
 	"http3":              {0x00, 0x9e, 0x73, 0xff},
@@ -78,6 +83,12 @@ func newPlot(title, x, y string) *plot.Plot {
 	return p
 }
 
+// withFonts names fonts of the same metrics beside the one that the plot was laid
+// out with, for whoever does not have that: labels that are wider would be cut off.
+func withFonts(svg []byte) []byte {
+	return bytes.ReplaceAll(svg, []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arimo,Arial,Helvetica,sans-serif;"))
+}
+
 // render draws the plot as SVG.
 func render(p *plot.Plot, height vg.Length) ([]byte, error) {
 	c := vgsvg.New(plotWidth, height)
@@ -86,7 +97,7 @@ func render(p *plot.Plot, height vg.Length) ([]byte, error) {
 	if _, err := c.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("draw %q: %w", p.Title.Text, err)
 	}
-	return b.Bytes(), nil
+	return withFonts(b.Bytes()), nil
 }
 
 // A bar is one line of a bar chart.
@@ -297,7 +308,7 @@ func renderWithLegend(p *plot.Plot, height vg.Length) ([]byte, error) {
 	if _, err := c.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("draw %q: %w", p.Title.Text, err)
 	}
-	return b.Bytes(), nil
+	return withFonts(b.Bytes()), nil
 }
 
 // fileName makes a name for a picture from words.

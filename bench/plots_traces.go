@@ -70,7 +70,7 @@ func (f *traceFlow) draw(name string) ([]byte, error) {
 	if _, err := c.WriteTo(&b); err != nil {
 		return nil, fmt.Errorf("draw %q: %w", name, err)
 	}
-	return b.Bytes(), nil
+	return withFonts(b.Bytes()), nil
 }
 
 // A curve is a quantity of a flow over time, negative where it is not known.
