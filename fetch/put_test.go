@@ -277,6 +277,23 @@ type deadWriter struct{ http.ResponseWriter }
 
 func (deadWriter) WriteHeader(int) { panic(http.ErrAbortHandler) }
 
+// Failures count only as long as nothing arrives.
+func TestPutProgressCounts(t *testing.T) {
+	data := randomData(24*mib, 11)
+	r := newPutRig(t, data)
+	r.tries = 2
+	r.answer(func(w http.ResponseWriter, req *http.Request) bool {
+		if req.Method == http.MethodPatch && req.ContentLength > mib {
+			req.Body = io.NopCloser(io.LimitReader(req.Body, req.ContentLength*2/3))
+			r.handler.ServeHTTP(deadWriter{w}, req)
+		}
+		return false
+	})
+	if res := r.must(data); res.Retries < 6 {
+		t.Errorf("%+v", res)
+	}
+}
+
 // A file that has changed since an interruption is sent anew, and what was sent of
 // the other is discarded.
 func TestPutChangedFile(t *testing.T) {
@@ -463,6 +480,9 @@ func TestPutRefused(t *testing.T) {
 func FuzzUploadState(f *testing.F) {
 	f.Add([]byte(`{"size":3000000,"piece_size":1048576,"received":[{"first":0,"last":1048575},{"first":2097152,"last":2999999}]}`))
 	f.Add([]byte(`{"size":3000000,"piece_size":1048576,"received":[{"first":-1,"last":1}]}`))
+	f.Add([]byte(`{"size":3000000,"piece_size":1048576,"received":[{"first":1,"last":1048575}]}`))
+	f.Add([]byte(`{"size":3000000,"piece_size":1048576,"received":[{"first":0,"last":1048574}]}`))
+	f.Add([]byte(`{"size":3000000,"piece_size":1048576,"received":[{"first":0,"last":3000000}]}`))
 	f.Add([]byte(`[]`))
 	l, err := merkle.NewLayout(3_000_000, mib)
 	if err != nil {
@@ -508,6 +528,7 @@ func FuzzPutRecord(f *testing.F) {
 	}
 	f.Add(b)
 	f.Add([]byte(`{"url":"x"}`))
+	f.Add([]byte(`{"url":"udt://h/x","upload":"udt://h/x?upload=1","size":1,"root":"0a"}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if r, err := parsePutRecord(b); err == nil && (r.Size < 0 || r.root.String() != strings.ToLower(r.Root)) {
 			t.Errorf("%+v of %s", r, b)
