@@ -57,6 +57,9 @@ func TestRamp(t *testing.T) {
 // TestRampCostsNothing: a download that begins with a few connections takes hardly
 // longer than one that opens all at once, and opens fewer where they bring nothing.
 func TestRampCostsNothing(t *testing.T) {
+	if raceEnabled {
+		t.Skip("half a minute of measuring, where the race detector's own time counts")
+	}
 	const mbit = 1e6 / 8
 	f := &file{data: randomData(64*mib, 70), etag: `"a"`}
 	for _, tt := range []struct {
