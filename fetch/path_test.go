@@ -45,12 +45,14 @@ func (p *modelPath) RoundTrip(r *http.Request) (*http.Response, error) {
 	p.mu.Unlock()
 	if c == nil {
 		time.Sleep(p.rtt)
+		p.mu.Lock()
 		if c = new(pathConn); p.shared {
 			c = &p.common
 		}
 		if c.window == 0 {
 			c.window = initialWindow
 		}
+		p.mu.Unlock()
 	}
 	if trace := httptrace.ContextClientTrace(r.Context()); trace != nil {
 		conn, other := net.Pipe()
