@@ -3,13 +3,18 @@ package serve
 import (
 	"bytes"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"unicode"
+	"unicode/utf8"
 
+	"github.com/chunkget/chunkget/internal/faultfile"
 	"github.com/chunkget/chunkget/merkle"
 )
 
@@ -40,47 +45,57 @@ func FuzzUploadRange(f *testing.F) {
 	})
 }
 
-// onlyInside fails if an upload has left anything but files with sound names in the
-// folder, or changed what was there.
-func onlyInside(t *testing.T, dir string) {
-	entries, err := os.ReadDir(filepath.Dir(dir))
-	if err != nil || len(entries) != 1 {
-		t.Errorf("%d entries beside the folder, %v", len(entries), err)
-	}
-	entries, err = os.ReadDir(dir)
+// fuzzUploads returns uploads whose files are in memory, since a sync costs more
+// than all else.
+func fuzzUploads(t testing.TB, root *os.Root) (*uploads, *faultfile.Dir) {
+	d := faultfile.New()
+	d.Put("there", []byte("old"))
+	return makeUploads(root, faultFolder{d}, UploadOptions{MaxSize: 1 << 20}, false, slog.New(slog.DiscardHandler)), d
+}
+
+func emptyRoot(f *testing.F) *os.Root {
+	root, err := os.OpenRoot(f.TempDir())
 	if err != nil {
-		t.Fatal(err)
+		f.Fatal(err)
 	}
-	for _, e := range entries {
-		if name := e.Name(); checkUploadName("/"+name) != nil || name[0] == '.' && name != uploadFolder {
+	f.Cleanup(func() { root.Close() })
+	return root
+}
+
+// answer has s serve r and returns the answer.
+func (s *uploads) answer(r *http.Request) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	s.serve(newResponse(w, new(atomic.Int64)), r)
+	return w
+}
+
+// soundNames fails if there is a file that must not be, or not be so.
+func soundNames(t *testing.T, d *faultfile.Dir) {
+	t.Helper()
+	for _, name := range d.Names() {
+		if !filepath.IsLocal(name) || name[0] == '.' || strings.ContainsFunc(name, unicode.IsControl) || !utf8.ValidString(name) {
 			t.Errorf("a file with the name %q", name)
 		}
 	}
-	if b, err := os.ReadFile(filepath.Join(dir, "there")); err != nil || string(b) != "old" {
-		t.Errorf("the file that was there has %q, %v", b, err)
+	if got := d.Bytes("there"); string(got) != "old" {
+		t.Errorf("the file that was there has %q", got)
 	}
-}
-
-// fuzzFolder returns a folder in a folder of its own.
-func fuzzFolder(t testing.TB) *testFolder {
-	dir := filepath.Join(t.TempDir(), "served")
-	writeFile(t, filepath.Join(dir, "there"), "old")
-	return serveDir(t, Options{Upload: &UploadOptions{MaxSize: 1 << 20}}, dir)
 }
 
 func FuzzUploadPath(f *testing.F) {
 	for _, path := range []string{"/a", "/there", "/../x", "/" + uploadFolder + "/x", "/a%2fb", "/%00", "//", "/.", "/a/", "/C:\\x"} {
 		f.Add(path, "sha-256=:AAAA:")
 	}
+	root := emptyRoot(f)
 	f.Fuzz(func(t *testing.T, path, digest string) {
-		req, err := http.NewRequest(http.MethodPut, "http://test"+path, strings.NewReader("new"))
+		r, err := http.NewRequest(http.MethodPut, "http://test"+path, strings.NewReader("new"))
 		if err != nil {
 			return
 		}
-		req.Header.Set("Repr-Digest", digest)
-		folder := fuzzFolder(t)
-		folder.ServeHTTP(httptest.NewRecorder(), req)
-		onlyInside(t, folder.dir)
+		r.Header.Set("Repr-Digest", digest)
+		s, d := fuzzUploads(t, root)
+		s.answer(r)
+		soundNames(t, d)
 	})
 }
 
@@ -88,16 +103,19 @@ func FuzzUploadForm(f *testing.F) {
 	body, _ := formOf(f, "a", "1", "there", "2", "../x", "3")
 	f.Add(body.Bytes())
 	f.Add([]byte("--x\r\nContent-Disposition: form-data; name=file; filename*=UTF-8''..%2fa\r\n\r\n1\r\n--x--\r\n"))
+	root := emptyRoot(f)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		folder := fuzzFolder(t)
 		boundary, _, _ := strings.Cut(strings.TrimPrefix(string(body), "--"), "\r\n")
 		if len(boundary) > 70 {
 			return
 		}
-		folder.send(t, http.MethodPost, "/", bytes.NewReader(body), "Content-Type", `multipart/form-data; boundary="`+boundary+`"`)
-		onlyInside(t, folder.dir)
-		if left := folder.partials(t); len(left) > 0 {
-			t.Errorf("left are %q", left)
+		r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+		r.Header.Set("Content-Type", `multipart/form-data; boundary="`+boundary+`"`)
+		s, d := fuzzUploads(t, root)
+		s.answer(r)
+		soundNames(t, d)
+		if s.quota.sum != 0 {
+			t.Errorf("%d bytes are reserved", s.quota.sum)
 		}
 	})
 }
@@ -106,21 +124,18 @@ func FuzzUploadTree(f *testing.F) {
 	for _, n := range []int{0, 1, testPiece + 1} {
 		f.Add(uploadTree(f, testBytes(n)).wire)
 	}
+	root := emptyRoot(f)
 	f.Fuzz(func(t *testing.T, wire []byte) {
-		folder := fuzzFolder(t)
-		w, location := folder.begin(t, "/new", &testTree{wire: wire})
-		switch w.Code {
-		case 201:
-			if !strings.HasPrefix(location, "/new") {
-				t.Errorf("at %q", location)
-			}
-		case 400, 413:
-			if left := folder.partials(t); len(left) > 0 {
-				t.Errorf("left are %q", left)
-			}
+		r := httptest.NewRequest(http.MethodPost, "/new", bytes.NewReader(wire))
+		r.Header.Set("Content-Type", merkle.MediaType)
+		s, d := fuzzUploads(t, root)
+		w := s.answer(r)
+		soundNames(t, d)
+		switch {
+		case w.Code == 201 && strings.HasPrefix(w.Header().Get("Location"), "/new"):
+		case (w.Code == 400 || w.Code == 413) && len(d.Names()) == 1 && s.quota.sum == 0:
 		default:
-			t.Errorf("status %d: %s", w.Code, w.Body)
+			t.Errorf("status %d, at %q, %d bytes reserved, files %q", w.Code, w.Header().Get("Location"), s.quota.sum, d.Names())
 		}
-		onlyInside(t, folder.dir)
 	})
 }
