@@ -1,6 +1,8 @@
 package udt
 
 import (
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,33 +60,46 @@ func TestSlabsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const memory = 4 * 2 * minSlabs * slabSize
 		r := newSlabReader(memory)
-		var held []*slab
-		reading := true
+		var reading atomic.Bool
+		reading.Store(true)
+		var mu sync.Mutex
+		var held []*slab // guarded by mu
 		go func() {
-			for reading {
+			for reading.Load() {
 				r.await()
 				r.reserve(slabSize)
 				r.slab.refs.Add(1) // of somebody's inbox
+				mu.Lock()
 				held = append(held, r.slab)
+				mu.Unlock()
 				r.take(slabSize)
 			}
 		}()
-		synctest.Wait()
-		if n := len(held); n != memory/4/slabSize {
+		number := func() int {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			return len(held)
+		}
+		release := func() {
+			mu.Lock()
+			defer mu.Unlock()
+			held[0].release() // the reader's own has gone with the next slab
+			held = held[1:]
+		}
+		if n := number(); n != memory/4/slabSize {
 			t.Fatalf("%d slabs are held, want %d", n, memory/4/slabSize)
 		}
 		for range 3 {
-			n := len(held)
-			held[0].release() // the reader's own has gone with the next slab
-			held = held[1:]
-			synctest.Wait()
-			if len(held) != n {
-				t.Errorf("%d slabs are held after one of %d was released", len(held), n)
+			n := number()
+			release()
+			if after := number(); after != n {
+				t.Errorf("%d slabs are held after one of %d was released", after, n)
 			}
 		}
-		reading = false
-		for _, s := range held {
-			s.release()
+		reading.Store(false)
+		for number() > 0 {
+			release()
 		}
 		synctest.Wait()
 	})
