@@ -45,9 +45,9 @@ func TestUploadSurvivesKills(t *testing.T) {
 			if done.Bytes != size || done.BytesResumed == 0 || done.BytesResumed >= size || !done.Verified || done.Transport != scheme {
 				t.Errorf("done event: %+v", done)
 			}
-			// A second's worth that the server had not recorded, a piece for each connection,
-			// and what was on its way: not as much as without any record.
-			if again := done.BytesSent + done.BytesResumed - size; again >= size {
+			// Pieces under way at the kill of the server, one for each connection and what
+			// its last requests had not recorded, and no more.
+			if again := done.BytesSent + done.BytesResumed - size; again > 12<<20 {
 				t.Errorf("%d bytes were sent again", again)
 			}
 			left, err := os.ReadDir(filepath.Join(dir, ".chunkget-uploads"))
