@@ -41,10 +41,10 @@ func (d *download) hedge(now time.Time, s *slot) bool {
 	budget := int64(hedgeShare*float64(d.layout.Size)) - d.result.BytesHedged
 	var victim *attempt
 	var rest segment.Range
-	longest := minGain.Seconds()
+	longest := s.src.gain().Seconds()
 	for _, v := range d.slots {
 		a := v.attempt
-		if a == nil || a.src != s.src || a.hedged || a.hedges != nil || a.condemned || now.Sub(a.begun) < minGain {
+		if a == nil || a.src != s.src || a.hedged || a.hedges != nil || a.condemned || now.Sub(a.begun) < s.src.gain() {
 			continue
 		}
 		seg, ok := d.plan.Segment(a.seg)

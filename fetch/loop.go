@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -18,10 +19,11 @@ const (
 	commitEvery = time.Second
 	commitBytes = 8 << 20
 
-	// minGain is the least time left of a segment worth stealing half of:
-	// another request, and later another connection for the victim, cost some
-	// round trips.
-	minGain = 500 * time.Millisecond
+	// The least time left of a segment worth stealing half of: another request, and
+	// later another connection for the victim, cost some round trips. See [source.gain].
+	minGain    = 200 * time.Millisecond
+	maxGain    = 500 * time.Millisecond
+	gainRounds = 5
 )
 
 // loop runs the download to its end and returns nil when every byte is on
@@ -227,8 +229,11 @@ func (d *download) steal(now time.Time, thief *slot) (segment.Segment, bool) {
 	rates := make(map[segment.SegmentID]float64, len(d.slots))
 	for _, s := range d.slots {
 		if a := s.attempt; a != nil {
+			// What is written since the last claim is not left any more: without it,
+			// a segment that is about to end looks up to a piece longer.
+			d.advance(now, a, a.asked.Start+a.written.Load())
 			rates[a.seg] = a.rate.value()
-			if a.written.Load() == 0 && now.Sub(a.begun) < minGain {
+			if a.written.Load() == 0 && now.Sub(a.begun) < a.src.gain() {
 				rates[a.seg] = average // it has not had the time to show its own
 			}
 		}
@@ -239,7 +244,7 @@ func (d *download) steal(now time.Time, thief *slot) (segment.Segment, bool) {
 			return segment.Segment{}, false
 		}
 	}
-	seg, victim, ok := d.plan.Steal(thief.id, mine, d.layout.PieceSize, minGain, func(s segment.Segment) float64 { return rates[s.ID] })
+	seg, victim, ok := d.plan.Steal(thief.id, mine, d.layout.PieceSize, thief.src.gain(), func(s segment.Segment) float64 { return rates[s.ID] })
 	if ok {
 		d.log.Debug("steal", "slot", thief.id, "victim", victim, "start", seg.Start, "end", seg.End)
 	}
@@ -254,6 +259,7 @@ func (d *download) start(now time.Time, a *attempt) {
 		// It was asked for before the loop was there, under its own context.
 		cancel(nil)
 		a.conn = a.resp.conn
+		a.slot.src.wait = cmp.Or(a.slot.src.wait, a.resp.wait)
 		ctx, cancel = a.resp.Request.Context(), a.cancel
 		unlink = context.AfterFunc(d.ctx, func() { a.cancel(context.Cause(d.ctx)) })
 	}

@@ -38,12 +38,13 @@ type source struct {
 	named  bool    // by a server, not by the user
 	remote *remote // what its first answer told, nil before that
 
-	bytes     int64     // received from it
-	lastBytes time.Time // when it last sent any
-	pace      float64   // of one connection in bytes per second, 0 when not known
-	gone      error     // why nothing is asked of it any more, nil while it is in use
-	lied      bool      // that is a piece that was wrong
-	late      bool      // a request to it was given up because another source is faster
+	bytes     int64         // received from it
+	lastBytes time.Time     // when it last sent any
+	wait      time.Duration // for its first answer over an open connection, 0 when not known
+	pace      float64       // of one connection in bytes per second, 0 when not known
+	gone      error         // why nothing is asked of it any more, nil while it is in use
+	lied      bool          // that is a piece that was wrong
+	late      bool          // a request to it was given up because another source is faster
 }
 
 // errDropped is the cause of the cancellation of requests to a source that is gone.
@@ -230,6 +231,14 @@ func (s *source) measured(bytes int64, t time.Duration) {
 		rate = (s.pace + rate) / 2
 	}
 	s.pace = rate
+}
+
+// gain is the least time left of a request to s with which another is worth its cost.
+func (s *source) gain() time.Duration {
+	if s.wait == 0 {
+		return maxGain
+	}
+	return min(max(gainRounds*s.wait, minGain), maxGain)
 }
 
 // shareFor returns by what the unassigned bytes are divided for a segment of s,

@@ -138,6 +138,21 @@ func TestStealByRate(t *testing.T) {
 	}
 }
 
+// TestStealAtTheEnd: the last piece is stolen while that ends the segment earlier by
+// half of the least time, and what is written of the piece before it counts.
+func TestStealAtTheEnd(t *testing.T) {
+	for written, want := range map[int64]bool{0: true, 5: true, 6: true, 7: false, 9: false} {
+		p := New(20, 10, Set{})
+		a, _ := p.HandOut(1, 1)
+		p.Claim(a.ID)
+		p.Advance(a.ID, written)
+		s, _, ok := p.Steal(2, 0, 0, 8*time.Second, func(Segment) float64 { return 1 })
+		if ok != want || ok && (s.Start != 10 || s.End != 20) {
+			t.Errorf("with %d of 20 written: stole %+v (%v)", written, s, ok)
+		}
+	}
+}
+
 func TestStealRespectsLimits(t *testing.T) {
 	rate := func(Segment) float64 { return 1 }
 	p := New(100, 10, Set{})

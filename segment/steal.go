@@ -7,11 +7,10 @@ import (
 
 // Steal opens a segment for w from the back of the open segment that will take
 // longest to finish, among those that have at least minBytes unclaimed and will
-// take at least minTime. w takes half of it, or, where mine, its own speed, and that
-// of the victim are known, so much that both end at the same time, if that saves at
-// least half of minTime. The cut falls on
-// a border of the alignment, so it is larger or smaller by less than one alignment,
-// and the victim keeps what it has claimed.
+// take at least minTime. w takes half of it, or, where mine, its own speed, is known,
+// so much that both end at the same time. The cut falls on that border of the alignment
+// beside it with which they end earlier, and the victim keeps what it has claimed. Nothing is stolen that
+// does not end earlier by half of minTime.
 //
 // rate tells the speed of a segment in bytes per second. 0 or less means that
 // nothing is known and counts as slower than any known speed: a segment that
@@ -34,7 +33,7 @@ func (p *Plan) Steal(w Worker, mine float64, minBytes int64, minTime time.Durati
 		if speed > 0 {
 			left = float64(s.Remaining()) / speed
 		}
-		if left < minTime.Seconds() || mine > 0 && speed > 0 && left*mine/(mine+speed) < minTime.Seconds()/2 {
+		if left < minTime.Seconds() || left-after(s, cut, mine, speed) < minTime.Seconds()/2 {
 			continue
 		}
 		// Among equals the one with more bytes left gains more.
@@ -51,12 +50,31 @@ func (p *Plan) Steal(w Worker, mine float64, minBytes int64, minTime time.Durati
 	return p.openSegment(w, bestCut), victim, true
 }
 
-// back returns what a thief may take of s: from the first border at or above the
-// point where both would meet, nothing that is claimed, and never all of it.
+// after returns how long both take for s when a thief has taken cut of it, in seconds.
+// One whose speed is not known is as fast as the victim.
+func after(s *Segment, cut Range, mine, its float64) float64 {
+	if its <= 0 {
+		return 0
+	}
+	if mine <= 0 {
+		mine = its
+	}
+	return max(float64(cut.Start-s.Next)/its, float64(cut.Len())/mine)
+}
+
+// back returns what a thief may take of s: from one of the borders beside the point
+// where both would meet, nothing that is claimed, and never all of it.
 func (p *Plan) back(s *Segment, mine, its float64) Range {
 	keeps := s.Remaining() / 2
 	if mine > 0 && its > 0 {
 		keeps = int64(float64(s.Remaining()) * its / (mine + its))
 	}
-	return Range{p.alignUp(max(s.Next+keeps, s.Claimed, s.Next+1)), s.End}
+	least := p.alignUp(max(s.Claimed, s.Next+1))
+	meet := s.Next + keeps
+	above := Range{max(p.alignUp(meet), least), s.End}
+	below := Range{max(meet-meet%p.align, least), s.End}
+	if after(s, below, mine, its) < after(s, above, mine, its) {
+		return below
+	}
+	return above
 }
