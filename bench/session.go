@@ -305,7 +305,11 @@ func benchLoopback(ctx context.Context, o *options, log io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	at := loopbackSite()
+	return s.only(ctx, loopbackSite())
+}
+
+// only measures at one site, which is all there is.
+func (s *session) only(ctx context.Context, at *site) error {
 	if err := s.plan(at.place, []Link{at.link}); err != nil {
 		return err
 	}

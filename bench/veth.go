@@ -21,15 +21,7 @@ func benchVeth(ctx context.Context, o *options, log io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, cable.Close()) }()
-	at := vethSite(cable, o.vethName())
-	if err := s.plan(at.place, []Link{at.link}); err != nil {
-		return err
-	}
-	s.allot(0)
-	if err := s.matrix(ctx, at); err != nil {
-		return err
-	}
-	return s.finish()
+	return s.only(ctx, vethSite(cable, o.vethName()))
 }
 
 func vethSite(cable *wan.Cable, name string) *site {

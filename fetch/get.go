@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -88,21 +89,11 @@ func get(ctx context.Context, o *Options, res *Result, begun time.Time) (err err
 	if name == "" {
 		name = safeName(o.Name)
 	}
-	t := &target{name: name}
-	if name == "" {
-		t.name = nameFromURL(o.URL)
-	}
-	t.path = filepath.Join(dirPath, t.name)
-	dir, closeDir, err := o.openDir(dirPath)
+	t, err := o.openTarget(dirPath, cmp.Or(name, nameFromURL(o.URL)))
 	if err != nil {
-		return diskError("open directory", err)
+		return err
 	}
-	t.dir = dir
-	defer func() {
-		if cerr := errors.Join(t.close(), closeDir()); cerr != nil && err == nil {
-			err = diskError("close", cerr)
-		}
-	}()
+	defer func() { err = t.leave(err) }()
 	if name != "" {
 		if err := t.checkFree(o.Overwrite); err != nil {
 			return err

@@ -8,7 +8,6 @@ import (
 	"net/url"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -202,19 +201,7 @@ func TestMirrorFails(t *testing.T) {
 func TestMirrorDies(t *testing.T) {
 	run(t, func(t *testing.T, tr transport) {
 		a := &file{data: randomData(40*mib, 85), etag: `"a"`, tree: true}
-		b := a.copyOf(`"b"`)
-		var gone atomic.Bool
-		b.rewrite = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
-			return &deadlyWriter{w, b, &gone}
-		}
-		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if gone.Load() {
-				hijack(w)
-				return
-			}
-			b.ServeHTTP(w, r)
-		})
-		r := mirrored(t, tr, a, h)
+		r := mirrored(t, tr, a, newMortal(a.copyOf(`"b"`), 3*mib))
 		res := r.must("x", a.data)
 		// It may be that the other was so fast that there was no more to ask for.
 		if m := res.Mirrors[1]; m.Dropped != nil {
@@ -224,24 +211,6 @@ func TestMirrorDies(t *testing.T) {
 			t.Errorf("%+v", res)
 		}
 	})
-}
-
-// deadlyWriter switches the server off after 3 MiB.
-type deadlyWriter struct {
-	http.ResponseWriter
-	f    *file
-	gone *atomic.Bool
-}
-
-func (w *deadlyWriter) Write(p []byte) (int, error) {
-	w.f.mu.Lock()
-	sent := w.f.sent
-	w.f.mu.Unlock()
-	if sent > 3*mib {
-		w.gone.Store(true)
-		panic(http.ErrAbortHandler)
-	}
-	return w.ResponseWriter.Write(p)
 }
 
 // TestNoMirrorLeft: the error says what became of each.

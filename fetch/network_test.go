@@ -133,24 +133,14 @@ func TestServerGone(t *testing.T) {
 	run(t, func(t *testing.T, tr transport) {
 		for _, tree := range []bool{true, false} {
 			t.Run(fmt.Sprint("tree=", tree), func(t *testing.T) {
-				var gone atomic.Bool
 				f := &file{data: randomData(24*mib, 6), etag: `"a"`, tree: tree}
-				f.rewrite = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
-					return &goneWriter{w, f, &gone}
-				}
-				h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if gone.Load() {
-						hijack(w)
-						return
-					}
-					f.ServeHTTP(w, r)
-				})
+				h := newMortal(f, 12*mib)
 				r := newRig(t, tr, h, "/x")
 				e := r.fails(KindNetwork)
 				if !e.Resumable {
 					t.Errorf("not resumable: %+v", e)
 				}
-				gone.Store(false)
+				h.gone.Store(false)
 				f.honest()
 				was := r.last.BytesFetched
 				res := r.must("x", f.data)
@@ -160,19 +150,39 @@ func TestServerGone(t *testing.T) {
 	})
 }
 
-// goneWriter switches the server off after 12 MiB.
-type goneWriter struct {
-	http.ResponseWriter
-	f    *file
-	gone *atomic.Bool
+// mortal is a server of a file that goes off the network when so many bytes of it
+// are sent.
+type mortal struct {
+	*file
+	life int64
+	gone atomic.Bool
 }
 
-func (w *goneWriter) Write(p []byte) (int, error) {
-	w.f.mu.Lock()
-	sent := w.f.sent
-	w.f.mu.Unlock()
-	if sent > 12*mib {
-		w.gone.Store(true)
+func newMortal(f *file, life int64) *mortal {
+	m := &mortal{file: f, life: life}
+	f.rewrite = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter { return &mortalWriter{w, m} }
+	return m
+}
+
+func (m *mortal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if m.gone.Load() {
+		hijack(w)
+		return
+	}
+	m.file.ServeHTTP(w, r)
+}
+
+type mortalWriter struct {
+	http.ResponseWriter
+	m *mortal
+}
+
+func (w *mortalWriter) Write(p []byte) (int, error) {
+	w.m.mu.Lock()
+	sent := w.m.sent
+	w.m.mu.Unlock()
+	if sent > w.m.life {
+		w.m.gone.Store(true)
 		panic(http.ErrAbortHandler)
 	}
 	return w.ResponseWriter.Write(p)

@@ -171,12 +171,7 @@ func (s *sender) recover(ctx context.Context, worker int, id segment.SegmentID, 
 	case isFinal(err), failures >= p.retry.Tries:
 		return false, fmt.Errorf("send %v: %w", r, err)
 	default:
-		wait := p.retry.wait(failures, err)
-		s.mu.Lock()
-		p.res.Retries++
-		s.emit(Event{Kind: EventRetry, Try: failures, Delay: wait, Code: CodeOf(err), Reason: err.Error(), Err: err})
-		s.mu.Unlock()
-		if !sleep(ctx, wait) {
+		if !s.pause(ctx, failures, err) {
 			return false, &Error{Kind: KindInterrupted, Op: "send", Err: context.Cause(ctx)}
 		}
 	}
@@ -208,6 +203,17 @@ func (s *sender) recover(ctx context.Context, worker int, id segment.SegmentID, 
 	return progress, nil
 }
 
+// pause tells of a failure and waits until it is time for another try. It reports
+// whether the context is still good.
+func (s *sender) pause(ctx context.Context, failures int, err error) bool {
+	wait := s.p.retry.wait(failures, err)
+	s.mu.Lock()
+	s.p.res.Retries++
+	s.emit(Event{Kind: EventRetry, Try: failures, Delay: wait, Code: CodeOf(err), Reason: err.Error(), Err: err})
+	s.mu.Unlock()
+	return sleep(ctx, wait)
+}
+
 // askState is putting.state, whose counters and events are guarded here.
 func (s *sender) askState(ctx context.Context) (have *segment.Set, complete bool, err error) {
 	p := s.p
@@ -220,12 +226,7 @@ func (s *sender) askState(ctx context.Context) (have *segment.Set, complete bool
 		if err == nil || isFinal(err) || failures >= p.retry.Tries || ctx.Err() != nil {
 			return have, complete, err
 		}
-		wait := p.retry.wait(failures, err)
-		s.mu.Lock()
-		p.res.Retries++
-		s.emit(Event{Kind: EventRetry, Try: failures, Delay: wait, Code: CodeOf(err), Reason: err.Error(), Err: err})
-		s.mu.Unlock()
-		if !sleep(ctx, wait) {
+		if !s.pause(ctx, failures, err) {
 			return nil, false, err
 		}
 	}

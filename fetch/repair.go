@@ -42,19 +42,13 @@ func repair(ctx context.Context, o *Options, res *Result, begun time.Time) (err 
 	if err != nil {
 		return err
 	}
-	t := &target{name: name, path: filepath.Join(dirPath, name)}
-	res.Path = t.path
-	dir, closeDir, err := o.openDir(dirPath)
+	res.Path = filepath.Join(dirPath, name)
+	t, err := o.openTarget(dirPath, name)
 	if err != nil {
-		return diskError("open directory", err)
+		return err
 	}
-	t.dir = dir
-	defer func() {
-		if cerr := errors.Join(t.close(), closeDir()); cerr != nil && err == nil {
-			err = diskError("close", cerr)
-		}
-	}()
-	old, err := dir.Open(name, false)
+	defer func() { err = t.leave(err) }()
+	old, err := t.dir.Open(name, false)
 	if errors.Is(err, fs.ErrNotExist) {
 		return diskError("open "+t.path, err).withHint("there is nothing to repair; download the file")
 	}

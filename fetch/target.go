@@ -22,9 +22,10 @@ const (
 // journal. It is owned by Get; while the loop runs, the journal belongs to the
 // committer and the partial file may be read and written by all.
 type target struct {
-	dir  journal.Dir
-	path string // of the finished file, for people
-	name string // of the finished file in dir
+	dir      journal.Dir
+	closeDir func() error
+	path     string // of the finished file, for people
+	name     string // of the finished file in dir
 
 	part    journal.File
 	journal *journal.Writer
@@ -65,6 +66,25 @@ func openDir(path string) (journal.Dir, func() error, error) {
 		return nil, nil, err
 	}
 	return d, d.Close, nil
+}
+
+// openTarget opens the directory that the file name goes to. Nothing is made there
+// before open. The caller leaves it.
+func (o *Options) openTarget(dirPath, name string) (*target, error) {
+	dir, closeDir, err := o.openDir(dirPath)
+	if err != nil {
+		return nil, diskError("open directory", err)
+	}
+	return &target{dir: dir, closeDir: closeDir, path: filepath.Join(dirPath, name), name: name}, nil
+}
+
+// leave closes all that is open, the directory too, at the end of a run with the
+// result err.
+func (t *target) leave(err error) error {
+	if cerr := errors.Join(t.close(), t.closeDir()); cerr != nil && err == nil {
+		return diskError("close", cerr)
+	}
+	return err
 }
 
 // checkFree fails when the finished file is there and may not be replaced.

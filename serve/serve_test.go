@@ -72,13 +72,7 @@ func (f *testFolder) get(t testing.TB, target string, header ...string) *httptes
 
 func (f *testFolder) do(t testing.TB, method, target string, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
-	r := httptest.NewRequest(method, target, nil).WithContext(t.Context())
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Add(header[i], header[i+1])
-	}
-	w := httptest.NewRecorder()
-	f.ServeHTTP(w, r)
-	return w
+	return f.send(t, method, target, nil, header...)
 }
 
 // known waits until the digests of the file name are known.

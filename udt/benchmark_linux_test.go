@@ -154,10 +154,7 @@ func BenchmarkVeth(b *testing.B) {
 		{"frames/9000", 9000, true, false, 9000},
 		{"frames/9000/probed", 9000, true, false, 0},
 	} {
-		for _, mode := range []struct {
-			name string
-			mode udt.Offload
-		}{{"full", udt.OffloadFull}, {"batch", udt.OffloadBatch}, {"off", udt.OffloadOff}} {
+		for _, mode := range offloads {
 			b.Run(tt.name+"/"+mode.name, func(b *testing.B) {
 				left, right := newHost(b), newHost(b)
 				joinHosts(b, left, right, tt.mtu, tt.frames)

@@ -27,13 +27,16 @@ func (fixedWindow) OnTimeout(time.Duration)                  {}
 func (w fixedWindow) Window() int                            { return int(w) }
 func (fixedWindow) SendPeriod() time.Duration                { return 0 }
 
+// offloads are the ways of moving datagrams.
+var offloads = []struct {
+	name string
+	mode udt.Offload
+}{{"full", udt.OffloadFull}, {"batch", udt.OffloadBatch}, {"off", udt.OffloadOff}}
+
 // BenchmarkWindow measures the transport without congestion control, with
 // each way of moving datagrams.
 func BenchmarkWindow(b *testing.B) {
-	for _, o := range []struct {
-		name string
-		mode udt.Offload
-	}{{"full", udt.OffloadFull}, {"batch", udt.OffloadBatch}, {"off", udt.OffloadOff}} {
+	for _, o := range offloads {
 		for _, window := range []int{512, 1024, 2048, 4096} {
 			b.Run(fmt.Sprintf("%s/%d", o.name, window), func(b *testing.B) {
 				cfg := &udt.Config{Offload: o.mode, Congestion: func() udt.Congestion { return fixedWindow(window) }}

@@ -37,10 +37,7 @@ func TestPacketSizeOfDevices(t *testing.T) {
 			right.ip(t, "link set v1 mtu 1500")
 		}},
 	} {
-		for _, mode := range []struct {
-			name string
-			mode udt.Offload
-		}{{"full", udt.OffloadFull}, {"batch", udt.OffloadBatch}, {"off", udt.OffloadOff}} {
+		for _, mode := range offloads {
 			t.Run(tt.name+"/"+mode.name, func(t *testing.T) {
 				left, right := newHost(t), newHost(t)
 				joinHosts(t, left, right, tt.mtu, tt.frames)

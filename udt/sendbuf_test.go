@@ -162,22 +162,24 @@ func TestSendBufferWakesWriter(t *testing.T) {
 	}
 }
 
+// wakes reports whether a writer has been woken since the latest call.
+func wakes(b *sendBuffer) bool {
+	select {
+	case <-b.space:
+		return true
+	default:
+		return false
+	}
+}
+
 func TestSendBufferErrors(t *testing.T) {
 	first, second, once := errors.New("first"), errors.New("second"), errors.New("once")
 	b := newSendBuffer(10)
-	woken := func() bool {
-		select {
-		case <-b.space:
-			return true
-		default:
-			return false
-		}
-	}
 	b.write(make([]byte, 25), 100)
 	b.seal()
 
 	b.failOnce(once)
-	if !woken() {
+	if !wakes(b) {
 		t.Error("a waiting writer does not hear of the error")
 	}
 	if n, _, err := b.write([]byte("x"), 100); n != 0 || err != once {
@@ -188,7 +190,7 @@ func TestSendBufferErrors(t *testing.T) {
 	}
 
 	b.close(first, false)
-	if !woken() {
+	if !wakes(b) {
 		t.Error("a waiting writer does not hear of the end")
 	}
 	if p, _, ok := b.seal(); !ok || len(p) != headerSize+10 {
@@ -286,14 +288,6 @@ func TestWriterStaysAhead(t *testing.T) {
 		}
 		b.wakeLocked()
 	}
-	woken := func() bool {
-		select {
-		case <-b.space:
-			return true
-		default:
-			return false
-		}
-	}
 	rest := make([]byte, 20<<20)
 	write := func() (packets int64) {
 		before := b.end
@@ -306,11 +300,11 @@ func TestWriterStaysAhead(t *testing.T) {
 		t.Fatalf("%d packets taken, want %d", n, ahead)
 	}
 	send(int(ahead/4) - 1)
-	if woken() {
+	if wakes(&b) {
 		t.Error("woken for less than a quarter")
 	}
 	send(1)
-	if !woken() {
+	if !wakes(&b) {
 		t.Error("not woken when a quarter was sent")
 	}
 	for b.next < 2000 {
@@ -321,9 +315,9 @@ func TestWriterStaysAhead(t *testing.T) {
 	if waiting, sent := b.end-b.next, b.next-b.base; waiting != sent {
 		t.Errorf("%d packets wait, %d are unacknowledged", waiting, sent)
 	}
-	woken() // by the last burst, before the buffer was filled up again
+	wakes(&b) // by the last burst, before the buffer was filled up again
 	b.ack(1000)
-	if woken() {
+	if wakes(&b) {
 		t.Error("woken although no more may wait")
 	}
 }

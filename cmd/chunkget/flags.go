@@ -289,10 +289,7 @@ journal FILE.part.journal; the same command again resumes.
 				err = o.validate(urls)
 			}
 			if err != nil {
-				if o.json {
-					(&eventWriter{w: u.stdout}).end(err)
-				}
-				return err
+				return refuse(u, err)
 			}
 			return getAll(cmd.Context(), u, o, args)
 		},

@@ -19,10 +19,7 @@ func getAll(ctx context.Context, u *ui, o *options, args []string) (err error) {
 	// Each file at a time needs a place for its hash tree.
 	n, err := openNetwork(u, o, jobs*(o.connections+1)-1)
 	if err != nil {
-		if u.json {
-			(&eventWriter{w: u.stdout}).end(err)
-		}
-		return err
+		return refuse(u, err)
 	}
 	defer func() {
 		if cerr := n.close(); err == nil {
@@ -69,7 +66,7 @@ func download(ctx context.Context, fo fetch.Options, rt *transports, show observ
 	return shown(ctx, fetch.Get, fo, rt, show)
 }
 
-// fetcher is fetch.Get or fetch.Repair.
+// fetcher is fetch.Get, fetch.Repair or fetch.Put.
 type fetcher func(context.Context, fetch.Options) (*fetch.Result, error)
 
 // shown runs a fetcher over rt and shows how it goes. It reports no error.

@@ -32,30 +32,14 @@ keeps what has arrived for some days. If FILE has changed meanwhile, it starts o
 the same file is there already, that is success; another one of this name is exit code 7.
 
 ` + strings.TrimSuffix(exitHelp, "\nWith several URLs the first failure in their order counts."),
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return &usageError{fmt.Sprintf("put takes FILE and URL, not %d arguments", len(args)), "see: chunkget put --help"}
-			}
-			return nil
-		},
+		Args: takesTwo("FILE and URL"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			u.quiet, u.verbose, u.json = o.quiet, o.verbose, o.json
-			err := o.validateConnections()
-			if err == nil {
-				err = o.validateRequests()
-			}
-			var target *url.URL
-			if err == nil {
-				target, err = o.parseTarget(args[1])
-			}
+			target, err := o.begin(u, args[1])
 			if err == nil {
 				err = nameTarget(target, args[0])
 			}
 			if err != nil {
-				if u.json {
-					(&eventWriter{w: u.stdout}).end(err)
-				}
-				return err
+				return refuse(u, err)
 			}
 			o.output = args[0]
 			return put(cmd.Context(), u, o, target, line)
@@ -86,54 +70,17 @@ func nameTarget(target *url.URL, file string) error {
 	return nil
 }
 
-func put(ctx context.Context, u *ui, o *options, target *url.URL, line []string) (err error) {
-	n, err := openNetwork(u, o, o.connections)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if cerr := n.close(); err == nil {
-			err = cerr
-		}
-	}()
-	b := newBoard(u, 1)
-	var show observer = &putDisplay{newDisplay(b)}
-	if u.json {
-		show = &eventWriter{w: u.stdout, url: fetch.RedactURL(target), connections: o.connections}
-	}
+func put(ctx context.Context, u *ui, o *options, target *url.URL, line []string) error {
 	record, err := putRecord(o.output, target)
 	if err != nil {
 		u.detail("note: the upload will not be remembered: %v", err)
 	}
-	n.rt.warm(ctx, target, o.connections)
-	_, err = fetch.Put(ctx, fetch.PutOptions{
-		Options: fetch.Options{
-			URL:         target,
-			Transport:   n.rt,
-			Connections: o.connections,
-			Output:      o.output,
-			Header:      o.security.header(o.header, target),
-			Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
-			Logger:      n.log,
-			Observe: func(e fetch.Event) {
-				if e.Kind == fetch.EventDone {
-					e.Result.Transport, e.Reason = n.rt.route.carried(target)
-				}
-				show.observe(e)
-			},
-		},
-		Record: record,
-	})
-	if err != nil && ctx.Err() != nil {
-		err = interrupted(err)
-	}
-	show.end(err)
-	b.close()
-	if err != nil {
-		report(u, "", err, line)
-		return reportedError{err}
-	}
-	return nil
+	return transferOne(ctx, u, o, target, line, func(n *network) fetcher {
+		n.rt.warm(ctx, target, o.connections)
+		return func(ctx context.Context, fo fetch.Options) (*fetch.Result, error) {
+			return fetch.Put(ctx, fetch.PutOptions{Options: fo, Record: record})
+		}
+	}, func(b *board) observer { return &putDisplay{newDisplay(b)} })
 }
 
 // putRecord returns the name of the file that remembers the upload of a file to a

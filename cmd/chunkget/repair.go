@@ -1,10 +1,6 @@
 package main
 
 import (
-	"context"
-	"fmt"
-	"net/url"
-
 	"github.com/chunkget/chunkget/fetch"
 	"github.com/spf13/cobra"
 )
@@ -24,22 +20,9 @@ FILE is never written to. A copy of it, FILE.part, is put right, checked against
 tree as a whole, and takes the place of FILE in one step; an interruption leaves FILE
 as it was, and the same command goes on. That needs room for the copy, except where
 the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) != 2 {
-				return &usageError{fmt.Sprintf("repair takes URL and FILE, not %d arguments", len(args)), "see: chunkget repair --help"}
-			}
-			return nil
-		},
+		Args: takesTwo("URL and FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			u.quiet, u.verbose, u.json = o.quiet, o.verbose, o.json
-			err := o.validateConnections()
-			if err == nil {
-				err = o.validateRequests()
-			}
-			var target *url.URL
-			if err == nil {
-				target, err = o.parseTarget(args[0])
-			}
+			target, err := o.begin(u, args[0])
 			if err == nil {
 				err = o.readDocument(cmd.Context(), u)
 			}
@@ -47,13 +30,11 @@ the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
 				_, err = o.expect(nameOf(target))
 			}
 			if err != nil {
-				if u.json {
-					(&eventWriter{w: u.stdout}).end(err)
-				}
-				return err
+				return refuse(u, err)
 			}
 			o.output = args[1]
-			return repair(cmd.Context(), u, o, target, line)
+			return transferOne(cmd.Context(), u, o, target, line, func(*network) fetcher { return fetch.Repair },
+				func(b *board) observer { return &repairDisplay{newDisplay(b), &hashing{board: b}} })
 		},
 	}
 	f := cmd.Flags()
@@ -63,41 +44,6 @@ the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
 	o.addCompress(f)
 	o.addRequests(f)
 	return cmd
-}
-
-func repair(ctx context.Context, u *ui, o *options, target *url.URL, line []string) (err error) {
-	n, err := openNetwork(u, o, o.connections)
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if cerr := n.close(); err == nil {
-			err = cerr
-		}
-	}()
-	b := newBoard(u, 1)
-	var show observer = &repairDisplay{newDisplay(b), &hashing{board: b}}
-	if u.json {
-		show = &eventWriter{w: u.stdout, url: fetch.RedactURL(target), connections: o.connections}
-	}
-	_, err = shown(ctx, fetch.Repair, fetch.Options{
-		URL:         target,
-		Transport:   n.rt,
-		Connections: o.connections,
-		Output:      o.output,
-		Digest:      o.digest,
-		Header:      o.security.header(o.header, target),
-		Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
-		Logger:      n.log,
-
-		DisableCompression: o.compress == "off",
-	}, n.rt, show)
-	b.close()
-	if err != nil {
-		report(u, "", err, line)
-		return reportedError{err}
-	}
-	return nil
 }
 
 // repairDisplay shows a repair as text.
