@@ -6,6 +6,7 @@ import (
 	"os"
 	"runtime"
 	"testing"
+	"time"
 )
 
 // TestMain fails when a goroutine of a download outlives it: Get waits for all
@@ -19,4 +20,16 @@ func TestMain(m *testing.M) {
 		code = 1
 	}
 	os.Exit(code)
+}
+
+// comesAbout looks every millisecond, so many times, for what no event tells of: what
+// others have done to a folder. It reports whether it has seen it.
+func comesAbout(times int, holds func() bool) bool {
+	for range times {
+		if holds() {
+			return true
+		}
+		<-time.After(time.Millisecond)
+	}
+	return false
 }

@@ -163,12 +163,7 @@ func (r *putRig) partials() int {
 // left is partials when requests that are over for the client are over for the
 // server.
 func (r *putRig) left() (n int) {
-	for range 1000 {
-		if n = r.partials(); n == 0 {
-			break
-		}
-		<-time.After(time.Millisecond)
-	}
+	comesAbout(1000, func() bool { n = r.partials(); return n == 0 })
 	return n
 }
 

@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chunkget/chunkget/internal/faultfile"
 	"github.com/chunkget/chunkget/merkle"
@@ -205,8 +204,8 @@ func TestRepairGoesOn(t *testing.T) {
 			return false
 		}
 		// Not before there is something that must not be lost.
-		for goodPieces(r.dir.Bytes("x.part"), f.data) < 3*mib && req.Context().Err() == nil {
-			time.Sleep(time.Millisecond)
+		if !comesAbout(30_000, func() bool { return goodPieces(r.dir.Bytes("x.part"), f.data) >= 3*mib || req.Context().Err() != nil }) {
+			t.Error("what was sent does not come to the partial file")
 		}
 		w.WriteHeader(404)
 		return true
