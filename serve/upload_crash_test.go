@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -103,6 +104,45 @@ func TestUploadCrashEverywhere(t *testing.T) {
 	}
 	if resumed < tree.layout.Pieces()-1 {
 		t.Errorf("only %d pieces were ever resumed", resumed)
+	}
+}
+
+// Once nothing more can be recorded, every request that comes before the last one has
+// left is told why.
+func TestUploadJournalFails(t *testing.T) {
+	root, err := os.OpenRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	tree := uploadTree(t, testBytes(2*testPiece))
+	for _, tt := range []struct {
+		err    error
+		status int
+	}{{syscall.ENOSPC, 507}, {syscall.EIO, 500}} {
+		d := faultfile.New()
+		s := makeUploads(root, faultFolder{d}, UploadOptions{}, false, slog.New(slog.DiscardHandler))
+		p, _, err := s.begin(bytes.NewReader(tree.wire), "big", time.Unix(0, 0))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.receivePieces(p, strings.NewReader(tree.data[:testPiece]), 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		d.FailAt(d.Ops()+1, tt.err)
+		if err := p.commit(); err == nil || toldOf(err).status != tt.status {
+			t.Errorf("%v: commit: %v", tt.err, err)
+		}
+		if _, err := s.acquire(p.id, "big"); err == nil || toldOf(err).status != tt.status {
+			t.Errorf("%v: another request: %v", tt.err, err)
+		}
+		s.release(p)
+		p, err = s.acquire(p.id, "big")
+		if err != nil {
+			t.Errorf("%v: after the last request: %v", tt.err, err)
+			continue
+		}
+		s.release(p)
 	}
 }
 

@@ -191,8 +191,8 @@ func (s *uploads) acquireLocked(id, target string) (*partial, error) {
 	case p == nil:
 	case p.target != target || p.abandoned:
 		return nil, errNoUpload
-	case p.broken.Load():
-		return nil, errFull // until the last request has noticed
+	case p.broken.Load() != nil:
+		return nil, p.broken.Load() // until the last request has noticed
 	default:
 		p.refs++
 		return p, nil
@@ -298,13 +298,19 @@ func (s *uploads) finish(p *partial) (bool, error) {
 	}
 	s.quota.stored(p.id, blocks(p.layout.Size))
 	s.stored.Add(1)
+	s.remember(p.id, p.target)
+	return true, nil
+}
+
+// remember takes note that an upload was completed. Others are forgotten when there
+// are too many.
+func (s *uploads) remember(id, target string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.finished) >= maxFinished {
 		clear(s.finished)
 	}
-	s.finished[p.id] = p.target
-	return true, nil
+	s.finished[id] = target
 }
 
 // isFinished reports whether it is remembered that the upload was completed, and

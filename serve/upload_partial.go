@@ -44,9 +44,9 @@ type partial struct {
 	abandoned bool // guarded by uploads.mu; it is removed after the last request
 
 	committing sync.Mutex
-	journal    *journal.Writer // guarded by committing; nil once the file is in its place
-	failed     error           // guarded by committing; why nothing more is recorded
-	broken     atomic.Bool     // failed is not nil
+	journal    *journal.Writer             // guarded by committing; nil once the file is in its place
+	failed     error                       // guarded by committing; why nothing more is recorded
+	broken     atomic.Pointer[uploadError] // what is told of failed, nil as long as that is
 
 	mu      sync.Mutex
 	right   []bool            // by piece; guarded by mu
@@ -165,7 +165,7 @@ func (p *partial) commitLocked() error {
 	if err := p.journal.Commit(p.part, journal.Batch{Verified: batch}); err != nil {
 		// What of it is on disk is for the journal to say when it is opened again.
 		p.failed = inFolder(err)
-		p.broken.Store(true)
+		p.broken.Store(toldOf(p.failed))
 	}
 	return p.failed
 }

@@ -157,6 +157,18 @@ func TestUploadInParts(t *testing.T) {
 	}
 }
 
+// Only the latest uploads are remembered as complete.
+func TestFinishedIsBounded(t *testing.T) {
+	s := &uploads{finished: make(map[string]string)}
+	for i := range 3 * maxFinished {
+		id := strconv.Itoa(i)
+		s.remember(id, "a")
+		if len(s.finished) > maxFinished || s.finished[id] != "a" {
+			t.Fatalf("%d of %d uploads are remembered", len(s.finished), i+1)
+		}
+	}
+}
+
 func TestUploadTrees(t *testing.T) {
 	f := uploadTo(t, UploadOptions{MaxSize: 1 << 20, Quota: 2 << 20}, map[string]string{"there": ""})
 	tree := uploadTree(t, testBytes(100))
