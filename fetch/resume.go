@@ -129,23 +129,7 @@ func (t *target) reconcile(r *remote, l merkle.Layout, id identity) (*kept, erro
 	case s.Header.PieceSize != want.PieceSize:
 		k.note(CodePieceSizeDiffer, "partial data is of another piece size")
 	default:
-		if s.TornBytes > 0 {
-			k.note(CodeJournalTorn, "%d bytes at the end of the journal were not usable (%s)", s.TornBytes, s.TornWhy)
-		}
-		for i := range s.Pieces() {
-			off, n := l.Piece(i)
-			_, hasDigest := s.Digest(i)
-			switch {
-			case off+n > size: // the partial file has been cut
-			case want.ETag == "":
-				claimed = append(claimed, i)
-			case hasDigest:
-				// Its record says what the bytes were; look whether they still are.
-				k.recheck = append(k.recheck, i)
-			default:
-				k.trusted = append(k.trusted, i)
-			}
-		}
+		claimed = k.recorded(s, l, size)
 	}
 	if fresh {
 		claimed = nil
@@ -173,20 +157,52 @@ func (t *target) reconcile(r *remote, l merkle.Layout, id identity) (*kept, erro
 		}
 	}
 	t.resumable = r.ranges && (r.etag != "" || id.proved)
-	if fresh && size > 0 {
-		if err := t.part.Truncate(0); err != nil {
-			return nil, diskError("discard partial file", err)
+	if err := t.resize(size, l.Size, fresh); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// recorded sorts the pieces of a journal of this very file by what they are worth,
+// and returns those that only hashes can prove. size is that of the partial file.
+func (k *kept) recorded(s *journal.State, l merkle.Layout, size int64) (claimed []int) {
+	if s.TornBytes > 0 {
+		k.note(CodeJournalTorn, "%d bytes at the end of the journal were not usable (%s)", s.TornBytes, s.TornWhy)
+	}
+	for i := range s.Pieces() {
+		off, n := l.Piece(i)
+		_, hasDigest := s.Digest(i)
+		switch {
+		case off+n > size: // the partial file has been cut
+		case s.Header.ETag == "":
+			claimed = append(claimed, i)
+		case hasDigest:
+			// Its record says what the bytes were; look whether they still are.
+			k.recheck = append(k.recheck, i)
+		default:
+			k.trusted = append(k.trusted, i)
 		}
 	}
-	if size != l.Size || fresh {
-		if err := t.part.Truncate(l.Size); err != nil {
-			return nil, diskError("make partial file", err)
+	return claimed
+}
+
+// resize gives the partial file, which has size bytes, its full size, with nothing in
+// it if it is to be fresh.
+func (t *target) resize(size, full int64, fresh bool) error {
+	if fresh && size > 0 {
+		if err := t.part.Truncate(0); err != nil {
+			return diskError("discard partial file", err)
+		}
+	}
+	if size != full || fresh {
+		if err := t.part.Truncate(full); err != nil {
+			return diskError("make partial file", err)
 		}
 	}
 	if err := t.dir.Sync(); err != nil {
-		return nil, diskError("sync directory", err)
+		return diskError("sync directory", err)
 	}
-	return k, nil
+	return nil
 }
 
 // addRecheck adds pieces that are in neither list yet.
