@@ -63,20 +63,7 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 		defer closeAll([]net.Listener{forStatus})
 	}
 
-	handler, err := serve.New(root, serve.Options{
-		DotFiles: o.dotFiles,
-
-		DisableCompression: o.compress == "off",
-
-		CacheFile: cacheFile(o.state, log),
-		HashJobs:  o.limits.hashJobs,
-		MaxRanges: o.limits.ranges,
-		Upload:    o.upload.options(access.mayUpload() == nil), // a form cannot send a token
-		Logger:    log,
-	})
-	if err != nil && o.upload.on {
-		return &hintedError{err, "--upload needs a folder that this user can write to"}
-	}
+	handler, err := newHandler(root, o, access, log)
 	if err != nil {
 		return err
 	}
@@ -91,13 +78,7 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 	running.Go(func() error { return server.Serve(runCtx, listeners...) })
 	ready := time.Now()
 	if forStatus != nil {
-		names := listenNames(listeners...)
-		h := statusHandler(func(now time.Time) status {
-			return status{
-				Version: versionText(), Listen: names, UptimeSeconds: now.Sub(ready).Seconds(),
-				Connections: server.OpenConns(), Stats: handler.Stats(), LimitStats: server.LimitStats(),
-			}
-		})
+		h := statusHandler(statusOf(server, handler, listenNames(listeners...), ready))
 		running.Go(func() error {
 			own := serve.NewServer(h, serve.ServerOptions{ShutdownTimeout: time.Second, Logger: log})
 			return own.Serve(runCtx, own.Guard(forStatus))
@@ -118,6 +99,35 @@ func serveFolder(ctx context.Context, u *ui, o *options) (err error) {
 		return nil
 	})
 	return running.Wait()
+}
+
+// newHandler returns what answers requests for the folder root.
+func newHandler(root *os.Root, o *options, access *access, log *slog.Logger) (*serve.Handler, error) {
+	h, err := serve.New(root, serve.Options{
+		DotFiles: o.dotFiles,
+
+		DisableCompression: o.compress == "off",
+
+		CacheFile: cacheFile(o.state, log),
+		HashJobs:  o.limits.hashJobs,
+		MaxRanges: o.limits.ranges,
+		Upload:    o.upload.options(access.mayUpload() == nil), // a form cannot send a token
+		Logger:    log,
+	})
+	if err != nil && o.upload.on {
+		return nil, &hintedError{err, "--upload needs a folder that this user can write to"}
+	}
+	return h, err
+}
+
+// statusOf returns what tells how a server is doing that has been ready since then.
+func statusOf(server *serve.Server, handler *serve.Handler, names []string, since time.Time) func(time.Time) status {
+	return func(now time.Time) status {
+		return status{
+			Version: versionText(), Listen: names, UptimeSeconds: now.Sub(since).Seconds(),
+			Connections: server.OpenConns(), Stats: handler.Stats(), LimitStats: server.LimitStats(),
+		}
+	}
 }
 
 func closeAll(listeners []net.Listener) {
