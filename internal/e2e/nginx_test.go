@@ -3,69 +3,28 @@
 package e2e
 
 import (
-	"fmt"
-	"net"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
-	"time"
 )
 
-// nginxConfig serves %[1]s at /, and again at /norange/ as a server that does
+// nginxConfig serves {dir} at /, and again at /norange/ as a server that does
 // not know ranges.
 const nginxConfig = `
 daemon off;
-pid %[2]s/nginx.pid;
+pid {state}/nginx.pid;
 error_log stderr warn;
 events {}
 http {
 	access_log off;
-	client_body_temp_path %[2]s/body; proxy_temp_path %[2]s/proxy; fastcgi_temp_path %[2]s/fastcgi;
-	uwsgi_temp_path %[2]s/uwsgi; scgi_temp_path %[2]s/scgi;
+	client_body_temp_path {state}/body; proxy_temp_path {state}/proxy; fastcgi_temp_path {state}/fastcgi;
+	uwsgi_temp_path {state}/uwsgi; scgi_temp_path {state}/scgi;
 	server {
-		listen %[3]s;
-		root %[1]s;
-		location /norange/ { alias %[1]s/; max_ranges 0; }
+		listen {host}:{port};
+		root {dir};
+		location /norange/ { alias {dir}/; max_ranges 0; }
 	}
 }
 `
-
-// startNginx serves dir and returns its address.
-func startNginx(t *testing.T, dir string) string {
-	t.Helper()
-	nginx, err := exec.LookPath("nginx")
-	if err != nil {
-		t.Skip("nginx is not installed (Debian package nginx-light)")
-	}
-	state, addr := t.TempDir(), freePort(t)
-	// Started by root, nginx serves as another user.
-	for d := dir; d != filepath.Dir(os.TempDir()) && d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			break // not ours
-		}
-	}
-	conf := filepath.Join(state, "nginx.conf")
-	if err := os.WriteFile(conf, fmt.Appendf(nil, nginxConfig, dir, state, addr), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(nginx, "-c", conf, "-p", state)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Signal(os.Interrupt); cmd.Wait() })
-	for range 100 {
-		c, err := net.Dial("tcp", addr)
-		if err == nil {
-			c.Close()
-			return addr
-		}
-		<-time.After(50 * time.Millisecond)
-	}
-	t.Fatal("nginx does not answer")
-	return ""
-}
 
 // chunkget works against any web server: with ranges in parallel, and resumed
 // after a kill; without ranges as one stream.
@@ -74,7 +33,7 @@ func TestNginx(t *testing.T) {
 	const size = 256 << 20
 	dir := t.TempDir()
 	original := randomFile(t, dir, "big.bin", size)
-	addr := startNginx(t, dir)
+	addr := startWebServer(t, "nginx", "nginx-light", nginxConfig, dir, "-c")
 
 	t.Run("parallel", func(t *testing.T) {
 		out := t.TempDir()
