@@ -111,7 +111,7 @@ func (g *group) leave(now time.Duration, n int, hungry bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.members--; g.members == 0 {
-		g.compare(0)
+		g.compare(now, 0)
 	}
 	g.inFlight -= n
 	if hungry {
@@ -206,7 +206,7 @@ func (g *group) acknowledged(now time.Duration, e ACKEvent, a arrivals) {
 		e.SentAt = a.sentAt
 		g.losses.add(0, a.newly)
 		if g.recent.add(now, g.meter.delivered, g.srtt) {
-			g.compare(g.recent.rate)
+			g.compare(now, g.recent.rate)
 		}
 		g.peak.add(now, e.Sample)
 	}
@@ -216,11 +216,11 @@ func (g *group) acknowledged(now time.Duration, e ACKEvent, a arrivals) {
 }
 
 // compare says what the group sends, to itself and to the others; 0 = nothing.
-func (g *group) compare(rate float64) {
+func (g *group) compare(now time.Duration, rate float64) {
 	if g.minRTT >= shortPath || g.hungry == 0 {
 		rate = 0
 	}
-	g.relative = g.even.note(g, rate)
+	g.relative = g.even.note(now, g, rate)
 }
 
 // shortPath is the round trip below which waiting for processors takes longer
