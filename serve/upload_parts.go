@@ -18,7 +18,7 @@ import (
 // uploadParam is the parameter of URLs that names an upload of a path.
 const uploadParam = "upload"
 
-// uploadComplete says in every answer about an upload, as a boolean of RFC 9651,
+// uploadComplete says in answers that tell how an upload is, as a boolean of RFC 9651,
 // whether the file is in its place.
 const (
 	uploadComplete = "Upload-Complete"
@@ -79,11 +79,16 @@ func (s *uploads) create(w *response, r *http.Request, target string) error {
 	return s.writeState(w, r, status, p, time.Now())
 }
 
+// noContent answers that all is well, and whether the file is in its place.
+func noContent(w *response, complete string) {
+	w.Header().Set(uploadComplete, complete)
+	w.WriteHeader(http.StatusNoContent)
+}
+
 // tell answers with the state of an upload.
 func (s *uploads) tell(w *response, r *http.Request, target, id string) error {
 	if s.isFinished(id, target) {
-		w.Header().Set(uploadComplete, isComplete)
-		w.WriteHeader(http.StatusNoContent)
+		noContent(w, isComplete)
 		return nil
 	}
 	p, err := s.acquire(id, target)
@@ -143,8 +148,7 @@ func (s *uploads) patch(w *response, r *http.Request, target, id string) error {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {
 			return bodyError(err)
 		}
-		w.Header().Set(uploadComplete, isComplete)
-		w.WriteHeader(http.StatusNoContent)
+		noContent(w, isComplete)
 		return nil
 	}
 	p, err := s.acquire(id, target)
@@ -177,8 +181,7 @@ func (s *uploads) patch(w *response, r *http.Request, target, id string) error {
 	case placed:
 		s.created(w, r.URL.Path, target)
 	default:
-		w.Header().Set(uploadComplete, isIncomplete)
-		w.WriteHeader(http.StatusNoContent)
+		noContent(w, isIncomplete)
 	}
 	return nil
 }

@@ -18,18 +18,16 @@ const kills = 20
 
 // randomMoment waits for at most 60 ms: twenty such moments fit into the
 // download of a gibibyte at a gigabyte a second.
-func randomMoment(rng *rand.Rand) {
-	<-time.After(time.Duration(rng.Int64N(int64(60 * time.Millisecond))))
+func randomMoment() {
+	<-time.After(time.Duration(rand.Int64N(int64(60 * time.Millisecond))))
 }
 
 // chunkget dies at random moments; each restart goes on where it was.
 func TestKillClient(t *testing.T) {
 	skipShort(t)
 	const size = 1 << 30
-	dir, out := t.TempDir(), t.TempDir()
-	original := randomFile(t, dir, "big.bin", size)
-	s := serveDir(t, dir)
-	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	s, original := serveBig(t, size)
+	out := t.TempDir()
 	part := filepath.Join(out, "big.bin.part")
 
 	received := int64(0) // in the part file at the latest kill
@@ -44,7 +42,7 @@ func TestKillClient(t *testing.T) {
 		if lost := received - start.BytesResumed; lost > maxRefetch {
 			t.Errorf("restart %d: %d bytes of %d received are fetched again", killed, lost, received)
 		}
-		randomMoment(rng)
+		randomMoment()
 		c.kill()
 		if _, finished := c.last("done"); finished {
 			t.Fatalf("the download was complete after %d kills", killed)
@@ -67,10 +65,8 @@ func TestKillClient(t *testing.T) {
 func TestKillServer(t *testing.T) {
 	skipShort(t)
 	const size = 1 << 30
-	dir, out := t.TempDir(), t.TempDir()
-	original := randomFile(t, dir, "big.bin", size)
-	s := serveDir(t, dir)
-	rng := rand.New(rand.NewPCG(rand.Uint64(), 0))
+	s, original := serveBig(t, size)
+	out := t.TempDir()
 
 	c := get(t, out, "-n", "8", "--tries", "20", s.url("udt", "big.bin"))
 	received := int64(0)
@@ -81,7 +77,7 @@ func TestKillServer(t *testing.T) {
 		if p, ok := c.last("progress"); ok {
 			received = p.Bytes
 		}
-		randomMoment(rng)
+		randomMoment()
 		s.kill()
 		s.restart()
 	}
@@ -99,9 +95,8 @@ func TestKillServer(t *testing.T) {
 func TestServerGone(t *testing.T) {
 	skipShort(t)
 	const size = 256 << 20
-	dir, out := t.TempDir(), t.TempDir()
-	original := randomFile(t, dir, "big.bin", size)
-	s := serveDir(t, dir)
+	s, original := serveBig(t, size)
+	out := t.TempDir()
 	c := get(t, out, "--tries", "2", "--timeout", "1s", s.url("udt", "big.bin"))
 	c.until(func(e event) bool { return e.Event == "progress" && e.Bytes > 32<<20 })
 	s.kill()

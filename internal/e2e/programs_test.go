@@ -162,6 +162,15 @@ func serveDir(t *testing.T, dir string, args ...string) *server {
 	return s
 }
 
+// serveBig starts a chunkserve of the file big.bin of random bytes, and returns the
+// path of that, too.
+func serveBig(t *testing.T, size int64) (s *server, original string) {
+	t.Helper()
+	dir := t.TempDir()
+	original = randomFile(t, dir, "big.bin", size)
+	return serveDir(t, dir), original
+}
+
 var readyLine = regexp.MustCompile(`udt://([^/\s]+)/`)
 
 func (s *server) start(listen string) {

@@ -15,9 +15,7 @@ const memoryLimit = 256
 func TestConnections(t *testing.T) {
 	skipShort(t)
 	const size = 1 << 30
-	dir := t.TempDir()
-	original := randomFile(t, dir, "big.bin", size)
-	s := serveDir(t, dir)
+	s, original := serveBig(t, size)
 	for _, n := range []int{1, 2, 4, 8, 16} {
 		t.Run(fmt.Sprintf("n=%d", n), func(t *testing.T) {
 			out := t.TempDir()
