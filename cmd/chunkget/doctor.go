@@ -64,7 +64,8 @@ func doctorCommand(u *ui) *cobra.Command {
 cuts and joins UDP packets (GSO, GRO), and how fast the folder for downloads takes
 data. With the URL of a file it also looks at the way to its server: whether UDP and
 TCP get through, the round trip, loss and jitter over UDT while 8 MiB of the file are
-read, the size of the packets, and the clocks. Nothing of the file is kept.
+read, the size of the packets, and the clocks; with udts:// and https:// also whether
+it is the server that it should be. Nothing of the file is kept.
 
 Each line has a verdict, ok, warn or bad, and what to change. The exit code is 0
 whatever the verdicts, and that of the failure if the server cannot be reached.`,
@@ -79,7 +80,7 @@ whatever the verdicts, and that of the failure if the server cannot be reached.`
 			var target *url.URL
 			if len(args) == 1 {
 				var err error
-				if target, err = parseURL(args[0]); err != nil {
+				if target, err = o.parseTarget(args[0]); err != nil {
 					return err
 				}
 			}
@@ -90,6 +91,7 @@ whatever the verdicts, and that of the failure if the server cannot be reached.`
 	f.SortFlags = false
 	f.StringVarP(&o.dir, "dir", "d", ".", "the `DIR` that downloads go to")
 	f.DurationVar(&o.connect, "connect-timeout", defaultDoctorTimeout, "how long to wait for an answer")
+	o.security.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "print one JSON object per finding on stdout")
 	return cmd
 }
@@ -106,7 +108,7 @@ func doctor(ctx context.Context, x *examination, target *url.URL, o *options) er
 		x.buffers(0)
 		return nil
 	}
-	bdp, err := x.server(ctx, target, o.connect)
+	bdp, err := x.server(ctx, target, &o.security, o.connect)
 	x.buffers(bdp)
 	return err
 }

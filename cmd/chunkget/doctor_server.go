@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -22,33 +23,83 @@ const (
 )
 
 // server looks at the way to the server of u and returns the bytes under way on
-// it, 0 if that is not known. The error is that it cannot be reached.
-func (x *examination) server(ctx context.Context, u *url.URL, timeout time.Duration) (bdp float64, err error) {
-	address := hostPort(u)
-	tcpTimes, tcpErr := connectTimes(ctx, address, timeout)
-	overUDT := u.Scheme == "udt"
+// it, 0 if that is not known. The error is that it cannot be reached, or is not the
+// server that it should be.
+func (x *examination) server(ctx context.Context, u *url.URL, s *security, timeout time.Duration) (bdp float64, err error) {
+	tcpTimes, tcpErr := connectTimes(ctx, hostPort(u), timeout)
+	overUDT := udtAddress(u) != ""
 	var sample *udtSample
 	var udtErr error
 	if overUDT {
-		sample, udtErr = sampleUDT(ctx, u, address, timeout)
+		sample, udtErr = sampleUDT(ctx, u, s, timeout)
 	}
-	x.add(reachFinding(overUDT, udtErr, tcpErr))
+	var identityErr error
+	if encrypted(u) {
+		identityErr = x.identity(ctx, u, s.trusted(), tcpErr, udtErr, timeout)
+	}
+	reachErr := udtErr
+	if distrusts(udtErr) {
+		reachErr = nil // it did answer
+	}
+	x.add(reachFinding(overUDT, reachErr, tcpErr))
 	if len(tcpTimes) > 0 {
 		x.add(rttFinding("round trip", "TCP connects", tcpTimes))
 	}
 	if sample != nil {
 		bdp = x.overUDT(sample)
 	}
-	if overUDT && udtErr != nil && tcpErr != nil {
+	switch {
+	case identityErr != nil:
+		return bdp, &fetch.Error{Kind: fetch.KindAuth, Op: "identify the server", Err: identityErr}
+	case overUDT && udtErr != nil && tcpErr != nil:
 		return bdp, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: udtErr}
-	}
-	if !overUDT && tcpErr != nil {
+	case !overUDT && tcpErr != nil:
 		return bdp, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: tcpErr}
-	}
-	if tcpErr == nil && u.Scheme != "https" && u.Scheme != "udts" {
-		x.clock(ctx, u, address, timeout)
+	case tcpErr == nil:
+		x.clock(ctx, u, s.trusted(), timeout)
 	}
 	return bdp, nil
+}
+
+// identity looks at who the server of u is, over TCP if that gets through, and else
+// over UDT. It returns the error that says that it is another one.
+func (x *examination) identity(ctx context.Context, u *url.URL, trust *trust, tcpErr, udtErr error, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	err := udtErr
+	if tcpErr == nil && !distrusts(udtErr) {
+		c, dialErr := new(net.Dialer).DialContext(ctx, "tcp", hostPort(u))
+		if err = dialErr; err == nil {
+			err = handshake(ctx, c, u, trust)
+			c.Close()
+		}
+	}
+	_, pinned := trust.pins[origin(u)]
+	if f, ok := identityFinding(pinned, err); ok {
+		x.add(f)
+	}
+	if distrusts(err) {
+		return err
+	}
+	return nil
+}
+
+// identityFinding judges the end of a TLS handshake; ok is false if it does not say
+// who the server is.
+func identityFinding(pinned bool, err error) (f finding, ok bool) {
+	f = finding{Check: "identity", Verdict: verdictOK, Text: "the server's certificate is that of its name, by an authority that is trusted"}
+	if pinned {
+		f.Text = "the server's key is the pinned one"
+	}
+	switch {
+	case err == nil:
+	case distrusts(err):
+		f.Verdict, f.Text = verdictBad, err.Error()
+		f.Advice = "get the URL with its pin anew from whoever runs the server, or name its authority with --cacert; if nothing has changed there, somebody is in between"
+	default:
+		return finding{}, false
+	}
+	return f, true
 }
 
 // connectTimes returns how long connections over TCP take to be made, which is a
@@ -111,19 +162,22 @@ type udtSample struct {
 }
 
 // sampleUDT reads the beginning of the file over one connection.
-func sampleUDT(ctx context.Context, u *url.URL, address string, timeout time.Duration) (*udtSample, error) {
-	pool := udtpool.New(udtpool.Config{Connections: 1, DialTimeout: timeout})
+func sampleUDT(ctx context.Context, u *url.URL, security *security, timeout time.Duration) (*udtSample, error) {
+	pool := udtpool.New(udtpool.Config{Connections: 1, DialTimeout: timeout, TLS: security.trusted().overUDT})
 	defer pool.Close()
 	if err := pool.Connect(ctx, u); err != nil {
 		return nil, err
 	}
 	conns := pool.Stats().Conns
 	if len(conns) != 1 {
-		return nil, fmt.Errorf("the connection to %s was lost at once", address)
+		return nil, fmt.Errorf("the connection to %s was lost at once", hostPort(u))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+	if h := security.header(nil, u); h != nil {
+		req.Header = h
 	}
 	req.Header.Set("Range", fmt.Sprintf("bytes=0-%d", doctorSample-1))
 	begun := time.Now()
@@ -215,16 +269,16 @@ func packetFinding(payload float64, bytes int64) finding {
 
 // clock compares the server's clock with ours, which dates in HTTP and the
 // validity of certificates depend on.
-func (x *examination) clock(ctx context.Context, u *url.URL, address string, timeout time.Duration) {
+func (x *examination) clock(ctx context.Context, u *url.URL, trust *trust, timeout time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	over := *u
-	over.Scheme, over.Host = "http", address
+	over.Scheme, over.Host = cmp.Or(inPlaceOf[u.Scheme], u.Scheme), hostPort(u)
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, over.String(), nil)
 	if err != nil {
 		return
 	}
-	rt := &http.Transport{DisableKeepAlives: true}
+	rt := &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust.config(origin(u))}
 	begun := time.Now()
 	resp, err := rt.RoundTrip(req)
 	if err != nil {

@@ -2,12 +2,19 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
+
+	"github.com/chunkget/chunkget/internal/pin"
 )
 
 func TestFindings(t *testing.T) {
 	lost := errors.New("no answer")
+	who := func(pinned bool, err error) finding {
+		f, _ := identityFinding(pinned, err)
+		return f
+	}
 	ms := func(n ...int) (out []time.Duration) {
 		for _, n := range n {
 			out = append(out, time.Duration(n)*time.Millisecond)
@@ -23,6 +30,9 @@ func TestFindings(t *testing.T) {
 		{"UDP only", reachFinding(true, nil, lost), verdictWarn},
 		{"UDP blocked", reachFinding(true, lost, nil), verdictBad},
 		{"neither", reachFinding(true, lost, lost), verdictBad},
+		{"certificate", who(false, nil), verdictOK},
+		{"pin", who(true, nil), verdictOK},
+		{"other key", who(true, fmt.Errorf("tls handshake: %w", new(pin.MismatchError))), verdictBad},
 		{"TCP", reachFinding(false, nil, nil), verdictOK},
 		{"no TCP", reachFinding(false, nil, lost), verdictBad},
 		{"steady", rttFinding("r", "connects", ms(30, 20, 25)), verdictOK},

@@ -177,8 +177,11 @@ func plural(n int, what string) string {
 
 // transportText names what a scheme travels over.
 func transportText(scheme string) string {
-	if scheme == "udt" {
+	switch scheme {
+	case "udt":
 		return "UDT"
+	case "https":
+		return "TCP with TLS"
 	}
 	return "TCP"
 }

@@ -125,7 +125,7 @@ func (q *queue) remember(target *url.URL, res *fetch.Result) {
 	}
 	address := udtAddress(target)
 	if address != "" && res.Transport != "udt" && res.Transport != "udts" {
-		q.rememberTCP(address, res)
+		q.rememberTCP(target, res)
 		return
 	}
 	if address == "" || res.BytesFetched < leastRemembered || q.opts.jobs > 1 || q.opts.limitRate != 0 || q.opts.sending != (sending{share: defaultShare}) {
@@ -138,8 +138,8 @@ func (q *queue) remember(target *url.URL, res *fetch.Result) {
 }
 
 // rememberTCP keeps what a download over TCP in the place of UDT has learnt.
-func (q *queue) rememberTCP(address string, res *fetch.Result) {
-	c, err := q.rt.route.choose(context.Background(), address)
+func (q *queue) rememberTCP(target *url.URL, res *fetch.Result) {
+	c, err := q.rt.route.choose(context.Background(), target)
 	if err != nil {
 		return
 	}
@@ -147,7 +147,7 @@ func (q *queue) rememberTCP(address string, res *fetch.Result) {
 	if res.BytesFetched >= leastRemembered && q.opts.jobs == 1 && q.opts.limitRate == 0 {
 		rate = float64(res.BytesFetched) * 8 / max(res.Elapsed.Seconds(), 1e-3)
 	}
-	if err := q.paths.rememberTCP(address, rate, c.blocked, time.Now()); err != nil {
+	if err := q.paths.rememberTCP(hostPort(target), rate, c.blocked, time.Now()); err != nil {
 		q.ui.detail("note: %v", err)
 	}
 }

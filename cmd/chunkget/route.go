@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/chunkget/chunkget/udtpool"
 )
@@ -23,23 +22,12 @@ const (
 
 var transportNames = []string{transportAuto, transportUDT, transportTCP}
 
-const (
-	// headStart is how long a server may take to answer over UDT before TCP is
-	// tried as well: 4 round trips if that of the path is remembered, but no less
-	// than the first, nor more than the second.
-	minHeadStart = 200 * time.Millisecond
-	headStart    = time.Second
-
-	// clearlyFaster is by how much a remembered rate over TCP must exceed that over
-	// UDT to count.
-	clearlyFaster = 1.1
-)
-
 // routes decides for each server what its requests travel over. Both ways have the
 // same port, and the same files. A udt:// server that does not answer over UDP is
-// reached over TCP; an http:// server that offers UDT (Alt-Svc) is reached over UDT
-// as soon as it has answered there. What was faster in earlier runs wins. There is
-// no way from an encrypted URL to UDT, which is not.
+// reached over TCP, and so is a udts:// server, with the same demands on TLS and on
+// who it is; an http:// server that offers UDT (Alt-Svc) is reached over UDT as soon
+// as it has answered there. What was faster in earlier runs wins. There is no way
+// from an encrypted URL to UDT or TCP that is not.
 //
 // The mutex guards the maps. Each record of race belongs to the request that makes
 // it until done is closed, and does not change after that. upgrading waits for the
@@ -48,6 +36,7 @@ type routes struct {
 	mode  string
 	udt   *udtpool.Pool
 	dial  func(ctx context.Context, network, address string) (net.Conn, error) // TCP
+	trust *trust
 	paths *pathMemory
 	note  func(format string, args ...any)
 
@@ -56,17 +45,8 @@ type routes struct {
 	upgrading sync.WaitGroup
 
 	mu       sync.Mutex
-	races    map[string]*race    // by host:port of udt:// URLs
+	races    map[string]*race    // by origin of udt:// and udts:// URLs
 	upgrades map[string]*upgrade // by host of http:// URLs
-}
-
-// race is the choice for a udt:// server.
-type race struct {
-	done    chan struct{}
-	overTCP bool
-	blocked bool // because UDP did not get through
-	why     string
-	err     error // there is no way
 }
 
 // upgrade is what has become of an offer of UDT.
@@ -76,8 +56,8 @@ type upgrade struct {
 	used    bool   // guarded by routes.mu
 }
 
-func newRoutes(mode string, pool *udtpool.Pool, dial func(context.Context, string, string) (net.Conn, error), paths *pathMemory, note func(string, ...any)) *routes {
-	r := &routes{mode: cmp.Or(mode, transportAuto), udt: pool, dial: dial, paths: paths, note: note,
+func newRoutes(mode string, pool *udtpool.Pool, dial func(context.Context, string, string) (net.Conn, error), trust *trust, paths *pathMemory, note func(string, ...any)) *routes {
+	r := &routes{mode: cmp.Or(mode, transportAuto), udt: pool, dial: dial, trust: trust, paths: paths, note: note,
 		races: make(map[string]*race), upgrades: make(map[string]*upgrade)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
@@ -87,112 +67,6 @@ func newRoutes(mode string, pool *udtpool.Pool, dial func(context.Context, strin
 func (r *routes) close() {
 	r.cancel()
 	r.upgrading.Wait()
-}
-
-// choose returns what requests to a udt:// server travel over.
-func (r *routes) choose(ctx context.Context, address string) (*race, error) {
-	for {
-		r.mu.Lock()
-		c := r.races[address]
-		mine := c == nil
-		if mine {
-			c = &race{done: make(chan struct{})}
-			r.races[address] = c
-		}
-		r.mu.Unlock()
-		if mine {
-			r.run(ctx, address, c)
-			if c.err != nil {
-				// Another request may have better luck.
-				r.mu.Lock()
-				delete(r.races, address)
-				r.mu.Unlock()
-			}
-			close(c.done)
-			return c, c.err
-		}
-		select {
-		case <-c.done:
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-		if c.err == nil {
-			return c, nil
-		}
-	}
-}
-
-// run fills in c.
-func (r *routes) run(ctx context.Context, address string, c *race) {
-	switch r.mode {
-	case transportUDT:
-		return
-	case transportTCP:
-		c.overTCP, c.why = true, "as asked"
-		return
-	}
-	m := r.paths.entry(address)
-	if m.TCPRate > clearlyFaster*m.Rate && m.Rate > 0 {
-		c.overTCP = true
-		c.why = fmt.Sprintf("it was faster before: %s against %s over UDT", formatRate(m.TCPRate/8), formatRate(m.Rate/8))
-		return
-	}
-	wait := headStart
-	switch {
-	case !m.NoUDP.IsZero():
-		wait = minHeadStart
-	case m.MinRTT > 0:
-		wait = min(max(time.Duration(4*m.MinRTT*float64(time.Millisecond)), minHeadStart), headStart)
-	}
-	c.blocked, c.err = r.race(ctx, address, wait)
-	if c.overTCP = c.blocked; c.blocked {
-		c.why = "no answer over UDP"
-		r.note("the server does not answer over UDT (UDP) and does over TCP: using that; ask for UDP port %s to be let through", portOf(address))
-	}
-}
-
-// race returns whether TCP connects to address and UDT does not, which has a head
-// start. The error is that of UDT if neither does.
-func (r *routes) race(ctx context.Context, address string, wait time.Duration) (overTCP bool, err error) {
-	ctx, cancel := context.WithCancel(ctx)
-	var trying sync.WaitGroup
-	defer trying.Wait()
-	defer cancel()
-	udtDone, tcpDone := make(chan error, 1), make(chan error, 1)
-	trying.Go(func() { udtDone <- r.udt.Connect(ctx, &url.URL{Scheme: "udt", Host: address}) })
-	tryTCP := func() {
-		trying.Go(func() {
-			c, err := r.dial(ctx, "tcp", address)
-			if err == nil {
-				err = c.Close()
-			}
-			tcpDone <- err
-		})
-	}
-	head := time.NewTimer(wait)
-	defer head.Stop()
-	tried := false
-	var udtErr, tcpErr error
-	for {
-		select {
-		case udtErr = <-udtDone:
-			if udtErr == nil || ctx.Err() != nil {
-				return false, udtErr
-			}
-		case tcpErr = <-tcpDone:
-			if tcpErr == nil {
-				return true, nil
-			}
-		case <-head.C:
-		}
-		if !tried {
-			tried = true
-			tryTCP()
-		}
-		if udtErr != nil && tcpErr != nil {
-			return false, udtErr
-		}
-	}
 }
 
 // offered takes note of what an answer over TCP says of UDT, and begins to connect
@@ -254,14 +128,8 @@ func (r *routes) downgrade(u *url.URL) {
 // carried tells what a download of u travelled over, as a scheme, and why, if that
 // is not what the URL says.
 func (r *routes) carried(u *url.URL) (scheme, why string) {
-	if u.Scheme == "udts" && r.mode == transportTCP {
-		return "https", "as asked"
-	}
-	if u.Scheme == "udts" {
-		return u.Scheme, "" // there is no other choice
-	}
 	r.mu.Lock()
-	up, c := r.upgrades[u.Host], r.races[udtAddress(u)]
+	up, c := r.upgrades[u.Host], r.races[origin(u)]
 	offered := u.Scheme == "http" && up != nil && up.ready && up.used
 	r.mu.Unlock()
 	if offered {
@@ -276,7 +144,7 @@ func (r *routes) carried(u *url.URL) (scheme, why string) {
 		return u.Scheme, ""
 	}
 	if c.overTCP {
-		return "http", c.why
+		return inPlaceOf[u.Scheme], c.why
 	}
 	return u.Scheme, ""
 }

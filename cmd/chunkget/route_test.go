@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/chunkget/chunkget/internal/pin"
 	"github.com/chunkget/chunkget/udt"
 	"github.com/chunkget/chunkget/udtpool"
 )
@@ -36,6 +38,7 @@ func TestChoose(t *testing.T) {
 		{name: "UDT answers late, TCP at the same time", udt: 1100 * time.Millisecond, tcp: 200 * time.Millisecond, took: 1100 * time.Millisecond},
 		{name: "UDT is silent", udt: never, tcp: 50 * time.Millisecond, overTCP: true, why: "no answer over UDP", took: 1050 * time.Millisecond},
 		{name: "UDT is refused", udt: 10 * time.Millisecond, udtErr: refused, tcp: 50 * time.Millisecond, overTCP: true, why: "no answer over UDP", took: 60 * time.Millisecond},
+		{name: "another key over UDT", udt: 10 * time.Millisecond, udtErr: new(pin.MismatchError), tcp: time.Millisecond, took: 10 * time.Millisecond, fails: true},
 		{name: "TCP is refused, UDT slow", udt: 3 * time.Second, tcp: time.Millisecond, tcpErr: refused, took: 3 * time.Second},
 		{name: "neither", udt: never, tcp: time.Millisecond, tcpErr: refused, took: 10 * time.Second, fails: true},
 		{name: "silent before", memory: rememberedPath{NoUDP: time.Unix(1, 0)}, udt: never, tcp: 50 * time.Millisecond, overTCP: true, why: "no answer over UDP", took: 250 * time.Millisecond},
@@ -68,10 +71,10 @@ func TestChoose(t *testing.T) {
 				pool := udtpool.New(udtpool.Config{Dial: answer(tt.udt, tt.udtErr)})
 				defer pool.Close()
 				paths := &pathMemory{paths: map[string]rememberedPath{"h:9000": tt.memory}}
-				r := newRoutes(tt.mode, pool, answer(tt.tcp, tt.tcpErr), paths, func(string, ...any) {})
+				r := newRoutes(tt.mode, pool, answer(tt.tcp, tt.tcpErr), new(trust), paths, func(string, ...any) {})
 				defer r.close()
 				begun := time.Now()
-				c, err := r.choose(t.Context(), "h:9000")
+				c, err := r.choose(t.Context(), &url.URL{Scheme: "udt", Host: "h:9000"})
 				if took := time.Since(begun); took != tt.took || (err != nil) != tt.fails {
 					t.Fatalf("after %v, want %v: %v", took, tt.took, err)
 				}

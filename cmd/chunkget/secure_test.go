@@ -4,29 +4,36 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/chunkget/chunkget/internal/credentials"
+	"github.com/chunkget/chunkget/internal/pin"
 	"github.com/chunkget/chunkget/internal/tlsport"
 	"github.com/chunkget/chunkget/serve"
 	"github.com/chunkget/chunkget/udt"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// startSecure starts a chunkserve that takes uploads behind TLS: https is over TCP, udts over UDT. Its
+// startSecure starts a chunkserve that takes uploads behind TLS: https is over TCP, udts over UDT,
+// and blockedudts over TCP at a udts:// URL. Its
 // key pair is dir/tls.pem. arg is client-ca=FILE, token-file=FILE or "", with
 // FILE in dir.
 func startSecure(kind, dir, arg string) (_ *server, err error) {
@@ -68,6 +75,19 @@ func startSecure(kind, dir, arg string) (_ *server, err error) {
 		return nil, err
 	}
 	s.url = kind + "://" + l.Addr().String()
+	if kind == "blockedudts" {
+		silent, err := net.ListenPacket("udp", l.Addr().String())
+		if err != nil {
+			stop()
+			return nil, errors.Join(err, l.Close())
+		}
+		stopHandler := stop
+		stop = func() {
+			silent.Close()
+			stopHandler()
+		}
+		s.url = "udts://" + l.Addr().String()
+	}
 	srv := &http.Server{Handler: h}
 	var serving sync.WaitGroup
 	serving.Go(func() { srv.Serve(tlsport.Wrap(l, tlsport.Options{Source: source})) })
@@ -109,4 +129,40 @@ func scriptMode(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("mode %s: %v", args[0], err)
 	}
 	ts.Check(os.Chmod(ts.MkAbs(args[1]), mode))
+}
+
+// A udts:// URL has TLS 1.3 over TCP as well, which an https:// URL need not have.
+func TestNoOlderTLSInPlaceOfUDT(t *testing.T) {
+	old := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	old.TLS = &tls.Config{MaxVersion: tls.VersionTLS12}
+	old.Config.ErrorLog = log.New(io.Discard, "", 0)
+	old.StartTLS()
+	defer old.Close()
+	host := old.Listener.Addr().String()
+	roots := x509.NewCertPool()
+	roots.AddCert(old.Certificate())
+	who := &trust{roots: roots, pins: map[string]pin.Pin{}}
+	for _, pinned := range []bool{false, true} {
+		if pinned {
+			who.pins["udts://"+host], who.pins["https://"+host] = pin.Of(old.Certificate()), pin.Of(old.Certificate())
+		}
+		rt := newTransports(1, time.Second, who, udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
+		rt.route.mode = transportTCP
+		for scheme, works := range map[string]bool{"https": true, "udts": false} {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, scheme+"://"+host+"/", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := rt.RoundTrip(req)
+			if err == nil {
+				resp.Body.Close()
+			}
+			if (err == nil) != works {
+				t.Errorf("%s, pinned %v, to a server of TLS 1.2: %v", scheme, pinned, err)
+			}
+		}
+		if err := rt.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -54,7 +55,8 @@ type server struct {
 //	corrupt      like chunkserve, with the byte at offset ARG wrong
 //	basic        like range, for those with the login ARG, NAME:PASSWORD
 //	status       answers with the status ARG
-//	blocked      like chunkserve, at a udt:// URL whose UDP port is silent
+//	blocked      like chunkserve, at a udt:// URL, or one of the scheme ARG, whose UDP port is silent
+//	blockedudts  like https, at a udts:// URL whose UDP port is silent
 //	mute         a UDP port where nobody answers
 //	closed       a TCP port that is closed
 //
@@ -149,7 +151,7 @@ func answeringUnless(h http.Handler, status int, ok func(*http.Request) bool) ht
 }
 
 func startServer(kind, dir, arg string) (*server, error) {
-	if kind == "udts" || kind == "https" {
+	if kind == "udts" || kind == "https" || kind == "blockedudts" {
 		return startSecure(kind, dir, arg)
 	}
 	s := &server{held: make(chan struct{}), gate: make(chan struct{}), hold: -1}
@@ -205,7 +207,7 @@ func startServer(kind, dir, arg string) (*server, error) {
 			silent.Close()
 			stopHandler()
 		}
-		s.url = "udt://"
+		s.url = cmp.Or(arg, "udt") + "://"
 	}
 	s.url += l.Addr().String()
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

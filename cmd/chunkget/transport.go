@@ -71,7 +71,7 @@ func newTransports(n int, dialTimeout time.Duration, trust *trust, ask udt.Ask, 
 			ReadBufferSize:         64 << 10,
 		},
 	}
-	t.route = newRoutes(transportAuto, t.udt, dialer.DialContext, paths, u.note)
+	t.route = newRoutes(transportAuto, t.udt, dialer.DialContext, trust, paths, u.note)
 	return t
 }
 
@@ -90,13 +90,8 @@ func (t *transports) RoundTrip(req *http.Request) (*http.Response, error) {
 
 func (t *transports) roundTrip(req *http.Request) (*http.Response, error) {
 	switch req.URL.Scheme {
-	case "udt":
+	case "udt", "udts":
 		return t.overEither(req)
-	case "udts":
-		if t.route.mode == transportTCP {
-			return t.secureOverTCP(req)
-		}
-		return t.udt.RoundTrip(req)
 	case "https":
 		return t.trust.overTCP(origin(req.URL), t.tcp).RoundTrip(req)
 	case "http":
@@ -108,29 +103,26 @@ func (t *transports) roundTrip(req *http.Request) (*http.Response, error) {
 	return nil, fmt.Errorf("unknown scheme %q: %w", req.URL.Scheme, errors.ErrUnsupported)
 }
 
-// overEither makes a request to a udt:// server over what was chosen for it.
+// overEither makes a request to a udt:// or udts:// server over what was chosen for
+// it. The port of TCP has the same key.
 func (t *transports) overEither(req *http.Request) (*http.Response, error) {
-	address := udtAddress(req.URL)
-	c, err := t.route.choose(req.Context(), address)
+	c, err := t.route.choose(req.Context(), req.URL)
 	if err != nil {
+		if req.Body != nil {
+			req.Body.Close()
+		}
 		return nil, err
 	}
 	if !c.overTCP {
 		return t.udt.RoundTrip(req)
 	}
-	resp, err := t.tcp.RoundTrip(via(req, "http", address))
+	rt := t.tcp
+	if req.URL.Scheme == "udts" {
+		rt = t.trust.overTCP(origin(req.URL), t.tcp)
+	}
+	resp, err := rt.RoundTrip(via(req, inPlaceOf[req.URL.Scheme], hostPort(req.URL)))
 	if err == nil {
 		resp.Request = req // the address that links and redirects are relative to
-	}
-	return resp, err
-}
-
-// secureOverTCP makes a request to a udts:// server at its port of TCP, which has
-// the same key.
-func (t *transports) secureOverTCP(req *http.Request) (*http.Response, error) {
-	resp, err := t.trust.overTCP(origin(req.URL), t.tcp).RoundTrip(via(req, "https", udtAddress(req.URL)))
-	if err == nil {
-		resp.Request = req
 	}
 	return resp, err
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/chunkget/chunkget/internal/pin"
@@ -25,6 +26,9 @@ type trust struct {
 // leads to gets no certificate of ours and has no pin.
 func (t *trust) config(origin string) *tls.Config {
 	c := &tls.Config{RootCAs: t.roots}
+	if strings.HasPrefix(origin, "udts:") {
+		c.MinVersion = tls.VersionTLS13 // over TCP, too
+	}
 	if t.cert != nil && t.named[origin] {
 		// Whatever authorities the server names: its answer says more than none.
 		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return t.cert, nil }
@@ -41,7 +45,7 @@ func (t *trust) overUDT(address string) *tls.Config { return t.config("udts://" 
 // overTCP returns the transport for requests to an origin, which is shared for
 // those that are nothing special.
 func (t *trust) overTCP(origin string, shared *http.Transport) *http.Transport {
-	if _, pinned := t.pins[origin]; !pinned && (t.cert == nil || !t.named[origin]) {
+	if _, pinned := t.pins[origin]; !pinned && (t.cert == nil || !t.named[origin]) && !strings.HasPrefix(origin, "udts:") {
 		return shared
 	}
 	t.mu.Lock()

@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/chunkget/chunkget/internal/pin"
+)
+
+const (
+	// headStart is how long a server may take to answer over UDT before TCP is
+	// tried as well: 4 round trips if that of the path is remembered, but no less
+	// than the first, nor more than the second.
+	minHeadStart = 200 * time.Millisecond
+	headStart    = time.Second
+
+	// clearlyFaster is by how much a remembered rate over TCP must exceed that over
+	// UDT to count.
+	clearlyFaster = 1.1
+)
+
+// inPlaceOf is what URLs of UDT are fetched as over TCP. Nothing encrypted becomes
+// plain.
+var inPlaceOf = map[string]string{"udt": "http", "udts": "https"}
+
+// race is the choice for a udt:// or udts:// server.
+type race struct {
+	done    chan struct{}
+	overTCP bool
+	blocked bool // because UDP did not get through
+	why     string
+	err     error // there is no way
+}
+
+// choose returns what requests to the server of a udt:// or udts:// URL travel over.
+func (r *routes) choose(ctx context.Context, u *url.URL) (*race, error) {
+	key := origin(u)
+	for {
+		r.mu.Lock()
+		c := r.races[key]
+		mine := c == nil
+		if mine {
+			c = &race{done: make(chan struct{})}
+			r.races[key] = c
+		}
+		r.mu.Unlock()
+		if mine {
+			r.run(ctx, u, c)
+			if c.err != nil {
+				// Another request may have better luck.
+				r.mu.Lock()
+				delete(r.races, key)
+				r.mu.Unlock()
+			}
+			close(c.done)
+			return c, c.err
+		}
+		select {
+		case <-c.done:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+		if c.err == nil {
+			return c, nil
+		}
+	}
+}
+
+// run fills in c.
+func (r *routes) run(ctx context.Context, u *url.URL, c *race) {
+	switch r.mode {
+	case transportUDT:
+		return
+	case transportTCP:
+		c.overTCP, c.why = true, "as asked"
+		return
+	}
+	address := hostPort(u)
+	m := r.paths.entry(address)
+	if m.TCPRate > clearlyFaster*m.Rate && m.Rate > 0 {
+		c.overTCP = true
+		c.why = fmt.Sprintf("it was faster before: %s against %s over UDT", formatRate(m.TCPRate/8), formatRate(m.Rate/8))
+		return
+	}
+	wait := headStart
+	switch {
+	case !m.NoUDP.IsZero():
+		wait = minHeadStart
+	case m.MinRTT > 0:
+		wait = min(max(time.Duration(4*m.MinRTT*float64(time.Millisecond)), minHeadStart), headStart)
+	}
+	c.blocked, c.err = r.race(ctx, u, wait)
+	if c.overTCP = c.blocked; c.blocked {
+		c.why = "no answer over UDP"
+		with := ""
+		if u.Scheme == "udts" {
+			with = ", with TLS and the same checks"
+		}
+		r.note("the server does not answer over UDT (UDP) and does over TCP: using that%s; ask for UDP port %s to be let through", with, portOf(address))
+	}
+}
+
+// race returns whether TCP gets through to the server of u and UDT does not, which
+// has a head start. A server that shows another key or certificate than it should
+// has answered: what it sends over TCP is not looked for. The error is that of UDT
+// if neither does, unless that over TCP is about who the server is.
+func (r *routes) race(ctx context.Context, u *url.URL, wait time.Duration) (overTCP bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	var trying sync.WaitGroup
+	defer trying.Wait()
+	defer cancel()
+	udtDone, tcpDone := make(chan error, 1), make(chan error, 1)
+	trying.Go(func() { udtDone <- r.udt.Connect(ctx, u) })
+	head := time.NewTimer(wait)
+	defer head.Stop()
+	tried := false
+	var udtErr, tcpErr error
+	for {
+		select {
+		case udtErr = <-udtDone:
+			if udtErr == nil || ctx.Err() != nil || distrusts(udtErr) {
+				return false, udtErr
+			}
+		case tcpErr = <-tcpDone:
+			if tcpErr == nil {
+				return true, nil
+			}
+		case <-head.C:
+		}
+		if !tried {
+			tried = true
+			trying.Go(func() { tcpDone <- r.tryTCP(ctx, u) })
+		}
+		switch {
+		case udtErr == nil || tcpErr == nil:
+		case distrusts(tcpErr):
+			return false, tcpErr
+		default:
+			return false, udtErr
+		}
+	}
+}
+
+// tryTCP makes a connection like those that would take the place of UDT. With TLS
+// the handshake belongs to it, as it does over UDT, so that neither side of the race
+// has less to do.
+func (r *routes) tryTCP(ctx context.Context, u *url.URL) error {
+	c, err := r.dial(ctx, "tcp", hostPort(u))
+	if err != nil || u.Scheme != "udts" {
+		if err == nil {
+			err = c.Close()
+		}
+		return err
+	}
+	defer c.Close()
+	return handshake(ctx, c, u, r.trust)
+}
+
+// handshake begins TLS over c with the server of u.
+func handshake(ctx context.Context, c net.Conn, u *url.URL, trust *trust) error {
+	cfg := trust.config(origin(u))
+	cfg.ServerName, cfg.NextProtos = u.Hostname(), []string{"http/1.1"}
+	if err := tls.Client(c, cfg).HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("tls handshake: %w", err)
+	}
+	return nil
+}
+
+// distrusts reports whether err says that a server is not the one that it should be.
+func distrusts(err error) bool {
+	_, otherKey := errors.AsType[*pin.MismatchError](err)
+	_, unknown := errors.AsType[*tls.CertificateVerificationError](err)
+	return otherKey || unknown
+}
