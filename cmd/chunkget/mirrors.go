@@ -54,7 +54,7 @@ func (o *options) readMetalinks(ctx context.Context, u *ui, args []string) (rest
 		}
 		d, err := o.openDocument(ctx, u, a)
 		if err == nil {
-			err = o.describe(d)
+			err = o.describe(u, d)
 		}
 		if err != nil {
 			return nil, err
@@ -62,13 +62,13 @@ func (o *options) readMetalinks(ctx context.Context, u *ui, args []string) (rest
 	}
 	err = o.readDocument(ctx, u)
 	if err == nil && o.document != nil && len(rest)+len(o.listed) == 0 {
-		err = o.describe(o.document)
+		err = o.describe(u, o.document)
 	}
 	return rest, err
 }
 
 // describe adds the files of a Metalink to what is fetched.
-func (o *options) describe(d *document) error {
+func (o *options) describe(u *ui, d *document) error {
 	for i := range d.files {
 		f := &d.files[i]
 		urls := d.addresses(f)
@@ -81,6 +81,9 @@ func (o *options) describe(d *document) error {
 		var err error
 		if w.digest, err = metalinkDigest(f); err != nil && (f.Hash("sha-256") != nil || f.Hash("sha-512") != nil) {
 			return &usageError{fmt.Sprintf("%s: %v", quote(d.name), err), ""}
+		}
+		if text := unused(f); text != "" {
+			u.note("%s has for %s %s", quote(d.name), quote(f.Name), text)
 		}
 		if !o.mirrors.none {
 			w.mirrors = urls[1:]
