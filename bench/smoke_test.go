@@ -129,7 +129,7 @@ func TestWAN(t *testing.T) {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
 		t.Skipf("emulated links need TUN devices: %v", err)
 	}
-	rows := smoke(t, strings.Fields("wan -rate 50M -rtt 20ms -size 1MiB -n 2 -reps 1 -contenders chunkget-udt,chunkget-tcp-cubic,curl-cubic -fairness 1s")...)
+	rows := smoke(t, strings.Fields("wan -rate 50M -rtt 20ms -size 1MiB -n 2 -reps 1 -contenders chunkget-udt,chunkget-tcp-cubic,curl-cubic,aria2-cubic -fairness 1s")...)
 	pairs := make(map[string]bool)
 	rows = slices.DeleteFunc(rows, func(r Row) bool {
 		if r.Scenario != scenarioFairness {
@@ -148,7 +148,7 @@ func TestWAN(t *testing.T) {
 	if len(pairs) != len(sharing) {
 		t.Errorf("%d pairs shared the link, want %d", len(pairs), len(sharing))
 	}
-	checkSmoke(t, rows, 3)
+	checkSmoke(t, rows, 4)
 	for _, r := range rows {
 		if !r.ok() {
 			continue

@@ -197,6 +197,7 @@ func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
 	case <-timeout:
 		ts.Fatalf("the server has not sent enough to hold anything back")
 	}
+	// What another process writes is seen by looking only.
 	for len(args) > 1 && (written(ts, ts.MkAbs(args[1])) < sc.server.hold || !recorded(ts.MkAbs(args[1]+".journal"))) {
 		select {
 		case <-time.After(10 * time.Millisecond):

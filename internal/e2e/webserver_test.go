@@ -47,7 +47,7 @@ func startWebServer(t *testing.T, program, debianPackage, config, dir string, ar
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Signal(os.Interrupt); cmd.Wait() })
-	for range 100 {
+	for range 100 { // it does not say when it listens
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
