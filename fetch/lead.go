@@ -95,7 +95,8 @@ type firstAnswer struct {
 	err error
 }
 
-// run returns the answer to go on with, nil if there is none.
+// run returns the answer to go on with. If there is none, every source has failed,
+// or ctx is done.
 func (r *leadRace) run(ctx context.Context) *probed {
 	r.failed, r.answered = map[*source]error{}, map[*source]*probed{}
 	asking, cancel := context.WithCancel(ctx)
@@ -123,7 +124,7 @@ func (r *leadRace) run(ctx context.Context) *probed {
 			if !over {
 				ask(len(r.sources))
 			}
-			if a.err == nil && grace == nil {
+			if a.err == nil && grace == nil && r.opts.leadError(a.src, a.p.remote) == nil {
 				grace = time.After(leadGrace)
 			}
 		case <-alone.C:
@@ -211,7 +212,11 @@ func (r *leadRace) conclude() *probed {
 	}
 	first := r.sources[0]
 	out := &probed{remote: lead.remote, src: lead, from: lead, asked: segment.Range{Start: 0, End: 1}, cancel: func(error) {}}
-	for s, p := range r.answered {
+	for _, s := range r.sources {
+		p := r.answered[s]
+		if p == nil {
+			continue
+		}
 		err := p.remote.differs(lead.remote.size, true)
 		if err != nil {
 			r.opts.observe(s.drop(err))

@@ -432,6 +432,30 @@ func TestSilentFirst(t *testing.T) {
 	})
 }
 
+// TestSlowFirst: who may say what the file is has its time to answer, whatever others
+// say meanwhile that may not.
+func TestSlowFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &file{data: randomData(8*mib, 98), etag: `"a"`}
+		path := &modelPath{f: f, rtt: 10 * time.Millisecond, rate: 20e6}
+		r := pathRig(t, "https://a", map[string]*modelPath{"a": path, "b": path})
+		paths := r.opts.Transport
+		r.opts.Transport = roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			if req.URL.Host == "a" {
+				select {
+				case <-time.After(5 * time.Second):
+				case <-req.Context().Done():
+					return nil, req.Context().Err()
+				}
+			}
+			return paths.RoundTrip(req)
+		})
+		if res := r.must("x", f.data); res.Retries != 0 {
+			t.Errorf("%+v", res)
+		}
+	})
+}
+
 // TestUnencryptedLead: beside an encrypted address, a plain one may bring bytes but
 // not say what the file is.
 func TestUnencryptedLead(t *testing.T) {

@@ -71,7 +71,7 @@ func (q *quota) add(key string, n int64) {
 func (q *quota) release(key string) { q.stored(key, 0) }
 
 // stored turns what is reserved for an upload into a file of size bytes, none if
-// it is 0. publish has given it its name.
+// it is 0. Place has given it its name.
 func (q *quota) stored(key string, size int64) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
