@@ -185,6 +185,8 @@ func (s *uploads) acquire(id, target string) (*partial, error) {
 	return s.acquireLocked(id, target)
 }
 
+// acquireLocked is acquire with mu held, which it stays while files are opened: an
+// upload is opened by one request only.
 func (s *uploads) acquireLocked(id, target string) (*partial, error) {
 	p := s.open[id]
 	switch {
