@@ -139,8 +139,8 @@ func (q *queue) remember(target *url.URL, res *fetch.Result) {
 
 // rememberTCP keeps what a download over TCP in the place of UDT has learnt.
 func (q *queue) rememberTCP(target *url.URL, res *fetch.Result) {
-	c, err := q.rt.route.choose(context.Background(), target)
-	if err != nil {
+	c := q.rt.route.chosen(target)
+	if c == nil {
 		return
 	}
 	rate := 0.0

@@ -72,6 +72,36 @@ func (r *routes) choose(ctx context.Context, u *url.URL) (*race, error) {
 	}
 }
 
+// chosen returns the choice for the server of u, nil if there is none.
+func (r *routes) chosen(u *url.URL) *race {
+	r.mu.Lock()
+	c := r.races[origin(u)]
+	r.mu.Unlock()
+	if c == nil {
+		return nil
+	}
+	select {
+	case <-c.done:
+		return c
+	default:
+		return nil
+	}
+}
+
+// reconsider forgets the choice c for the server of u if err says that no connection
+// can be made that way any more. The request that failed is made again, and its race
+// is a new one.
+func (r *routes) reconsider(u *url.URL, c *race, err error) {
+	if op, ok := errors.AsType[*net.OpError](err); !ok || op.Op != "dial" || distrusts(err) {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.races[origin(u)] == c {
+		delete(r.races, origin(u))
+	}
+}
+
 // run fills in c.
 func (r *routes) run(ctx context.Context, u *url.URL, c *race) {
 	switch r.mode {

@@ -26,7 +26,8 @@ var transportNames = []string{transportAuto, transportUDT, transportTCP}
 // same port, and the same files. A udt:// server that does not answer over UDP is
 // reached over TCP, and so is a udts:// server, with the same demands on TLS and on
 // who it is; an http:// server that offers UDT (Alt-Svc) is reached over UDT as soon
-// as it has answered there. What was faster in earlier runs wins. There is no way
+// as it has answered there. Where no connection can be made any more, both ways are
+// tried again. What was faster in earlier runs wins. There is no way
 // from an encrypted URL to UDT or TCP that is not.
 //
 // The mutex guards the maps. Each record of race belongs to the request that makes
@@ -129,21 +130,13 @@ func (r *routes) downgrade(u *url.URL) {
 // is not what the URL says.
 func (r *routes) carried(u *url.URL) (scheme, why string) {
 	r.mu.Lock()
-	up, c := r.upgrades[u.Host], r.races[origin(u)]
+	up := r.upgrades[u.Host]
 	offered := u.Scheme == "http" && up != nil && up.ready && up.used
 	r.mu.Unlock()
 	if offered {
 		return "udt", "the server offers it (Alt-Svc)"
 	}
-	if c == nil {
-		return u.Scheme, ""
-	}
-	select {
-	case <-c.done:
-	default:
-		return u.Scheme, ""
-	}
-	if c.overTCP {
+	if c := r.chosen(u); c != nil && c.overTCP {
 		return inPlaceOf[u.Scheme], c.why
 	}
 	return u.Scheme, ""

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -148,4 +149,68 @@ func TestUpgrade(t *testing.T) {
 	if got, err := get(); got != "tcp "+host || err != nil {
 		t.Errorf("after UDT has failed: %q, %v", got, err)
 	}
+}
+
+// A server that answers over UDT no more is reached over TCP from then on, and the
+// other way round.
+func TestReconsider(t *testing.T) {
+	overTCP, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := overTCP.Addr().String()
+	open := func() *http.Server {
+		t.Helper()
+		l, err := udt.Listen("udt", host)
+		if err != nil {
+			t.Skipf("the UDP port of the same number is taken: %v", err)
+		}
+		return serveName("udt", l)
+	}
+	udtServer, tcpServer := open(), serveName("tcp", overTCP)
+	defer tcpServer.Close()
+	var told []string
+	rt := newTransports(2, time.Second, new(trust), udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
+	defer rt.Close()
+	rt.route.note = func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
+	u := &url.URL{Scheme: "udt", Host: host, Path: "/"}
+	// get makes a request up to 3 times, as fetch does, since one that fails may be the
+	// first to show that connections are gone.
+	get := func(want string) {
+		t.Helper()
+		var err error
+		for range 3 {
+			var req *http.Request
+			if req, err = http.NewRequestWithContext(t.Context(), http.MethodGet, u.String(), nil); err != nil {
+				t.Fatal(err)
+			}
+			var resp *http.Response
+			if resp, err = rt.RoundTrip(req); err != nil {
+				continue
+			}
+			defer resp.Body.Close()
+			if b, err := io.ReadAll(resp.Body); string(b) != want || err != nil {
+				t.Fatalf("%q, %v, want %q", b, err, want)
+			}
+			return
+		}
+		t.Fatal(err)
+	}
+	get("udt")
+	udtServer.Close()
+	get("tcp")
+	if scheme, why := rt.route.carried(u); scheme != "http" || why != "no answer over UDP" || len(told) != 1 {
+		t.Errorf("carried over %s: %s; told %q", scheme, why, told)
+	}
+	udtServer = open()
+	defer udtServer.Close()
+	tcpServer.Close()
+	get("udt")
+}
+
+// serveName serves a name to all requests.
+func serveName(name string, l net.Listener) *http.Server {
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, name) })}
+	go s.Serve(l)
+	return s
 }

@@ -57,6 +57,7 @@ type server struct {
 //	status       answers with the status ARG
 //	blocked      like chunkserve, at a udt:// URL, or one of the scheme ARG, whose UDP port is silent
 //	blockedudts  like https, at a udts:// URL whose UDP port is silent
+//	cut          like chunkserve over UDT and TCP, until ARG bytes have gone over UDP: then it is silent
 //	mute         a UDP port where nobody answers
 //	closed       a TCP port that is closed
 //
@@ -153,6 +154,9 @@ func answeringUnless(h http.Handler, status int, ok func(*http.Request) bool) ht
 func startServer(kind, dir, arg string) (*server, error) {
 	if kind == "udts" || kind == "https" || kind == "blockedudts" {
 		return startSecure(kind, dir, arg)
+	}
+	if kind == "cut" {
+		return startCut(dir, arg)
 	}
 	s := &server{held: make(chan struct{}), gate: make(chan struct{}), hold: -1}
 	if n, ok := strings.CutPrefix(arg, "hold="); ok {

@@ -113,6 +113,16 @@ func (t *transports) overEither(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
+	resp, err := t.over(c, req)
+	if err != nil {
+		t.route.reconsider(req.URL, c, err)
+		return nil, err
+	}
+	resp.Request = req // the address that links and redirects are relative to
+	return resp, nil
+}
+
+func (t *transports) over(c *race, req *http.Request) (*http.Response, error) {
 	if !c.overTCP {
 		return t.udt.RoundTrip(req)
 	}
@@ -120,11 +130,7 @@ func (t *transports) overEither(req *http.Request) (*http.Response, error) {
 	if req.URL.Scheme == "udts" {
 		rt = t.trust.overTCP(origin(req.URL), t.tcp)
 	}
-	resp, err := rt.RoundTrip(via(req, inPlaceOf[req.URL.Scheme], hostPort(req.URL)))
-	if err == nil {
-		resp.Request = req // the address that links and redirects are relative to
-	}
-	return resp, err
+	return rt.RoundTrip(via(req, inPlaceOf[req.URL.Scheme], hostPort(req.URL)))
 }
 
 // fromTCP makes a request to a server of TCP, over UDT if it offers that.
