@@ -42,77 +42,83 @@ func writeForever(w io.Writer, p []byte) {
 // In a deep buffer the queue stays short: the delay added in steady state is
 // under one round trip although there is room for four.
 func TestBBRKeepsQueuesShort(t *testing.T) {
-	const rtt = 50 * time.Millisecond
-	link := simnet.LinkConfig{Delay: rtt / 2, Rate: 100e6, Queue: 4 * 100e6 / 8 / 20}
-	inMeasuredLab(t, link, nil, func(l *lab) {
-		server, received := l.sendForever(l.client)
-		time.Sleep(3 * time.Second)
-		before, longest, n, sum := received(), time.Duration(0), 0, time.Duration(0)
-		for range 200 {
-			time.Sleep(rtt / 2)
-			delay := server.Stats().RTT - rtt
-			longest = max(longest, delay)
-			sum += delay
-			n++
-		}
-		rate := float64(received()-before) * 8 / 5
-		t.Logf("%.1f Mbit/s, %v of queue on average, %v at most", rate/1e6, sum/time.Duration(n), longest)
-		if longest > rtt || sum/time.Duration(n) > rtt/4 {
-			t.Errorf("%v of queue on average, %v at most", sum/time.Duration(n), longest)
-		}
-		if rate < 90e6 {
-			t.Errorf("%.1f Mbit/s", rate/1e6)
-		}
+	measure(t, func(t *measurement) {
+		const rtt = 50 * time.Millisecond
+		link := simnet.LinkConfig{Delay: rtt / 2, Rate: 100e6, Queue: 4 * 100e6 / 8 / 20}
+		inMeasuredLab(t.T, link, nil, func(l *lab) {
+			server, received := l.sendForever(l.client)
+			time.Sleep(3 * time.Second)
+			before, longest, n, sum := received(), time.Duration(0), 0, time.Duration(0)
+			for range 200 {
+				time.Sleep(rtt / 2)
+				delay := server.Stats().RTT - rtt
+				longest = max(longest, delay)
+				sum += delay
+				n++
+			}
+			rate := float64(received()-before) * 8 / 5
+			t.Logf("%.1f Mbit/s, %v of queue on average, %v at most", rate/1e6, sum/time.Duration(n), longest)
+			if longest > rtt || sum/time.Duration(n) > rtt/4 {
+				t.Errorf("%v of queue on average, %v at most", sum/time.Duration(n), longest)
+			}
+			if rate < 90e6 {
+				t.Errorf("%.1f Mbit/s", rate/1e6)
+			}
+		})
 	})
 }
 
 // Two downloads by different hosts share a link evenly after some seconds, also
 // when the second one begins later.
 func TestBBRSharesWithItself(t *testing.T) {
-	for _, queue := range []int{1, 4} {
-		link := simnet.LinkConfig{Delay: 25 * time.Millisecond, Rate: 100e6, Queue: queue * 100e6 / 8 / 20}
-		inMeasuredLab(t, link, nil, func(l *lab) {
-			// Both hosts are behind one link to the server.
-			other := l.endpoint(netip.AddrPortFrom(clientHost, 0), nil)
-			_, first := l.sendForever(l.client)
-			time.Sleep(3 * time.Second)
-			_, second := l.sendForever(other)
-			time.Sleep(12 * time.Second)
-			a, b := first(), second()
-			time.Sleep(8 * time.Second)
-			da, db := float64(first()-a), float64(second()-b)
-			share := da / (da + db)
-			t.Logf("queue %d: %.2f of %.1f Mbit/s", queue, share, (da+db)*8/8/1e6)
-			if share < 0.35 || share > 0.65 || (da+db)*8/8 < 85e6 {
-				t.Errorf("queue %d: %.2f of %.1f Mbit/s", queue, share, (da+db)*8/8/1e6)
-			}
-			if err := other.Close(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	measure(t, func(t *measurement) {
+		for _, queue := range []int{1, 4} {
+			link := simnet.LinkConfig{Delay: 25 * time.Millisecond, Rate: 100e6, Queue: queue * 100e6 / 8 / 20}
+			inMeasuredLab(t.T, link, nil, func(l *lab) {
+				// Both hosts are behind one link to the server.
+				other := l.endpoint(netip.AddrPortFrom(clientHost, 0), nil)
+				_, first := l.sendForever(l.client)
+				time.Sleep(3 * time.Second)
+				_, second := l.sendForever(other)
+				time.Sleep(12 * time.Second)
+				a, b := first(), second()
+				time.Sleep(8 * time.Second)
+				da, db := float64(first()-a), float64(second()-b)
+				share := da / (da + db)
+				t.Logf("queue %d: %.2f of %.1f Mbit/s", queue, share, (da+db)*8/8/1e6)
+				if share < 0.35 || share > 0.65 || (da+db)*8/8 < 85e6 {
+					t.Errorf("queue %d: %.2f of %.1f Mbit/s", queue, share, (da+db)*8/8/1e6)
+				}
+				if err := other.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	})
 }
 
 // When the path gets narrower, the rate follows within some round trips, and
 // when it gets wider again, too.
 func TestBBRFollowsThePath(t *testing.T) {
-	link := func(rate int64) simnet.LinkConfig {
-		return simnet.LinkConfig{Delay: 20 * time.Millisecond, Rate: rate, Queue: 500_000}
-	}
-	inMeasuredLab(t, link(100e6), nil, func(l *lab) {
-		server, received := l.sendForever(l.client)
-		for _, rate := range []int64{100e6, 20e6, 100e6} {
-			l.net.SetLink(serverHost, clientHost, link(rate))
-			time.Sleep(3 * time.Second)
-			before, again, sent := received(), server.Stats().PktRetrans, server.Stats().PktSent
-			time.Sleep(3 * time.Second)
-			got := float64(received()-before) * 8 / 3
-			lost := float64(server.Stats().PktRetrans-again) / float64(server.Stats().PktSent-sent)
-			t.Logf("%3.0f Mbit/s: %.1f Mbit/s, %.1f %% sent again", float64(rate)/1e6, got/1e6, 100*lost)
-			if got < 0.85*float64(rate) || lost > 0.1 {
-				t.Errorf("%.0f Mbit/s: %.1f Mbit/s, %.1f %% sent again", float64(rate)/1e6, got/1e6, 100*lost)
-			}
+	measure(t, func(t *measurement) {
+		link := func(rate int64) simnet.LinkConfig {
+			return simnet.LinkConfig{Delay: 20 * time.Millisecond, Rate: rate, Queue: 500_000}
 		}
+		inMeasuredLab(t.T, link(100e6), nil, func(l *lab) {
+			server, received := l.sendForever(l.client)
+			for _, rate := range []int64{100e6, 20e6, 100e6} {
+				l.net.SetLink(serverHost, clientHost, link(rate))
+				time.Sleep(3 * time.Second)
+				before, again, sent := received(), server.Stats().PktRetrans, server.Stats().PktSent
+				time.Sleep(3 * time.Second)
+				got := float64(received()-before) * 8 / 3
+				lost := float64(server.Stats().PktRetrans-again) / float64(server.Stats().PktSent-sent)
+				t.Logf("%3.0f Mbit/s: %.1f Mbit/s, %.1f %% sent again", float64(rate)/1e6, got/1e6, 100*lost)
+				if got < 0.85*float64(rate) || lost > 0.1 {
+					t.Errorf("%.0f Mbit/s: %.1f Mbit/s, %.1f %% sent again", float64(rate)/1e6, got/1e6, 100*lost)
+				}
+			}
+		})
 	})
 }
 

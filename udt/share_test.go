@@ -28,6 +28,7 @@ func shared(t *testing.T, link simnet.LinkConfig, length time.Duration, flows []
 	t.Helper()
 	const step = 100 * time.Millisecond
 	var samples [][]int64 // by step, then flow
+	oneProcessor(t)
 	seed := simnet.FixedSeed(t)
 	synctest.Test(t, func(t *testing.T) {
 		n := simnet.New(simnet.Config{Seed: seed, Link: link})
@@ -136,20 +137,22 @@ func TestLEDBATComesLate(t *testing.T) {
 		{"cubic 0.5 BDP", 0.5, newCubic}, {"cubic 1 BDP", 1, newCubic}, {"cubic 4 BDP", 4, newCubic},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if raceEnabled && i > 0 {
-				t.Skip("half a minute of real time each with the race detector")
-			}
-			link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(c.queue * 100e6 / 8 * 0.05)}
-			const join, end = 10 * time.Second, 30 * time.Second
-			share := shared(t, link, end, []*flow{
-				{name: "foreground", cc: c.foreground},
-				{name: "ledbat", cc: NewLEDBAT, from: join},
+			measure(t, func(t *measurement) {
+				if raceEnabled && i > 0 {
+					t.Skip("half a minute of real time each with the race detector")
+				}
+				link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(c.queue * 100e6 / 8 * 0.05)}
+				const join, end = 10 * time.Second, 30 * time.Second
+				share := shared(t.T, link, end, []*flow{
+					{name: "foreground", cc: c.foreground},
+					{name: "ledbat", cc: NewLEDBAT, from: join},
+				})
+				before, theirs, ours := share(0, join/2, join), share(0, join, end), share(1, join, end)
+				t.Logf("foreground %.3f before and %.3f after, ledbat %.3f", before, theirs, ours)
+				if ours > 0.1 || theirs < 0.9*before {
+					t.Errorf("foreground %.3f before and %.3f after, ledbat %.3f", before, theirs, ours)
+				}
 			})
-			before, theirs, ours := share(0, join/2, join), share(0, join, end), share(1, join, end)
-			t.Logf("foreground %.3f before and %.3f after, ledbat %.3f", before, theirs, ours)
-			if ours > 0.1 || theirs < 0.9*before {
-				t.Errorf("foreground %.3f before and %.3f after, ledbat %.3f", before, theirs, ours)
-			}
 		})
 	}
 }
@@ -184,44 +187,46 @@ func TestLEDBAT(t *testing.T) {
 		{"beside cubic 4 BDP", 100e6, 50 * time.Millisecond, 0, 4, newCubic},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if raceEnabled && i%6 != 0 {
-				t.Skip("half a minute of real time each with the race detector")
-			}
-			link := simnet.LinkConfig{
-				Rate: c.rate, Delay: c.rtt / 2, Loss: c.loss,
-				Queue: int(c.queue * float64(c.rate) / 8 * c.rtt.Seconds()),
-			}
-			if c.foreground == nil {
-				// The start and the first slowdown take some 30 round trips.
-				settled := max(5*time.Second, 50*c.rtt)
-				end := settled + 20*time.Second
-				share := shared(t, link, end, []*flow{{name: "ledbat", cc: NewLEDBAT}})
-				whole, late := share(0, 0, end), share(0, settled, end)
-				t.Logf("%.2f of the link, %.2f from %v on", whole, late, settled)
-				want := 0.85 * (1 - c.loss)
-				if c.queue < 0.2 {
-					want = 0.75 // a queue smaller than the target shows in losses only
+			measure(t, func(t *measurement) {
+				if raceEnabled && i%6 != 0 {
+					t.Skip("half a minute of real time each with the race detector")
 				}
-				if late < want {
-					t.Errorf("alone it had %.2f of the link, want %.2f", late, want)
+				link := simnet.LinkConfig{
+					Rate: c.rate, Delay: c.rtt / 2, Loss: c.loss,
+					Queue: int(c.queue * float64(c.rate) / 8 * c.rtt.Seconds()),
 				}
-				return
-			}
-			const join, leave, end = 8 * time.Second, 28 * time.Second, 40 * time.Second
-			share := shared(t, link, end, []*flow{
-				{name: "ledbat", cc: NewLEDBAT},
-				{name: "foreground", cc: c.foreground, from: join, to: leave},
+				if c.foreground == nil {
+					// The start and the first slowdown take some 30 round trips.
+					settled := max(5*time.Second, 50*c.rtt)
+					end := settled + 20*time.Second
+					share := shared(t.T, link, end, []*flow{{name: "ledbat", cc: NewLEDBAT}})
+					whole, late := share(0, 0, end), share(0, settled, end)
+					t.Logf("%.2f of the link, %.2f from %v on", whole, late, settled)
+					want := 0.85 * (1 - c.loss)
+					if c.queue < 0.2 {
+						want = 0.75 // a queue smaller than the target shows in losses only
+					}
+					if late < want {
+						t.Errorf("alone it had %.2f of the link, want %.2f", late, want)
+					}
+					return
+				}
+				const join, leave, end = 8 * time.Second, 28 * time.Second, 40 * time.Second
+				share := shared(t.T, link, end, []*flow{
+					{name: "ledbat", cc: NewLEDBAT},
+					{name: "foreground", cc: c.foreground, from: join, to: leave},
+				})
+				first := share(0, join, join+4*time.Second)
+				ours, theirs := share(0, join+4*time.Second, leave), share(1, join+4*time.Second, leave)
+				after := share(0, leave+6*time.Second, end)
+				t.Logf("ledbat %.3f in the first 4 s, %.3f later, foreground %.3f, ledbat alone again %.3f", first, ours, theirs, after)
+				if ours > 0.1 || theirs < 0.75 { // cubic takes seconds to make up for the losses of its start
+					t.Errorf("ledbat had %.3f of the link, the foreground %.3f", ours, theirs)
+				}
+				if after < 0.8 {
+					t.Errorf("alone again it had %.3f", after)
+				}
 			})
-			first := share(0, join, join+4*time.Second)
-			ours, theirs := share(0, join+4*time.Second, leave), share(1, join+4*time.Second, leave)
-			after := share(0, leave+6*time.Second, end)
-			t.Logf("ledbat %.3f in the first 4 s, %.3f later, foreground %.3f, ledbat alone again %.3f", first, ours, theirs, after)
-			if ours > 0.1 || theirs < 0.75 { // cubic takes seconds to make up for the losses of its start
-				t.Errorf("ledbat had %.3f of the link, the foreground %.3f", ours, theirs)
-			}
-			if after < 0.8 {
-				t.Errorf("alone again it had %.3f", after)
-			}
 		})
 	}
 }
@@ -255,30 +260,32 @@ func TestBBRShares(t *testing.T) {
 	}{{"cubic", newCubic}, {"tcp-bbr", newBBR1}, {"bbr", NewBBR}} {
 		for j, c := range cells {
 			t.Run(fmt.Sprintf("%s, %g BDP, %s late", other.name, c.queue, c.late), func(t *testing.T) {
-				if raceEnabled && i+j > 0 {
-					t.Skip("half a minute of real time each with the race detector")
-				}
-				link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(c.queue * 100e6 / 8 * 0.05)}
-				ours, theirs := &flow{name: "bbr", cc: NewBBR}, &flow{name: other.name, cc: other.cc}
-				switch c.late {
-				case "ours":
-					ours.from = join
-				case "theirs":
-					theirs.from = join
-				}
-				share := shared(t, link, end, []*flow{ours, theirs})
-				a, b := share(0, settled, end), share(1, settled, end)
-				t.Logf("bbr %.2f and %s %.2f from %v on, %.2f and %.2f from %v on", a, other.name, b, settled, share(0, join, end), share(1, join, end), join)
-				if min(a, b) < least-margin {
-					t.Errorf("bbr %.2f, %s %.2f of the link, want %.2f each", a, other.name, b, least)
-				}
-				if other.name != "bbr" {
-					return
-				}
-				a, b = share(0, end-10*time.Second, end), share(1, end-10*time.Second, end)
-				if part := min(a, b) / (a + b); part < 0.4-margin {
-					t.Errorf("of two of ours one had %.2f of what both had, want 0.40", part)
-				}
+				measure(t, func(t *measurement) {
+					if raceEnabled && i+j > 0 {
+						t.Skip("half a minute of real time each with the race detector")
+					}
+					link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(c.queue * 100e6 / 8 * 0.05)}
+					ours, theirs := &flow{name: "bbr", cc: NewBBR}, &flow{name: other.name, cc: other.cc}
+					switch c.late {
+					case "ours":
+						ours.from = join
+					case "theirs":
+						theirs.from = join
+					}
+					share := shared(t.T, link, end, []*flow{ours, theirs})
+					a, b := share(0, settled, end), share(1, settled, end)
+					t.Logf("bbr %.2f and %s %.2f from %v on, %.2f and %.2f from %v on", a, other.name, b, settled, share(0, join, end), share(1, join, end), join)
+					if min(a, b) < least-margin {
+						t.Errorf("bbr %.2f, %s %.2f of the link, want %.2f each", a, other.name, b, least)
+					}
+					if other.name != "bbr" {
+						return
+					}
+					a, b = share(0, end-10*time.Second, end), share(1, end-10*time.Second, end)
+					if part := min(a, b) / (a + b); part < 0.4-margin {
+						t.Errorf("of two of ours one had %.2f of what both had, want 0.40", part)
+					}
+				})
 			})
 		}
 	}

@@ -65,6 +65,7 @@ func inBatchingLab(t *testing.T, link simnet.LinkConfig, batching simnet.Batchin
 // whether: their network throws the same dice each time.
 func inMeasuredLab(t *testing.T, link simnet.LinkConfig, cfg *Config, f func(l *lab)) {
 	t.Helper()
+	oneProcessor(t)
 	inSeededLab(t, simnet.FixedSeed(t), link, simnet.Batching{}, cfg, f)
 }
 

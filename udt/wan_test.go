@@ -107,26 +107,28 @@ func TestDownloadOverLongPaths(t *testing.T) {
 	} {
 		for _, n := range []int{1, 8} {
 			t.Run(fmt.Sprintf("%s x%d", w.name, n), func(t *testing.T) {
-				inMeasuredLab(t, w.link(), nil, func(l *lab) {
-					took, stats := l.download(w, n)
-					share := w.limit().Seconds() / took.Seconds()
-					sent, again, lost := int64(0), int64(0), int64(0)
-					for _, s := range stats {
-						sent += s.PktSent
-						again += s.PktRetrans
-						lost += s.PktSndLoss
-					}
-					t.Logf("%.2f of the limit, %v; sent again %.2f %%; %+v", share, took.Round(time.Millisecond), 100*float64(again)/float64(sent), stats[0])
-					if most := 1.3*w.loss/(1-w.loss) + 0.01; float64(again)/float64(sent-again) > most {
-						t.Errorf("%.2f %% were sent again", 100*float64(again)/float64(sent-again))
-					}
-					want := w.share
-					if n > 1 {
-						want -= splitMargin
-					}
-					if share < want {
-						t.Errorf("%.2f of the limit, want %.2f", share, want)
-					}
+				measure(t, func(t *measurement) {
+					inMeasuredLab(t.T, w.link(), nil, func(l *lab) {
+						took, stats := l.download(w, n)
+						share := w.limit().Seconds() / took.Seconds()
+						sent, again, lost := int64(0), int64(0), int64(0)
+						for _, s := range stats {
+							sent += s.PktSent
+							again += s.PktRetrans
+							lost += s.PktSndLoss
+						}
+						t.Logf("%.2f of the limit, %v; sent again %.2f %%; %+v", share, took.Round(time.Millisecond), 100*float64(again)/float64(sent), stats[0])
+						if most := 1.3*w.loss/(1-w.loss) + 0.01; float64(again)/float64(sent-again) > most {
+							t.Errorf("%.2f %% were sent again", 100*float64(again)/float64(sent-again))
+						}
+						want := w.share
+						if n > 1 {
+							want -= splitMargin
+						}
+						if share < want {
+							t.Errorf("%.2f of the limit, want %.2f", share, want)
+						}
+					})
 				})
 			})
 		}
