@@ -11,7 +11,9 @@ import (
 //
 // The C++ library takes both from gaps between single packets. Here several
 // packets may come with one time stamp, out of one system call or joined by the
-// kernel, so the speed is packets over busy time. The capacity comes from probe
+// kernel, so the speed is packets over busy time. A C++ sender is told the speed
+// within bursts, if that is higher: it goes on with this speed at the end of its slow
+// start, and is slower for many seconds if that is what slow start has reached. The capacity comes from probe
 // pairs whose packets have a time each, and where the kernel joins packets,
 // from the time that one run takes to the next.
 type arrivalEstimator struct {
@@ -27,6 +29,10 @@ type arrivalEstimator struct {
 	pairSeq   seqNo
 	pairs     [pairWindow]time.Duration // ring of intervals between packets back to back
 	pairCount int
+
+	end    time.Duration // latest arrival of a packet with a time of its own, or of its run
+	gaps   [gapWindow]time.Duration
+	gapped int // gaps so far, of which the latest are in the ring
 
 	train     int           // packets joined by the kernel at the time of the latest arrival
 	trains    int           // since the latest interval entered pairs
@@ -51,6 +57,11 @@ const (
 	maxGap = 100 * time.Millisecond
 	// speedPeriod of busy time makes one measurement, UDT's SYN.
 	speedPeriod = 10 * time.Millisecond
+
+	// gapWindow is the number of gaps that burstRate looks at, and gapFactor by how
+	// much those that count may differ from the median: the C++ library's figures.
+	gapWindow = 16
+	gapFactor = 8
 
 	pairWindow    = 16
 	trainsPerPair = 4
@@ -101,6 +112,45 @@ func (e *arrivalEstimator) onPacket(s seqNo, at time.Duration, is arrivalTime) {
 		}
 	}
 	e.pairFirst = 0
+}
+
+// onRun takes n datagrams that came from at on in the time spread, evenly as far as
+// is known.
+func (e *arrivalEstimator) onRun(at, spread time.Duration, n int) {
+	add := func(gap time.Duration) {
+		e.gaps[e.gapped%gapWindow] = gap
+		e.gapped++
+	}
+	if e.end != 0 {
+		add(max(at-e.end, 0))
+	}
+	for range min(n-1, gapWindow) {
+		add(spread / time.Duration(n-1))
+	}
+	e.end = at + spread
+}
+
+// burstRate returns the speed in packets/s at which packets come while they come one
+// right after the other, as the C++ library reports it: the mean of those of the
+// latest gaps that are near their median. 0 means that there is no such speed.
+func (e *arrivalEstimator) burstRate() uint32 {
+	if e.gapped < gapWindow {
+		return 0
+	}
+	sorted := e.gaps
+	slices.Sort(sorted[:])
+	median := sorted[gapWindow/2]
+	sum, n := time.Duration(0), 0
+	for _, g := range sorted {
+		if g < median*gapFactor && g > median/gapFactor {
+			sum += g
+			n++
+		}
+	}
+	if n <= gapWindow/2 || sum == 0 {
+		return 0
+	}
+	return wireRate(float64(n) / sum.Seconds())
 }
 
 func (e *arrivalEstimator) addPair(d time.Duration) {

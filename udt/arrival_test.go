@@ -147,6 +147,35 @@ func TestLinkCapacity(t *testing.T) {
 	}
 }
 
+// A C++ sender hears the speed within bursts, also of packets that were read together.
+func TestBurstRate(t *testing.T) {
+	const us = time.Microsecond
+	for _, tt := range []struct {
+		name        string
+		runs, each  int
+		gap, pause  time.Duration // within a run, and from its end to the next
+		least, most float64       // packets/s
+	}{
+		{"bursts of 20", 3, 20, 5 * us, time.Millisecond, 199e3, 201e3},
+		{"one by one", 40, 1, 0, 100 * us, 9.9e3, 10.1e3},
+		{"pairs", 20, 2, 5 * us, 7 * us, 140e3, 201e3},
+		{"too few", 3, 4, 5 * us, 5 * us, 0, 0},
+		{"at one time", 10, 8, 0, 0, 0, 0},
+		{"nothing usual", 30, 2, us, time.Second, 0, 0},
+	} {
+		var e arrivalEstimator
+		at := time.Second
+		for range tt.runs {
+			spread := time.Duration(tt.each-1) * tt.gap
+			e.onRun(at, spread, tt.each)
+			at += spread + tt.pause
+		}
+		if r := float64(e.burstRate()); r < tt.least || r > tt.most {
+			t.Errorf("%s: %.0f packets/s, want %.0f to %.0f", tt.name, r, tt.least, tt.most)
+		}
+	}
+}
+
 // The first half of one probe pair and the second of another measure nothing,
 // nor do two that something came between.
 func TestLinkCapacityNeedsWholePairs(t *testing.T) {

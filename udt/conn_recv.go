@@ -73,6 +73,8 @@ func (c *Conn) onRun(now time.Duration, r inbound) {
 	is := ownTime
 	if r.train {
 		is = trainTime
+	} else if !c.reports {
+		c.arrivals.onRun(r.at, r.spread, r.datagrams())
 	}
 	for b := r.data; len(b) > 0; {
 		if len(b) < len(r.data) && is == ownTime {
@@ -277,13 +279,13 @@ func (c *Conn) sendFullACK(now time.Duration) {
 	c.ackNo = c.ackNo.next()
 	c.acked, c.lightAcked = next, next
 	c.fullACKSent = now
-	speed := c.arrivals.rate()
+	speed := max(c.arrivals.rate(), c.arrivals.burstRate())
 	c.ratesSent = c.ratesSent || speed > 0
 	seq := seqAt(c.peerISN, next)
 	c.acks.sent(c.ackNo, now)
 	c.sendControl(now, ctrlACK, uint32(c.ackNo),
 		uint32(seq), wireMicros(c.rtt.srtt), wireMicros(c.rtt.rttvar),
-		uint32(window), speed, c.arrivals.capacity())
+		uint32(window), speed, max(speed, c.arrivals.capacity()))
 	c.count.sentACK++
 	c.ackRepeats = 0
 	c.ackRepeatAt = now + c.rtt.spread() + 15*time.Millisecond
