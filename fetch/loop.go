@@ -227,12 +227,11 @@ func (d *download) steal(now time.Time, thief *slot) (segment.Segment, bool) {
 	}
 	average := d.speed.value() / float64(len(d.slots))
 	rates := make(map[segment.SegmentID]float64, len(d.slots))
+	at := make(map[segment.SegmentID]int64, len(d.slots))
 	for _, s := range d.slots {
 		if a := s.attempt; a != nil {
-			// What is written since the last claim is not left any more: without it,
-			// a segment that is about to end looks up to a piece longer.
-			d.advance(now, a, a.asked.Start+a.written.Load())
 			rates[a.seg] = a.rate.value()
+			at[a.seg] = a.asked.Start + a.written.Load() // without it, what is about to end looks up to a piece longer
 			if a.written.Load() == 0 && now.Sub(a.begun) < a.src.gain() {
 				rates[a.seg] = average // it has not had the time to show its own
 			}
@@ -244,7 +243,9 @@ func (d *download) steal(now time.Time, thief *slot) (segment.Segment, bool) {
 			return segment.Segment{}, false
 		}
 	}
-	seg, victim, ok := d.plan.Steal(thief.id, mine, d.layout.PieceSize, thief.src.gain(), func(s segment.Segment) float64 { return rates[s.ID] })
+	seg, victim, ok := d.plan.Steal(thief.id, mine, d.layout.PieceSize, thief.src.gain(), func(s segment.Segment) (speed float64, next int64) {
+		return rates[s.ID], at[s.ID]
+	})
 	if ok {
 		d.log.Debug("steal", "slot", thief.id, "victim", victim, "start", seg.Start, "end", seg.End)
 	}

@@ -19,7 +19,7 @@ func BenchmarkPlan(b *testing.B) {
 			if _, ok := p.Segment(have[w]); !ok {
 				s, ok := p.HandOut(Worker(w), workers-w)
 				if !ok {
-					s, _, ok = p.Steal(Worker(w), 0, 2*align, 0, func(s Segment) float64 { return 1 / float64(s.Worker+1) })
+					s, _, ok = p.Steal(Worker(w), 0, 2*align, 0, func(s Segment) (float64, int64) { return 1 / float64(s.Worker+1), s.Next })
 				}
 				if !ok {
 					continue

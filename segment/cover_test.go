@@ -108,7 +108,7 @@ func (m *model) step(op, a, b byte) error {
 			m.set(Range{s.Next, s.End}, 0)
 		}
 	case 6:
-		s, victim, ok := m.p.Steal(w, float64(b%4), int64(b%32), 0, func(s Segment) float64 { return float64(s.ID % 3) })
+		s, victim, ok := m.p.Steal(w, float64(b%4), int64(b%32), 0, func(s Segment) (float64, int64) { return float64(s.ID % 3), s.Next + int64(b%5) })
 		if ok {
 			v, alive := m.p.Segment(victim)
 			if !alive || v.Worker == w || v.Claimed > s.Start {

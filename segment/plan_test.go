@@ -105,7 +105,7 @@ func TestStealTakesTheSlowest(t *testing.T) {
 	a, _ := p.HandOut(1, 2)
 	b, _ := p.HandOut(2, 1)
 	rates := map[SegmentID]float64{a.ID: 100, b.ID: 50}
-	rate := func(s Segment) float64 { return rates[s.ID] }
+	rate := func(s Segment) (float64, int64) { return rates[s.ID], s.Next }
 	p.Claim(b.ID)
 
 	s, victim, ok := p.Steal(3, 0, 10, 0, rate)
@@ -131,7 +131,7 @@ func TestStealByRate(t *testing.T) {
 	} {
 		p := New(1000, 10, Set{})
 		p.HandOut(1, 1)
-		s, _, ok := p.Steal(2, tt.mine, 10, 2*time.Second, func(Segment) float64 { return tt.its })
+		s, _, ok := p.Steal(2, tt.mine, 10, 2*time.Second, func(s Segment) (float64, int64) { return tt.its, s.Next })
 		if start := tt.start; ok != (start >= 0) || ok && (s.Start != start || s.End != 1000) {
 			t.Errorf("at %v against %v: stole %+v (%v), want it from %d on", tt.mine, tt.its, s, ok, start)
 		}
@@ -145,16 +145,18 @@ func TestStealAtTheEnd(t *testing.T) {
 		p := New(20, 10, Set{})
 		a, _ := p.HandOut(1, 1)
 		p.Claim(a.ID)
-		p.Advance(a.ID, written)
-		s, _, ok := p.Steal(2, 0, 0, 8*time.Second, func(Segment) float64 { return 1 })
+		s, _, ok := p.Steal(2, 0, 0, 8*time.Second, func(Segment) (float64, int64) { return 1, written })
 		if ok != want || ok && (s.Start != 10 || s.End != 20) {
 			t.Errorf("with %d of 20 written: stole %+v (%v)", written, s, ok)
+		}
+		if seg, _ := p.Segment(a.ID); seg.Next != 0 {
+			t.Errorf("who steals has recorded %d bytes", seg.Next)
 		}
 	}
 }
 
 func TestStealRespectsLimits(t *testing.T) {
-	rate := func(Segment) float64 { return 1 }
+	rate := func(s Segment) (float64, int64) { return 1, s.Next }
 	p := New(100, 10, Set{})
 	a, _ := p.HandOut(1, 1)
 	if _, _, ok := p.Steal(1, 0, 0, 0, rate); ok {
@@ -166,7 +168,7 @@ func TestStealRespectsLimits(t *testing.T) {
 	if _, _, ok := p.Steal(2, 0, 0, 101*time.Second, rate); ok {
 		t.Error("stole from a segment that is done soon")
 	}
-	if _, _, ok := p.Steal(2, 0, 0, time.Hour, func(Segment) float64 { return 0 }); !ok {
+	if _, _, ok := p.Steal(2, 0, 0, time.Hour, func(s Segment) (float64, int64) { return 0, s.Next }); !ok {
 		t.Error("left a segment alone that does not flow")
 	}
 	p = New(100, 10, Set{})
@@ -197,7 +199,7 @@ func TestStealKeepsTheClaim(t *testing.T) {
 	p.Claim(a.ID)
 	p.Advance(a.ID, 10)
 	p.Claim(a.ID)
-	if s, _, ok := p.Steal(2, 0, 0, 0, func(Segment) float64 { return 1 }); ok {
+	if s, _, ok := p.Steal(2, 0, 0, 0, func(s Segment) (float64, int64) { return 1, s.Next }); ok {
 		t.Errorf("stole %+v, which was claimed", s)
 	}
 }

@@ -12,19 +12,24 @@ import (
 // beside it with which they end earlier, and the victim keeps what it has claimed. Nothing is stolen that
 // does not end earlier by half of minTime.
 //
-// rate tells the speed of a segment in bytes per second. 0 or less means that
-// nothing is known and counts as slower than any known speed: a segment that
-// does not flow is the first to be relieved.
+// progress tells the speed of a segment in bytes per second, and the first byte that is
+// not yet written, which may be more than has been told to Advance. A speed of 0 or
+// less means that nothing is known and counts as slower than any known speed: a segment
+// that does not flow is the first to be relieved.
 //
 // ok is false when no segment is worth stealing from.
-func (p *Plan) Steal(w Worker, mine float64, minBytes int64, minTime time.Duration, rate func(Segment) float64) (stolen Segment, victim SegmentID, ok bool) {
+func (p *Plan) Steal(w Worker, mine float64, minBytes int64, minTime time.Duration, progress func(Segment) (speed float64, next int64)) (stolen Segment, victim SegmentID, ok bool) {
 	var (
 		best    *Segment
 		bestCut Range
 		longest float64 // seconds
+		most    int64   // remaining of best
 	)
-	for _, s := range p.open {
-		speed := rate(*s)
+	for _, open := range p.open {
+		at := *open
+		s := &at
+		speed, next := progress(at)
+		s.Next = max(s.Next, min(next, s.Claimed))
 		cut := p.back(s, mine, speed)
 		if s.Worker == w || cut.Empty() || s.End-s.Claimed < minBytes || p.Excluded(w, cut) {
 			continue
@@ -37,8 +42,8 @@ func (p *Plan) Steal(w Worker, mine float64, minBytes int64, minTime time.Durati
 			continue
 		}
 		// Among equals the one with more bytes left gains more.
-		if best == nil || left > longest || left == longest && s.Remaining() > best.Remaining() {
-			best, bestCut, longest = s, cut, left
+		if best == nil || left > longest || left == longest && s.Remaining() > most {
+			best, bestCut, longest, most = open, cut, left, s.Remaining()
 		}
 	}
 	if best == nil {
