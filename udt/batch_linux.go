@@ -24,6 +24,7 @@ import (
 // read goroutine has one, and in sendBatch, which senders take from a pool.
 type batchIO struct {
 	rc      syscall.RawConn
+	kernel  kernelSocket // the socket of rc
 	log     *slog.Logger
 	ipv6    bool // the family of the socket
 	segment bool // the kernel knows UDP_SEGMENT
@@ -60,10 +61,19 @@ func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload) (*batchIO, error) {
 	if err != nil {
 		return nil, err
 	}
+	b.kernel = udp
+	if q, err := newQuietSocket(udp); err == nil {
+		b.rc, b.kernel = q, q
+	} else {
+		b.log.Warn("the UDP socket stays in the runtime's poller, and each datagram wakes a thread", "err", err)
+	}
 	b.senders.New = func() any { return newSendBatch() }
 	b.in = newRecvBatch(b.gro, cfg.largestPacket())
 	return b, nil
 }
+
+// taken returns the socket, which may have another owner than before.
+func (b *batchIO) taken() kernelSocket { return b.kernel }
 
 // path is what the kernel needs to know of a peer, and what sending there has
 // taught.

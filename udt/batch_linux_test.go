@@ -25,7 +25,7 @@ func kernelEndpoint(t *testing.T, network, address string, cfg *Config, prepare 
 		t.Fatal(err)
 	}
 	if prepare != nil {
-		if err := control(pc.(*net.UDPConn), prepare); err != nil {
+		if err := control(e.sock.kernel, prepare); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -134,7 +134,7 @@ func openSocket(t *testing.T, o Offload) *socket {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.conn.Close() })
+	t.Cleanup(func() { s.close() })
 	return s
 }
 
@@ -194,6 +194,16 @@ func TestBurst(t *testing.T) {
 	}
 }
 
+// sendOne sends a datagram on its own, which may be empty.
+func sendOne(t *testing.T, s *socket, p []byte, to netip.AddrPort) {
+	t.Helper()
+	if err := control(s.kernel, func(fd int) error {
+		return unix.Sendto(fd, p, 0, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())})
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Without the kernel's help, packets of one peer are joined on arrival, and
 // those of another end the run.
 func TestJoining(t *testing.T) {
@@ -211,14 +221,10 @@ func TestJoining(t *testing.T) {
 			size int
 		}{{a, 1472}, {a, 1472}, {a, 100}, {a, 1472}, {b, 1472}, {b, 40}, {a, 40}, {a, 40}, {a, 41}, {a, 0}, {a, 41}} {
 			datagram := bytes.Repeat([]byte{byte(p.size)}, p.size)
-			if _, err := p.from.conn.WriteToUDPAddrPort(datagram, to.local); err != nil {
-				t.Fatal(err)
-			}
+			sendOne(t, p.from, datagram, to.local)
 		}
 		for range 3 { // all of them the first half of a probe pair
-			if _, err := a.conn.WriteToUDPAddrPort(probe, to.local); err != nil {
-				t.Fatal(err)
-			}
+			sendOne(t, a, probe, to.local)
 		}
 	}
 	want := []run{{a, 1472, 3044}, {a, 1472, 1472}, {b, 1472, 1512}, {a, 40, 80}, {a, 41, 41}, {a, 1, 0}, {a, 41, 41},

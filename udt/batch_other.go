@@ -19,6 +19,8 @@ func newBatchIO(*net.UDPConn, *Config, Offload) (*batchIO, error) {
 
 func (*batchIO) newPath(netip.AddrPort) *path { return nil }
 
+func (*batchIO) taken() kernelSocket { return nil }
+
 func (*batchIO) empty() bool { return false }
 
 func (*batchIO) stats(*EndpointStats) {}

@@ -336,7 +336,7 @@ func (e *Endpoint) retire() {
 	if !unused {
 		return
 	}
-	if err := e.sock.conn.Close(); err != nil {
+	if err := e.sock.close(); err != nil {
 		e.cfg.logger().Warn("close the UDP socket", "addr", e.sock.local, "err", err)
 	}
 }
@@ -360,7 +360,7 @@ func (e *Endpoint) Close() error {
 	for _, c := range conns {
 		c.abort(net.ErrClosed)
 	}
-	err := e.sock.conn.Close()
+	err := e.sock.close()
 	e.loops.Wait()
 	return err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +29,7 @@ const maxQueuedErrors = 64
 
 // refusedPorts empties the error queue and returns the destinations whose port
 // was refused. Other errors end nothing and are dropped.
-func refusedPorts(udp *net.UDPConn) (refused []netip.AddrPort) {
+func refusedPorts(udp syscall.Conn) (refused []netip.AddrPort) {
 	_ = control(udp, func(fd int) error {
 		var data [1]byte
 		var oob [512]byte

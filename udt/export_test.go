@@ -4,7 +4,7 @@ import "net"
 
 // Abandon closes the UDP socket of c as the death of the process would: the
 // peer is told nothing.
-func (c *Conn) Abandon() { c.ep.sock.conn.Close() }
+func (c *Conn) Abandon() { c.ep.sock.close() }
 
 // Kill ends c at once, whatever is unacknowledged.
 func (c *Conn) Kill() { c.abort(net.ErrClosed) }

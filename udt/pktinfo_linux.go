@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -43,7 +44,7 @@ func grantedBuffers(udp *net.UDPConn) (recv, send int) {
 	return recv / 2, send / 2
 }
 
-func control(udp *net.UDPConn, f func(fd int) error) error {
+func control(udp syscall.Conn, f func(fd int) error) error {
 	rc, err := udp.SyscallConn()
 	if err != nil {
 		return err

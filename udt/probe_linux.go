@@ -2,7 +2,7 @@ package udt
 
 import (
 	"errors"
-	"net"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,7 +12,7 @@ import (
 // other senders send in the meantime meets the rules of a probe as well: should
 // it be lost for that, which takes a path of less than the usual MTU, it is
 // repaired like any loss.
-func newProbeSender(udp *net.UDPConn) probeSender {
+func newProbeSender(udp syscall.Conn) probeSender {
 	turn := make(chan struct{}, 1)
 	return func(p []byte, r route) error {
 		turn <- struct{}{}

@@ -2,11 +2,11 @@
 
 package udt
 
-import "net"
+import "syscall"
 
 // newProbeSender returns nothing: packets stay as the handshake says where it
 // is not known how to send one that nobody fragments.
-func newProbeSender(*net.UDPConn) probeSender { return nil }
+func newProbeSender(syscall.Conn) probeSender { return nil }
 
 func (r *route) runsRefused() bool { return false }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"syscall"
 )
 
 const packetInfoSpace = 0
@@ -18,4 +19,4 @@ func packetInfo(netip.Addr, bool) []byte            { return nil }
 
 func enableErrorQueue(*net.UDPConn) error { return errors.ErrUnsupported }
 
-func refusedPorts(*net.UDPConn) []netip.AddrPort { return nil }
+func refusedPorts(syscall.Conn) []netip.AddrPort { return nil }

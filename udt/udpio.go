@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 )
 
 // A packetConn carries datagrams. *net.UDPConn is one; tests have others.
@@ -12,6 +13,12 @@ type packetConn interface {
 	ReadFromUDPAddrPort(b []byte) (n int, addr netip.AddrPort, err error)
 	WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error)
 	LocalAddr() net.Addr
+	Close() error
+}
+
+// A kernelSocket is what is done to a socket of the kernel beside moving datagrams.
+type kernelSocket interface {
+	syscall.Conn
 	Close() error
 }
 
@@ -42,8 +49,8 @@ type socket struct {
 	datagramIO
 	conn  packetConn
 	local netip.AddrPort
-	// udp is conn if that is a socket of the kernel, else nil.
-	udp *net.UDPConn
+	// kernel is the socket if that is one of the kernel's, else nil.
+	kernel kernelSocket
 	// packetInfo: the kernel reports for each datagram which local address it
 	// came to. Wanted on sockets that are bound to a wildcard address.
 	packetInfo bool
@@ -63,19 +70,19 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 		return nil, err
 	}
 	s := &socket{conn: conn, local: local}
-	if s.udp, ok = pc.(*net.UDPConn); !ok {
+	udp, ok := pc.(*net.UDPConn)
+	if !ok {
 		s.datagramIO = &singleIO{conn: conn}
 		return s, nil
 	}
-	s.probe = newProbeSender(s.udp)
-	if err := setBuffers(s.udp, cfg); err != nil {
+	if err := setBuffers(udp, cfg); err != nil {
 		return nil, fmt.Errorf("size the buffers of the UDP socket: %w", err)
 	}
-	if err := enableErrorQueue(s.udp); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+	if err := enableErrorQueue(udp); err != nil && !errors.Is(err, errors.ErrUnsupported) {
 		cfg.logger().Warn("peers that are gone will be noticed by their silence only", "err", err)
 	}
 	if local.Addr().IsUnspecified() {
-		switch err := enablePacketInfo(s.udp); {
+		switch err := enablePacketInfo(udp); {
 		case err == nil:
 			s.packetInfo = true
 		case !errors.Is(err, errors.ErrUnsupported):
@@ -83,20 +90,30 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 		}
 	}
 	if mode := cfg.offload(); mode != OffloadOff {
-		switch s.batches, err = newBatchIO(s.udp, cfg, mode); {
+		switch s.batches, err = newBatchIO(udp, cfg, mode); {
 		case err == nil:
-			s.datagramIO = s.batches
+			s.datagramIO, s.kernel = s.batches, s.batches.taken()
+			s.probe = newProbeSender(s.kernel)
 			return s, nil
 		case !errors.Is(err, errors.ErrUnsupported):
 			cfg.logger().Warn("every UDP datagram costs a system call", "err", err)
 		}
 	}
+	s.kernel, s.probe = udp, newProbeSender(udp)
 	single := &singleIO{conn: conn}
 	if s.packetInfo {
-		single.udp, single.oob = s.udp, make([]byte, packetInfoSpace)
+		single.udp, single.oob = udp, make([]byte, packetInfoSpace)
 	}
 	s.datagramIO = single
 	return s, nil
+}
+
+// close closes the socket, and ends a recv that waits.
+func (s *socket) close() error {
+	if s.kernel != nil {
+		return s.kernel.Close()
+	}
+	return s.conn.Close()
 }
 
 // empty reports whether the latest recv took all that there was.
@@ -137,11 +154,11 @@ func (s *socket) route(remote netip.AddrPort, local netip.Addr) route {
 // drainErrors calls refused for each destination whose host has answered by
 // ICMP that the port is closed.
 func (s *socket) drainErrors(refused func(remote netip.AddrPort)) {
-	if s.udp == nil {
+	if s.kernel == nil {
 		return
 	}
 	// The socket is in use inside refusedPorts, and whoever closes it waits.
-	for _, remote := range refusedPorts(s.udp) {
+	for _, remote := range refusedPorts(s.kernel) {
 		refused(remote)
 	}
 }
