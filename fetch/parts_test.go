@@ -275,7 +275,8 @@ func TestPartsOverBrokenConnections(t *testing.T) {
 	if res.Retries != 1 || r.hasNote("no more compressed parts") {
 		t.Errorf("%+v, %+v", res, r.events)
 	}
-	if _, ranges := s.asked(); ranges != 1 {
+	// A request that is slow may be raced by a range on purpose.
+	if _, ranges := s.asked(); ranges != 1 && res.BytesHedged == 0 {
 		t.Errorf("%d ranges", ranges)
 	}
 }
