@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,20 +22,20 @@ type floodedConn struct {
 	t   *testing.T
 	rng *rand.Rand
 
-	due      int // spoofed packets that come before the next real one
-	perReal  int // and how many come before each one after that
-	requests int // spoofed packets so far
-	asked    int // bytes of them
-	answers  int // to them
-	answered int // bytes of those
-	latest   int // length of the latest spoofed packet
+	due      int          // spoofed packets that come before the next real one
+	perReal  int          // and how many come before each one after that
+	requests atomic.Int64 // spoofed packets so far
+	asked    int          // bytes of them
+	answers  int          // to them
+	answered int          // bytes of those
+	latest   int          // length of the latest spoofed packet
 }
 
 func (c *floodedConn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
 	if c.due > 0 {
 		c.due--
 		p, from := c.forge()
-		c.requests++
+		c.requests.Add(1)
 		c.asked += len(p)
 		c.latest = len(p)
 		return copy(b, p), from, nil
@@ -111,16 +112,16 @@ func TestHandshakeFlood(t *testing.T) {
 		runtime.GC()
 		runtime.ReadMemStats(&after)
 		if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > memory {
-			t.Errorf("%d spoofed packets left %d bytes", flooded.requests, grown)
+			t.Errorf("%d spoofed packets left %d bytes", flooded.requests.Load(), grown)
 		}
 		if k := len(server.conns) + len(server.accepted.byKey) + len(server.accepted.byHost) + len(server.groups) +
 			len(server.meetings) + len(server.graves.graves) + len(l.queue); k != 0 {
 			t.Errorf("%d entries in the tables", k)
 		}
-		if flooded.requests < flood || flooded.answers < flood/2 || flooded.answered > flooded.asked {
-			t.Errorf("%d packets of %d bytes were answered with %d of %d", flooded.requests, flooded.asked, flooded.answers, flooded.answered)
+		if flooded.requests.Load() < flood || flooded.answers < flood/2 || flooded.answered > flooded.asked {
+			t.Errorf("%d packets of %d bytes were answered with %d of %d", flooded.requests.Load(), flooded.asked, flooded.answers, flooded.answered)
 		}
-		t.Logf("%d packets of %d bytes were answered with %d of %d bytes", flooded.requests, flooded.asked, flooded.answers, flooded.answered)
+		t.Logf("%d packets of %d bytes were answered with %d of %d bytes", flooded.requests.Load(), flooded.asked, flooded.answers, flooded.answered)
 
 		// While it goes on, with 50 packets for each real one, a client is served.
 		client, err := NewEndpoint(n.Listen(netip.AddrPortFrom(clientHost, 0)), nil)
@@ -142,8 +143,8 @@ func TestHandshakeFlood(t *testing.T) {
 		if got, err := io.Copy(io.Discard, accepted); err != nil || got != 1<<20 {
 			t.Errorf("%d bytes arrived, %v", got, err)
 		}
-		if flooded.requests < flood+50*700 {
-			t.Errorf("only %d spoofed packets came", flooded.requests)
+		if flooded.requests.Load() < flood+50*700 {
+			t.Errorf("only %d spoofed packets came", flooded.requests.Load())
 		}
 		if err := errors.Join(accepted.Close(), client.Close(), server.Close(), n.Close()); err != nil {
 			t.Error(err)

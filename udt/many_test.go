@@ -112,7 +112,7 @@ func TestManyConnections(t *testing.T) {
 	if jain(got[:]) < 0.9 && *alone {
 		t.Errorf("over all hosts the Jain index is %.3f", jain(got[:]))
 	}
-	if m.Sys > memory {
+	if m.Sys > memory && !udt.RaceEnabled { // whose own memory counts as well
 		t.Errorf("%d MiB of memory", m.Sys>>20)
 	}
 	if err := ln.Close(); err != nil {
