@@ -2,7 +2,6 @@ package faultfile
 
 import (
 	"math/rand/v2"
-	"slices"
 )
 
 // sector is the unit that a disk writes whole or not at all, in bytes.
@@ -31,7 +30,7 @@ func (d *Dir) CrashClone(seed uint64) *Dir {
 		n := names[name]
 		if copies[n] == nil {
 			after := n.afterCrash(rng)
-			copies[n] = &inode{data: after, durable: slices.Clone(after)}
+			copies[n] = &inode{data: after, durable: after.clone()}
 		}
 		c.names[name] = copies[n]
 		c.durable[name] = copies[n]
@@ -46,37 +45,37 @@ func (d *Dir) KillClone() *Dir {
 	defer d.mu.Unlock()
 	c := New()
 	for name, n := range d.names {
-		after := &inode{data: slices.Clone(n.data), durable: slices.Clone(n.data)}
+		after := &inode{data: n.data.clone(), durable: n.data.clone()}
 		c.names[name], c.durable[name] = after, after
 	}
 	return c
 }
 
 // afterCrash returns one content that a crash may leave.
-func (n *inode) afterCrash(rng *rand.Rand) []byte {
-	b := slices.Clone(n.durable)
+func (n *inode) afterCrash(rng *rand.Rand) content {
+	c := n.durable.clone()
 	for _, w := range n.pending {
 		if w.data == nil {
 			if rng.IntN(2) == 0 {
-				b = resize(b, w.off)
+				c.resize(w.off)
 			}
 			continue
 		}
 		switch rng.IntN(4) {
 		case 0: // lost
 		case 1: // the size arrived, the bytes did not
-			b = resize(b, max(int64(len(b)), w.off+int64(len(w.data))))
+			c.resize(max(c.size, w.off+int64(len(w.data))))
 		case 2: // all of it
-			b = writeAt(b, w.off, w.data)
+			c.write(w.off, w.data)
 		case 3: // some sectors of it
 			for at := int64(0); at < int64(len(w.data)); {
 				end := min((w.off+at)/sector*sector+sector-w.off, int64(len(w.data)))
 				if rng.IntN(2) == 0 {
-					b = writeAt(b, w.off+at, w.data[at:end])
+					c.write(w.off+at, w.data[at:end])
 				}
 				at = end
 			}
 		}
 	}
-	return b
+	return c
 }

@@ -37,8 +37,8 @@ type Dir struct {
 
 // inode is a file, whatever its names.
 type inode struct {
-	data    []byte
-	durable []byte
+	data    content
+	durable content // as after a crash: data without what is pending
 	pending []write // since the last Sync, in order
 	locked  bool
 }
@@ -231,7 +231,7 @@ func (d *Dir) Bytes(name string) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if n := d.names[name]; n != nil {
-		return append([]byte{}, n.data...)
+		return n.data.bytes()
 	}
 	return nil
 }
@@ -241,7 +241,8 @@ func (d *Dir) Bytes(name string) []byte {
 func (d *Dir) Put(name string, data []byte) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	n := &inode{data: slices.Clone(data), durable: slices.Clone(data)}
+	c := newContent(data)
+	n := &inode{data: c, durable: c.clone()}
 	d.names[name], d.durable[name] = n, n
 }
 

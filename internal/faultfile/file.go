@@ -1,14 +1,11 @@
 package faultfile
 
 import (
-	"bytes"
 	"io"
 	"io/fs"
 	"slices"
 	"syscall"
 )
-
-var zeros [sector]byte
 
 // File is an open file of a Dir.
 type File struct {
@@ -30,10 +27,10 @@ func (f *File) ReadAt(p []byte, off int64) (int, error) {
 	switch {
 	case f.closed:
 		return 0, f.fail("read", fs.ErrClosed)
-	case off >= int64(len(f.n.data)):
+	case off >= f.n.data.size:
 		return 0, io.EOF
 	}
-	n := copy(p, f.n.data[off:])
+	n := f.n.data.readAt(p, off)
 	if n < len(p) {
 		return n, io.EOF
 	}
@@ -59,8 +56,9 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 		f.dir.space -= int64(len(p))
 	}
 	if len(p) > 0 {
-		f.n.data = writeAt(f.n.data, off, p)
-		f.n.pending = append(f.n.pending, write{off, slices.Clone(p)})
+		own := slices.Clone(p)
+		f.n.data.write(off, own)
+		f.n.pending = append(f.n.pending, write{off, own})
 	}
 	return len(p), full
 }
@@ -75,7 +73,7 @@ func (f *File) Truncate(size int64) error {
 	if err := f.dir.operation(); err != nil {
 		return f.fail("truncate", err)
 	}
-	f.n.data = resize(f.n.data, size)
+	f.n.data.resize(size)
 	f.n.pending = append(f.n.pending, write{off: size})
 	return nil
 }
@@ -90,13 +88,7 @@ func (f *File) Sync() error {
 	if err := f.dir.operation(); err != nil {
 		return f.fail("sync", err)
 	}
-	for _, w := range f.n.pending {
-		if w.data == nil {
-			f.n.durable = resize(f.n.durable, w.off)
-		} else {
-			f.n.durable = writeAt(f.n.durable, w.off, w.data)
-		}
-	}
+	f.n.durable = f.n.data.clone()
 	f.n.pending = nil
 	return nil
 }
@@ -105,26 +97,21 @@ func (f *File) Sync() error {
 func (f *File) Size() (int64, error) {
 	f.dir.mu.Lock()
 	defer f.dir.mu.Unlock()
-	return int64(len(f.n.data)), nil
+	return f.n.data.size, nil
 }
 
 // NextData implements journal.File. A sector of zeros counts as a hole.
 func (f *File) NextData(off int64) (start, end int64, err error) {
 	f.dir.mu.Lock()
 	defer f.dir.mu.Unlock()
-	b := f.n.data
-	size := int64(len(b))
-	hole := func(at int64) bool {
-		s := b[at/sector*sector : min(at/sector*sector+sector, size)]
-		return bytes.Equal(s, zeros[:len(s)])
-	}
-	for off < size && hole(off) {
+	size := f.n.data.size
+	for off < size && f.n.data.hole(off) {
 		off = off/sector*sector + sector
 	}
 	if off >= size {
 		return 0, 0, io.EOF
 	}
-	for end = off; end < size && !hole(end); {
+	for end = off; end < size && !f.n.data.hole(end); {
 		end = min(end/sector*sector+sector, size)
 	}
 	return off, end, nil
@@ -142,17 +129,4 @@ func (f *File) Close() error {
 		f.n.locked = false
 	}
 	return nil
-}
-
-func writeAt(b []byte, off int64, p []byte) []byte {
-	b = resize(b, max(int64(len(b)), off+int64(len(p))))
-	copy(b[off:], p)
-	return b
-}
-
-func resize(b []byte, size int64) []byte {
-	if size <= int64(len(b)) {
-		return b[:size:size]
-	}
-	return append(b, make([]byte, size-int64(len(b)))...)
 }
