@@ -20,7 +20,7 @@ func reprField(sum []byte) string {
 }
 
 func TestGet(t *testing.T) {
-	run(t, func(t *testing.T, tr transport) {
+	overAll(t, func(t *testing.T, tr transport) {
 		for _, tt := range []struct {
 			name string
 			size int
@@ -40,7 +40,7 @@ func TestGet(t *testing.T) {
 			{"empty with tree", 0, 8, true, `"v1"`},
 			{"exactly the first request", firstBytes, 8, true, `"v1"`},
 		} {
-			t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, tt.name, func(t *testing.T) {
 				f := &file{data: randomData(tt.size, 1), etag: tt.etag, tree: tt.tree}
 				r := newRig(t, tr, f, "/dir/data.bin")
 				r.opts.Connections = tt.n
@@ -63,24 +63,24 @@ func TestGet(t *testing.T) {
 }
 
 func TestGetWholeDigest(t *testing.T) {
-	run(t, func(t *testing.T, tr transport) {
+	overAll(t, func(t *testing.T, tr transport) {
 		data := randomData(5*mib, 2)
 		sum := sha256.Sum256(data)
 		wrong := sha256.Sum256(nil)
-		t.Run("asked for", func(t *testing.T) {
+		inBubble(t, "asked for", func(t *testing.T) {
 			r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true}, "/x")
 			r.opts.Digest = Digest{"sha-256", sum[:]}
 			if res := r.must("x", data); !res.Digest.Equal(Digest{"sha-256", sum[:]}) {
 				t.Errorf("Digest = %v", res.Digest)
 			}
 		})
-		t.Run("announced", func(t *testing.T) {
+		inBubble(t, "announced", func(t *testing.T) {
 			r := newRig(t, tr, &file{data: data, etag: `"a"`, repr: sum[:]}, "/x")
 			if res := r.must("x", data); !res.Digest.Equal(Digest{"sha-256", sum[:]}) {
 				t.Errorf("Digest = %v", res.Digest)
 			}
 		})
-		t.Run("SHA-512", func(t *testing.T) {
+		inBubble(t, "SHA-512", func(t *testing.T) {
 			long := sha512.Sum512(data)
 			want := Digest{"sha-512", long[:]}
 			r := newRig(t, tr, &file{data: data, etag: `"a"`, repr: long[:]}, "/x")
@@ -99,7 +99,7 @@ func TestGetWholeDigest(t *testing.T) {
 			}
 			r.wantFile("x.bad", data)
 		})
-		t.Run("wrong", func(t *testing.T) {
+		inBubble(t, "wrong", func(t *testing.T) {
 			r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true}, "/x")
 			r.opts.Digest = Digest{"sha-256", wrong[:]}
 			if e := r.fails(KindIntegrity); e.Resumable {
@@ -110,7 +110,7 @@ func TestGetWholeDigest(t *testing.T) {
 				t.Errorf("files left: %q", n)
 			}
 		})
-		t.Run("announced wrongly", func(t *testing.T) {
+		inBubble(t, "announced wrongly", func(t *testing.T) {
 			r := newRig(t, tr, &file{data: data, etag: `"a"`, repr: wrong[:]}, "/x")
 			r.fails(KindIntegrity)
 			r.wantFile("x.bad", data)

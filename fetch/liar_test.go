@@ -28,7 +28,7 @@ func (w *changedHeader) WriteHeader(code int) {
 // TestLies: an answer that contradicts the question, or itself, is not
 // believed: at the first request and at later ones.
 func TestLies(t *testing.T) {
-	run(t, func(t *testing.T, tr transport) {
+	overAll(t, func(t *testing.T, tr transport) {
 		const size = 10 * mib
 		for _, tt := range []struct {
 			name string
@@ -67,7 +67,7 @@ func TestLies(t *testing.T) {
 			{"coding", func(h http.Header) { h.Set("Content-Encoding", "gzip") }, KindHTTPStatus},
 		} {
 			for _, from := range []int{1, 2} {
-				t.Run(fmt.Sprint(tt.name, " from request ", from), func(t *testing.T) {
+				inBubble(t, fmt.Sprint(tt.name, " from request ", from), func(t *testing.T) {
 					f := &file{data: randomData(size, 11), etag: `"a"`, tree: true}
 					f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
 						if n < from {
@@ -149,11 +149,11 @@ func TestTooMuchAndTooLittle(t *testing.T) {
 
 // TestRangeIgnored: a server that sends 200 gets one plain stream.
 func TestRangeIgnored(t *testing.T) {
-	run(t, func(t *testing.T, tr transport) {
+	overAll(t, func(t *testing.T, tr transport) {
 		for _, length := range []bool{true, false} {
 			for _, broken := range []int{0, 2} {
 				for _, tree := range []bool{true, false} {
-					t.Run(fmt.Sprintf("length=%v broken=%d tree=%v", length, broken, tree), func(t *testing.T) {
+					inBubble(t, fmt.Sprintf("length=%v broken=%d tree=%v", length, broken, tree), func(t *testing.T) {
 						f := &file{data: randomData(6*mib+3, 14), etag: `"a"`, tree: tree}
 						f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
 							if length {
@@ -313,7 +313,7 @@ func TestBadPieceForEver(t *testing.T) {
 
 // TestTreeTroubles: a tree that was offered has to come, and to be of the file.
 func TestTreeTroubles(t *testing.T) {
-	run(t, func(t *testing.T, tr transport) {
+	overAll(t, func(t *testing.T, tr transport) {
 		data := randomData(8*mib, 18)
 		good := treeOf(data)
 		other := treeOf(randomData(8*mib, 19))
@@ -343,7 +343,7 @@ func TestTreeTroubles(t *testing.T) {
 			{"of another version", 99, func(w http.ResponseWriter) { w.Header().Set("Etag", `"b"`); w.Write(good) }, KindRemoteChanged},
 			{"of another type", 99, func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/html"); w.Write(good) }, KindHTTPStatus},
 		} {
-			t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, tt.name, func(t *testing.T) {
 				f := &file{data: data, etag: `"a"`, tree: true}
 				var mu sync.Mutex
 				asked := 0

@@ -92,14 +92,16 @@ func TestMirrors(t *testing.T) {
 
 // TestTreeOfMirror: the hash tree may be that of any of them.
 func TestTreeOfMirror(t *testing.T) {
-	b := &file{data: randomData(12*mib, 81), etag: `"b"`, tree: true}
-	a := b.copyOf(`"a"`)
-	r := mirrored(t, transports[0], a, b)
-	res := r.must("x", b.data)
-	r.wantDropped(res, "", "")
-	if root, _ := rootOf(b.data); !res.Verified || res.Root != root || res.Mirrors[0].Bytes < firstBytes {
-		t.Errorf("%+v", res)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := &file{data: randomData(12*mib, 81), etag: `"b"`, tree: true}
+		a := b.copyOf(`"a"`)
+		r := mirrored(t, transports[0], a, b)
+		res := r.must("x", b.data)
+		r.wantDropped(res, "", "")
+		if root, _ := rootOf(b.data); !res.Verified || res.Root != root || res.Mirrors[0].Bytes < firstBytes {
+			t.Errorf("%+v", res)
+		}
+	})
 }
 
 // TestLyingMirror: one that sends a wrong piece is dropped, and what it has sent of
@@ -181,7 +183,7 @@ func TestMirrorFails(t *testing.T) {
 		}},
 	} {
 		for _, first := range []bool{false, true} {
-			t.Run(fmt.Sprintf("%s, first=%v", tt.name, first), func(t *testing.T) {
+			inBubble(t, fmt.Sprintf("%s, first=%v", tt.name, first), func(t *testing.T) {
 				good := &file{data: data, etag: `"a"`, tree: true}
 				bad := &file{data: data, etag: `"b"`, script: tt.serve}
 				servers, want := []http.Handler{good, bad}, []Code{"", tt.code}
@@ -215,95 +217,101 @@ func TestMirrorDies(t *testing.T) {
 
 // TestNoMirrorLeft: the error says what became of each.
 func TestNoMirrorLeft(t *testing.T) {
-	data := randomData(24*mib, 86)
-	a := &file{data: data, etag: `"a"`, tree: true, script: func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
-		if n > 1 {
-			w.WriteHeader(410)
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(24*mib, 86)
+		a := &file{data: data, etag: `"a"`, tree: true, script: func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
+			if n > 1 {
+				w.WriteHeader(410)
+			}
+			return n > 1
+		}}
+		b := &file{data: data, etag: `"b"`, script: func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
+			w.WriteHeader(403)
+			return true
+		}}
+		r := mirrored(t, transports[0], a, b)
+		_, err := r.get(t.Context())
+		for _, want := range []string{"none of them is left", r.opts.URL.String() + ": ", "410", r.opts.Mirrors[0].URL.String() + ": ", "403"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v does not tell %q", err, want)
+			}
 		}
-		return n > 1
-	}}
-	b := &file{data: data, etag: `"b"`, script: func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
-		w.WriteHeader(403)
-		return true
-	}}
-	r := mirrored(t, transports[0], a, b)
-	_, err := r.get(t.Context())
-	for _, want := range []string{"none of them is left", r.opts.URL.String() + ": ", "410", r.opts.Mirrors[0].URL.String() + ": ", "403"} {
-		if err == nil || !strings.Contains(err.Error(), want) {
-			t.Errorf("%v does not tell %q", err, want)
+		if !resumable(err) {
+			t.Errorf("%+v is not resumable", err)
 		}
-	}
-	if !resumable(err) {
-		t.Errorf("%+v is not resumable", err)
-	}
-	// Likewise when there is not even a first answer.
-	e := mirrored(t, transports[0], &file{script: b.script}, b).fails(KindAuth)
-	if e.StatusCode != 403 || strings.Count(e.Error(), "403") < 2 {
-		t.Errorf("%v", e)
-	}
+		// Likewise when there is not even a first answer.
+		e := mirrored(t, transports[0], &file{script: b.script}, b).fails(KindAuth)
+		if e.StatusCode != 403 || strings.Count(e.Error(), "403") < 2 {
+			t.Errorf("%v", e)
+		}
+	})
 }
 
 // TestMirrorsUnproved: without any hash the bytes of one server only are used, and
 // those of several with the digest of the whole file, which then decides.
 func TestMirrorsUnproved(t *testing.T) {
-	a := &file{data: randomData(24*mib, 87), etag: `"a"`}
-	liar := &file{data: randomData(24*mib, 88), etag: `"l"`}
-	r := mirrored(t, transports[0], a, liar)
-	if res := r.must("x", a.data); res.Mirrors != nil || !r.hasNote("nothing tells whether") {
-		t.Errorf("%+v", res)
-	}
-	sum := sha256.Sum256(a.data)
-	digest, err := NewDigest("sha-256", sum[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	r = mirrored(t, transports[0], a, liar)
-	r.opts.Digest = digest
-	if e := r.fails(KindIntegrity); e.Code != CodeDigestMismatch || !strings.Contains(e.Hint, "which mirror") {
-		t.Errorf("%+v", e)
-	}
-	r = mirrored(t, transports[0], a, a.copyOf(`"b"`), &file{data: a.data})
-	r.opts.Digest = digest
-	res := r.must("x", a.data)
-	// The last one has nothing by which its own versions could be told apart.
-	r.wantDropped(res, "", "", CodeNoValidator)
-	if !res.Digest.Equal(digest) || res.Mirrors[1].Bytes == 0 {
-		t.Errorf("%+v", res)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		a := &file{data: randomData(24*mib, 87), etag: `"a"`}
+		liar := &file{data: randomData(24*mib, 88), etag: `"l"`}
+		r := mirrored(t, transports[0], a, liar)
+		if res := r.must("x", a.data); res.Mirrors != nil || !r.hasNote("nothing tells whether") {
+			t.Errorf("%+v", res)
+		}
+		sum := sha256.Sum256(a.data)
+		digest, err := NewDigest("sha-256", sum[:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r = mirrored(t, transports[0], a, liar)
+		r.opts.Digest = digest
+		if e := r.fails(KindIntegrity); e.Code != CodeDigestMismatch || !strings.Contains(e.Hint, "which mirror") {
+			t.Errorf("%+v", e)
+		}
+		r = mirrored(t, transports[0], a, a.copyOf(`"b"`), &file{data: a.data})
+		r.opts.Digest = digest
+		res := r.must("x", a.data)
+		// The last one has nothing by which its own versions could be told apart.
+		r.wantDropped(res, "", "", CodeNoValidator)
+		if !res.Digest.Equal(digest) || res.Mirrors[1].Bytes == 0 {
+			t.Errorf("%+v", res)
+		}
+	})
 }
 
 // TestNamedMirrors: addresses that the server names are used where hashes check what
 // comes from there, and are told nothing.
 func TestNamedMirrors(t *testing.T) {
-	data := randomData(40*mib, 89)
-	b := &file{data: data, etag: `"b"`}
-	for _, tt := range []struct {
-		tree, only, want bool
-	}{{true, false, true}, {true, true, false}, {false, false, false}} {
-		base, _ := transports[0].serve(t, b)
-		a := &file{data: data, etag: `"a"`, tree: tt.tree}
-		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("X-Secret") != "s" {
-				t.Error("the header did not reach the first server")
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(40*mib, 89)
+		b := &file{data: data, etag: `"b"`}
+		for _, tt := range []struct {
+			tree, only, want bool
+		}{{true, false, true}, {true, true, false}, {false, false, false}} {
+			base, _ := transports[0].serve(t, b)
+			a := &file{data: data, etag: `"a"`, tree: tt.tree}
+			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("X-Secret") != "s" {
+					t.Error("the header did not reach the first server")
+				}
+				a.ServeHTTP(&addedLink{ResponseWriter: w, link: "<" + base + "/x>; rel=duplicate; pri=1"}, r)
+			})
+			r := newRig(t, transports[0], h, "/x") // over TCP it reaches both
+			r.opts.GivenOnly = tt.only
+			r.opts.Header = http.Header{"X-Secret": {"s"}, "Authorization": {"Bearer b"}}
+			b.honest()
+			res := r.must("x", data)
+			if got := len(b.asked()) > 0; got != tt.want || (len(res.Mirrors) == 2) != tt.want {
+				t.Errorf("%+v: mirror was asked: %v, %+v", tt, got, res.Mirrors)
 			}
-			a.ServeHTTP(&addedLink{ResponseWriter: w, link: "<" + base + "/x>; rel=duplicate; pri=1"}, r)
-		})
-		r := newRig(t, transports[0], h, "/x") // over TCP it reaches both
-		r.opts.GivenOnly = tt.only
-		r.opts.Header = http.Header{"X-Secret": {"s"}, "Authorization": {"Bearer b"}}
-		b.honest()
-		res := r.must("x", data)
-		if got := len(b.asked()) > 0; got != tt.want || (len(res.Mirrors) == 2) != tt.want {
-			t.Errorf("%+v: mirror was asked: %v, %+v", tt, got, res.Mirrors)
-		}
-		for _, req := range b.asked() {
-			for _, k := range []string{"X-Secret", "Authorization", "Referer"} {
-				if v := req.Header.Get(k); v != "" {
-					t.Errorf("%s %q reached the mirror", k, v)
+			for _, req := range b.asked() {
+				for _, k := range []string{"X-Secret", "Authorization", "Referer"} {
+					if v := req.Header.Get(k); v != "" {
+						t.Errorf("%s %q reached the mirror", k, v)
+					}
 				}
 			}
 		}
-	}
+	})
 }
 
 // addedLink adds a Link to what is sent.
@@ -320,16 +328,18 @@ func (w *addedLink) WriteHeader(code int) {
 
 // TestMirrorsToWriter: in order, each piece checked, from several.
 func TestMirrorsToWriter(t *testing.T) {
-	a := &file{data: randomData(30*mib, 90), etag: `"a"`, tree: true}
-	liar := &file{data: randomData(30*mib, 91), etag: `"l"`}
-	r := mirrored(t, transports[0], a, liar, a.copyOf(`"c"`))
-	var out bytes.Buffer
-	r.opts.Writer = &out
-	res, err := r.get(t.Context())
-	if err != nil || !bytes.Equal(out.Bytes(), a.data) {
-		t.Fatalf("%v, %d bytes", err, out.Len())
-	}
-	r.wantDropped(res, "", CodePieceMismatch, "")
+	synctest.Test(t, func(t *testing.T) {
+		a := &file{data: randomData(30*mib, 90), etag: `"a"`, tree: true}
+		liar := &file{data: randomData(30*mib, 91), etag: `"l"`}
+		r := mirrored(t, transports[0], a, liar, a.copyOf(`"c"`))
+		var out bytes.Buffer
+		r.opts.Writer = &out
+		res, err := r.get(t.Context())
+		if err != nil || !bytes.Equal(out.Bytes(), a.data) {
+			t.Fatalf("%v, %d bytes", err, out.Len())
+		}
+		r.wantDropped(res, "", CodePieceMismatch, "")
+	})
 }
 
 // TestResumeFromMirror: what is on disk counts whoever it came from, if the tree
@@ -352,7 +362,7 @@ func TestResumeFromMirror(t *testing.T) {
 		{"digest not known then", false, Digest{}, digest, KindRemoteChanged},
 		{"digest not known now", false, digest, Digest{}, KindRemoteChanged},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		inBubble(t, tt.name, func(t *testing.T) {
 			a := &file{data: data, etag: `"a"`, tree: tt.tree, script: func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
 				if n > 3 {
 					w.WriteHeader(404)
@@ -459,42 +469,46 @@ func TestSlowFirst(t *testing.T) {
 // TestUnencryptedLead: beside an encrypted address, a plain one may bring bytes but
 // not say what the file is.
 func TestUnencryptedLead(t *testing.T) {
-	data := randomData(12*mib, 95)
-	tls, plain := transports[2], &file{data: randomData(12*mib, 96), etag: `"p"`, tree: true}
-	r := mirrored(t, tls, &file{data: data, etag: `"a"`}, plain)
-	if res := r.must("x", data); res.Verified || res.Mirrors != nil {
-		t.Errorf("%+v", res)
-	}
-	r = mirrored(t, tls, &file{data: data, etag: `"a"`, tree: true}, plain)
-	res := r.must("x", data)
-	r.wantDropped(res, "", CodePieceMismatch)
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(12*mib, 95)
+		tls, plain := transports[2], &file{data: randomData(12*mib, 96), etag: `"p"`, tree: true}
+		r := mirrored(t, tls, &file{data: data, etag: `"a"`}, plain)
+		if res := r.must("x", data); res.Verified || res.Mirrors != nil {
+			t.Errorf("%+v", res)
+		}
+		r = mirrored(t, tls, &file{data: data, etag: `"a"`, tree: true}, plain)
+		res := r.must("x", data)
+		r.wantDropped(res, "", CodePieceMismatch)
 
-	down := &file{script: func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
-		w.WriteHeader(404)
-		return true
-	}}
-	r = mirrored(t, tls, down, plain)
-	if e := r.fails(KindHTTPStatus); !strings.Contains(e.Error(), "not encrypted") {
-		t.Errorf("%v", e)
-	}
-	r = mirrored(t, tls, down, plain)
-	r.opts.Pieces = plainPieces(plain.data, mib)
-	r.must("x", plain.data)
+		down := &file{script: func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
+			w.WriteHeader(404)
+			return true
+		}}
+		r = mirrored(t, tls, down, plain)
+		if e := r.fails(KindHTTPStatus); !strings.Contains(e.Error(), "not encrypted") {
+			t.Errorf("%v", e)
+		}
+		r = mirrored(t, tls, down, plain)
+		r.opts.Pieces = plainPieces(plain.data, mib)
+		r.must("x", plain.data)
+	})
 }
 
 // TestMirrorsBusyAtFirst: nobody is given up for an answer that may change.
 func TestMirrorsBusyAtFirst(t *testing.T) {
-	data := randomData(8*mib, 97)
-	busy := func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
-		if n <= 2 {
-			w.WriteHeader(503)
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(8*mib, 97)
+		busy := func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
+			if n <= 2 {
+				w.WriteHeader(503)
+			}
+			return n <= 2
 		}
-		return n <= 2
-	}
-	r := mirrored(t, transports[0], &file{data: data, etag: `"a"`, tree: true, script: busy}, &file{data: data, etag: `"b"`, script: busy})
-	res := r.must("x", data)
-	r.wantDropped(res, "", "")
-	if res.Retries < 2 || r.count(EventRetry) != res.Retries {
-		t.Errorf("%d retries, %d events", res.Retries, r.count(EventRetry))
-	}
+		r := mirrored(t, transports[0], &file{data: data, etag: `"a"`, tree: true, script: busy}, &file{data: data, etag: `"b"`, script: busy})
+		res := r.must("x", data)
+		r.wantDropped(res, "", "")
+		if res.Retries < 2 || r.count(EventRetry) != res.Retries {
+			t.Errorf("%d retries, %d events", res.Retries, r.count(EventRetry))
+		}
+	})
 }

@@ -130,9 +130,9 @@ func (w *limitedWriter) Write(p []byte) (int, error) {
 // TestServerGone: a server that vanishes in mid-transfer is tried a few times,
 // and the next run goes on.
 func TestServerGone(t *testing.T) {
-	run(t, func(t *testing.T, tr transport) {
+	overAll(t, func(t *testing.T, tr transport) {
 		for _, tree := range []bool{true, false} {
-			t.Run(fmt.Sprint("tree=", tree), func(t *testing.T) {
+			inBubble(t, fmt.Sprint("tree=", tree), func(t *testing.T) {
 				f := &file{data: randomData(24*mib, 6), etag: `"a"`, tree: tree}
 				h := newMortal(f, 12*mib)
 				r := newRig(t, tr, h, "/x")

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -86,15 +87,17 @@ func TestCheckTellsOfPasses(t *testing.T) {
 }
 
 func TestRepairTellsOfPasses(t *testing.T) {
-	data := randomData(4*mib, 61)
-	r := newRig(t, transports[0], &file{data: data, etag: `"a"`, tree: true}, "/x")
-	r.dir.Put("x", damaged(data, mib))
-	r.mustRepair(data)
-	i := slices.IndexFunc(r.events, func(e Event) bool { return e.Kind == EventStart })
-	if i < 1 {
-		t.Fatal("nothing was told before the download began")
-	}
-	if e := r.events[i-1]; e.Kind != EventHash || e.Against != "tree" || e.Done != 4*mib || e.Total != e.Done {
-		t.Errorf("before the download began: %+v", e)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(4*mib, 61)
+		r := newRig(t, transports[0], &file{data: data, etag: `"a"`, tree: true}, "/x")
+		r.dir.Put("x", damaged(data, mib))
+		r.mustRepair(data)
+		i := slices.IndexFunc(r.events, func(e Event) bool { return e.Kind == EventStart })
+		if i < 1 {
+			t.Fatal("nothing was told before the download began")
+		}
+		if e := r.events[i-1]; e.Kind != EventHash || e.Against != "tree" || e.Done != 4*mib || e.Total != e.Done {
+			t.Errorf("before the download began: %+v", e)
+		}
+	})
 }

@@ -29,7 +29,7 @@ func pipeTo(r *rig, w io.Writer) (*Result, error) {
 }
 
 func TestPipe(t *testing.T) {
-	run(t, func(t *testing.T, tr transport) {
+	overAll(t, func(t *testing.T, tr transport) {
 		for _, tt := range []struct {
 			name     string
 			file     *file
@@ -47,7 +47,7 @@ func TestPipe(t *testing.T) {
 				return &limitedWriter{ResponseWriter: w, left: 1_700_000}
 			}}, 12 * mib, 4, true},
 		} {
-			t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, tt.name, func(t *testing.T) {
 				f := tt.file
 				f.data = randomData(tt.size, 3)
 				r := newRig(t, tr, f, "/x")
@@ -169,7 +169,7 @@ func TestPipeBadPiece(t *testing.T) {
 func TestPipeFailures(t *testing.T) {
 	tr := transports[0]
 	data := randomData(5*mib, 6)
-	t.Run("digest", func(t *testing.T) {
+	inBubble(t, "digest", func(t *testing.T) {
 		for _, tree := range []bool{true, false} {
 			wrong, right := sha256.Sum256(nil), sha256.Sum256(data)
 			r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: tree}, "/x")
@@ -183,7 +183,7 @@ func TestPipeFailures(t *testing.T) {
 			}
 		}
 	})
-	t.Run("writer", func(t *testing.T) {
+	inBubble(t, "writer", func(t *testing.T) {
 		full := errors.New("no more room")
 		r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true}, "/x")
 		_, err := pipeTo(r, writerFunc(func(b []byte) (int, error) { return 0, full }))
@@ -191,7 +191,7 @@ func TestPipeFailures(t *testing.T) {
 			t.Errorf("err = %v", err)
 		}
 	})
-	t.Run("interrupted", func(t *testing.T) {
+	inBubble(t, "interrupted", func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true}, "/x")

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -15,6 +14,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chunkget/chunkget/merkle"
@@ -27,7 +27,8 @@ type putRig struct {
 	dir    string // of the server
 	file   string
 	record string
-	server *httptest.Server
+	base   string // its URL
+	client http.RoundTripper
 	events []Event
 
 	tries int
@@ -54,7 +55,11 @@ func newPutRig(t *testing.T, data []byte) *putRig {
 		t.Fatal(err)
 	}
 	r.handler = h
-	r.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	t.Cleanup(func() {
+		h.Close()
+		root.Close()
+	})
+	r.base, r.client = serveTCP(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		before := r.before
 		r.mu.Unlock()
@@ -65,11 +70,6 @@ func newPutRig(t *testing.T, data []byte) *putRig {
 			}
 		}
 	}))
-	t.Cleanup(func() {
-		r.server.Close()
-		h.Close()
-		root.Close()
-	})
 	return r
 }
 
@@ -90,14 +90,14 @@ func (r *putRig) answer(f func(w http.ResponseWriter, req *http.Request) bool) {
 // breakAfter lets n requests for data be answered, and then breaks all others.
 func (r *putRig) breakAfter(n int) {
 	var patches atomic.Int64
-	var answered sync.Once
+	unanswered := make(chan int, 1) // who has it waits for so many
+	unanswered <- n
 	r.answer(func(_ http.ResponseWriter, req *http.Request) bool {
 		if req.Method == http.MethodPatch && patches.Add(1) > int64(n) {
-			answered.Do(func() {
-				for range n {
-					<-r.patched
-				}
-			})
+			for range <-unanswered {
+				<-r.patched
+			}
+			unanswered <- 0
 			panic(http.ErrAbortHandler)
 		}
 		return false
@@ -106,14 +106,12 @@ func (r *putRig) breakAfter(n int) {
 
 func (r *putRig) put(ctx context.Context, rt http.RoundTripper) (*Result, error) {
 	r.t.Helper()
-	u, err := url.Parse(r.server.URL + "/big file")
+	u, err := url.Parse(r.base + "/big file")
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	if rt == nil {
-		own := &http.Transport{}
-		defer own.CloseIdleConnections()
-		rt = own
+		rt = r.client
 	}
 	r.events = nil
 	return Put(ctx, PutOptions{
@@ -187,84 +185,90 @@ func (r *putRig) fails(kind Kind, rt http.RoundTripper) *Error {
 }
 
 func TestPut(t *testing.T) {
-	for _, size := range []int{0, 1, mib, 9*mib + 5} {
-		data := randomData(size, uint64(size))
-		r := newPutRig(t, data)
-		res := r.must(data)
-		if res.BytesSent != int64(size) || res.BytesResumed != 0 || res.Retries != 0 || res.Connections > 4 || r.left() != 0 {
-			t.Errorf("%d bytes: %+v, %d files left", size, res, r.left())
+	synctest.Test(t, func(t *testing.T) {
+		for _, size := range []int{0, 1, mib, 9*mib + 5} {
+			data := randomData(size, uint64(size))
+			r := newPutRig(t, data)
+			res := r.must(data)
+			if res.BytesSent != int64(size) || res.BytesResumed != 0 || res.Retries != 0 || res.Connections > 4 || r.left() != 0 {
+				t.Errorf("%d bytes: %+v, %d files left", size, res, r.left())
+			}
+			if size > 0 && r.count(EventStart) != 1 || r.count(EventDone) != 1 {
+				t.Errorf("%d bytes: events %+v", size, r.events)
+			}
+			// What is there already is success if it is the same, and stays if not.
+			if res := r.must(data); !res.Intact || res.BytesSent != 0 {
+				t.Errorf("%d bytes again: %+v", size, res)
+			}
+			r.write(append(bytes.Clone(data), 'x'))
+			if e := r.fails(KindDisk, nil); e.StatusCode != 409 || e.Resumable || !strings.Contains(e.Hint, "another name") {
+				t.Errorf("%d bytes, another file: %+v", size, e)
+			}
+			r.has(data)
 		}
-		if size > 0 && r.count(EventStart) != 1 || r.count(EventDone) != 1 {
-			t.Errorf("%d bytes: events %+v", size, r.events)
-		}
-		// What is there already is success if it is the same, and stays if not.
-		if res := r.must(data); !res.Intact || res.BytesSent != 0 {
-			t.Errorf("%d bytes again: %+v", size, res)
-		}
-		r.write(append(bytes.Clone(data), 'x'))
-		if e := r.fails(KindDisk, nil); e.StatusCode != 409 || e.Resumable || !strings.Contains(e.Hint, "another name") {
-			t.Errorf("%d bytes, another file: %+v", size, e)
-		}
-		r.has(data)
-	}
+	})
 }
 
 // What the server has is not sent again, with the record of the run before and
 // without.
 func TestPutResumes(t *testing.T) {
-	data := randomData(24*mib, 1)
-	for _, recorded := range []bool{true, false} {
-		r := newPutRig(t, data)
-		r.tries = 1
-		r.breakAfter(2)
-		if e := r.fails(KindNetwork, nil); !e.Resumable {
-			t.Errorf("not resumable: %+v", e)
-		}
-		if !recorded {
-			os.Remove(r.record)
-		}
-		var posts atomic.Int64
-		r.answer(func(_ http.ResponseWriter, req *http.Request) bool {
-			if req.Method == http.MethodPost {
-				posts.Add(1)
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(24*mib, 1)
+		for _, recorded := range []bool{true, false} {
+			r := newPutRig(t, data)
+			r.tries = 1
+			r.breakAfter(2)
+			if e := r.fails(KindNetwork, nil); !e.Resumable {
+				t.Errorf("not resumable: %+v", e)
 			}
-			return false
-		})
-		res := r.must(data)
-		if res.BytesResumed < 2*mib || res.BytesSent != int64(len(data))-res.BytesResumed || r.left() != 0 {
-			t.Errorf("recorded %v: %+v, %d files left", recorded, res, r.left())
+			if !recorded {
+				os.Remove(r.record)
+			}
+			var posts atomic.Int64
+			r.answer(func(_ http.ResponseWriter, req *http.Request) bool {
+				if req.Method == http.MethodPost {
+					posts.Add(1)
+				}
+				return false
+			})
+			res := r.must(data)
+			if res.BytesResumed < 2*mib || res.BytesSent != int64(len(data))-res.BytesResumed || r.left() != 0 {
+				t.Errorf("recorded %v: %+v, %d files left", recorded, res, r.left())
+			}
+			if recorded != (posts.Load() == 0) {
+				t.Errorf("recorded %v: %d trees were sent", recorded, posts.Load())
+			}
 		}
-		if recorded != (posts.Load() == 0) {
-			t.Errorf("recorded %v: %d trees were sent", recorded, posts.Load())
-		}
-	}
+	})
 }
 
 // Requests that break are made again, for what the server did not get.
 func TestPutRetries(t *testing.T) {
-	data := randomData(12*mib, 2)
-	r := newPutRig(t, data)
-	r.tries = 5
-	var patches atomic.Int64
-	r.answer(func(w http.ResponseWriter, req *http.Request) bool {
-		if req.Method != http.MethodPatch {
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(12*mib, 2)
+		r := newPutRig(t, data)
+		r.tries = 5
+		var patches atomic.Int64
+		r.answer(func(w http.ResponseWriter, req *http.Request) bool {
+			if req.Method != http.MethodPatch {
+				return false
+			}
+			switch patches.Add(1) {
+			case 1:
+				w.WriteHeader(http.StatusBadGateway)
+				return true
+			case 2:
+				panic(http.ErrAbortHandler)
+			case 3: // two thirds arrive
+				req.Body = io.NopCloser(io.LimitReader(req.Body, req.ContentLength*2/3))
+				r.handler.ServeHTTP(deadWriter{w}, req)
+			}
 			return false
+		})
+		if res := r.must(data); res.Retries < 3 || r.count(EventRetry) != res.Retries {
+			t.Errorf("%+v with %d events", res, r.count(EventRetry))
 		}
-		switch patches.Add(1) {
-		case 1:
-			w.WriteHeader(http.StatusBadGateway)
-			return true
-		case 2:
-			panic(http.ErrAbortHandler)
-		case 3: // two thirds arrive
-			req.Body = io.NopCloser(io.LimitReader(req.Body, req.ContentLength*2/3))
-			r.handler.ServeHTTP(deadWriter{w}, req)
-		}
-		return false
 	})
-	if res := r.must(data); res.Retries < 3 || r.count(EventRetry) != res.Retries {
-		t.Errorf("%+v with %d events", res, r.count(EventRetry))
-	}
 }
 
 // deadWriter answers nobody.
@@ -274,41 +278,45 @@ func (deadWriter) WriteHeader(int) { panic(http.ErrAbortHandler) }
 
 // Failures count only as long as nothing arrives.
 func TestPutProgressCounts(t *testing.T) {
-	data := randomData(24*mib, 11)
-	r := newPutRig(t, data)
-	r.tries = 2
-	r.answer(func(w http.ResponseWriter, req *http.Request) bool {
-		if req.Method == http.MethodPatch && req.ContentLength > mib {
-			req.Body = io.NopCloser(io.LimitReader(req.Body, req.ContentLength*2/3))
-			r.handler.ServeHTTP(deadWriter{w}, req)
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(24*mib, 11)
+		r := newPutRig(t, data)
+		r.tries = 2
+		r.answer(func(w http.ResponseWriter, req *http.Request) bool {
+			if req.Method == http.MethodPatch && req.ContentLength > mib {
+				req.Body = io.NopCloser(io.LimitReader(req.Body, req.ContentLength*2/3))
+				r.handler.ServeHTTP(deadWriter{w}, req)
+			}
+			return false
+		})
+		if res := r.must(data); res.Retries < 6 {
+			t.Errorf("%+v", res)
 		}
-		return false
 	})
-	if res := r.must(data); res.Retries < 6 {
-		t.Errorf("%+v", res)
-	}
 }
 
 // A file that has changed since an interruption is sent anew, and what was sent of
 // the other is discarded.
 func TestPutChangedFile(t *testing.T) {
-	data := randomData(12*mib, 3)
-	r := newPutRig(t, data)
-	r.tries = 1
-	r.breakAfter(1)
-	r.fails(KindNetwork, nil)
-	if n := r.partials(); n != 3 {
-		t.Fatalf("%d files of the upload", n)
-	}
-	r.answer(nil)
-	other := randomData(11*mib, 4)
-	r.write(other)
-	if res := r.must(other); res.BytesResumed != 0 || r.left() != 0 {
-		t.Errorf("%+v, %d files left", res, r.left())
-	}
-	if r.count(EventNote) != 1 {
-		t.Errorf("events %+v", r.events)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(12*mib, 3)
+		r := newPutRig(t, data)
+		r.tries = 1
+		r.breakAfter(1)
+		r.fails(KindNetwork, nil)
+		if n := r.partials(); n != 3 {
+			t.Fatalf("%d files of the upload", n)
+		}
+		r.answer(nil)
+		other := randomData(11*mib, 4)
+		r.write(other)
+		if res := r.must(other); res.BytesResumed != 0 || r.left() != 0 {
+			t.Errorf("%+v, %d files left", res, r.left())
+		}
+		if r.count(EventNote) != 1 {
+			t.Errorf("events %+v", r.events)
+		}
+	})
 }
 
 // flipping changes a byte of request bodies as long as there are some to change.
@@ -340,136 +348,148 @@ func (b *flippedBody) Read(p []byte) (int, error) {
 }
 
 func TestPutWrongPieces(t *testing.T) {
-	data := randomData(6*mib, 5)
-	for _, tt := range []struct {
-		flips int64
-		fails bool
-	}{{1, false}, {1 << 30, true}} {
-		r := newPutRig(t, data)
-		own := &http.Transport{}
-		rt := flipping{own, new(atomic.Int64)}
-		rt.left.Store(tt.flips)
-		if tt.fails {
-			if e := r.fails(KindIntegrity, rt); CodeOf(e) != CodePieceMismatch {
-				t.Errorf("%+v", e)
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(6*mib, 5)
+		for _, tt := range []struct {
+			flips int64
+			fails bool
+		}{{1, false}, {1 << 30, true}} {
+			r := newPutRig(t, data)
+			own := &http.Transport{DialContext: streams.DialContext}
+			rt := flipping{own, new(atomic.Int64)}
+			rt.left.Store(tt.flips)
+			if tt.fails {
+				if e := r.fails(KindIntegrity, rt); CodeOf(e) != CodePieceMismatch {
+					t.Errorf("%+v", e)
+				}
+				if _, err := os.Stat(filepath.Join(r.dir, "big file")); err == nil {
+					t.Error("a wrong file is there")
+				}
+			} else {
+				res, err := r.put(t.Context(), rt)
+				if err != nil || res.PiecesBad != 1 || r.count(EventPieceBad) != 1 {
+					t.Errorf("%+v, %v", res, err)
+				}
+				r.has(data)
 			}
-			if _, err := os.Stat(filepath.Join(r.dir, "big file")); err == nil {
-				t.Error("a wrong file is there")
-			}
-		} else {
-			res, err := r.put(t.Context(), rt)
-			if err != nil || res.PiecesBad != 1 || r.count(EventPieceBad) != 1 {
-				t.Errorf("%+v, %v", res, err)
-			}
-			r.has(data)
+			own.CloseIdleConnections()
 		}
-		own.CloseIdleConnections()
-	}
+	})
 }
 
 // A file that is written to while it is sent does not arrive.
 func TestPutFileWrittenTo(t *testing.T) {
-	r := newPutRig(t, randomData(8*mib, 6))
-	var once sync.Once
-	r.answer(func(_ http.ResponseWriter, req *http.Request) bool {
-		if req.Method == http.MethodPost { // its tree has been computed
-			once.Do(func() { r.write(randomData(8*mib+1, 7)) })
+	synctest.Test(t, func(t *testing.T) {
+		r := newPutRig(t, randomData(8*mib, 6))
+		var once sync.Once
+		r.answer(func(_ http.ResponseWriter, req *http.Request) bool {
+			if req.Method == http.MethodPost { // its tree has been computed
+				once.Do(func() { r.write(randomData(8*mib+1, 7)) })
+			}
+			return false
+		})
+		if e := r.fails(KindIntegrity, nil); !strings.Contains(e.Error(), "has changed") {
+			t.Errorf("%v", e)
 		}
-		return false
 	})
-	if e := r.fails(KindIntegrity, nil); !strings.Contains(e.Error(), "has changed") {
-		t.Errorf("%v", e)
-	}
 }
 
 // An upload that the server has lost is begun again.
 func TestPutLost(t *testing.T) {
-	data := randomData(12*mib, 8)
-	r := newPutRig(t, data)
-	var once sync.Once
-	r.answer(func(w http.ResponseWriter, req *http.Request) bool {
-		lost := false
-		if req.Method == http.MethodPatch {
-			once.Do(func() {
-				lost = true
-				http.Error(w, "no such upload", http.StatusNotFound)
-			})
-		}
-		return lost
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(12*mib, 8)
+		r := newPutRig(t, data)
+		var once sync.Once
+		r.answer(func(w http.ResponseWriter, req *http.Request) bool {
+			lost := false
+			if req.Method == http.MethodPatch {
+				once.Do(func() {
+					lost = true
+					http.Error(w, "no such upload", http.StatusNotFound)
+				})
+			}
+			return lost
+		})
+		r.must(data)
 	})
-	r.must(data)
 }
 
 // All has arrived, and the server was stopped before it said so.
 func TestPutUnsaid(t *testing.T) {
-	data := randomData(4*mib, 9)
-	r := newPutRig(t, data)
-	r.tries = 1
-	r.answer(func(w http.ResponseWriter, req *http.Request) bool {
-		if req.Method != http.MethodPatch {
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(4*mib, 9)
+		r := newPutRig(t, data)
+		r.tries = 1
+		r.answer(func(w http.ResponseWriter, req *http.Request) bool {
+			if req.Method != http.MethodPatch {
+				return false
+			}
+			// The name is taken as long as the data comes.
+			os.WriteFile(filepath.Join(r.dir, "big file"), nil, 0o600)
 			return false
+		})
+		r.fails(KindDisk, nil)
+		if err := os.Remove(filepath.Join(r.dir, "big file")); err != nil {
+			t.Fatal(err)
 		}
-		// The name is taken as long as the data comes.
-		os.WriteFile(filepath.Join(r.dir, "big file"), nil, 0o600)
-		return false
+		r.answer(nil)
+		if res := r.must(data); res.BytesSent != 0 || res.BytesResumed != 4*mib {
+			t.Errorf("%+v", res)
+		}
 	})
-	r.fails(KindDisk, nil)
-	if err := os.Remove(filepath.Join(r.dir, "big file")); err != nil {
-		t.Fatal(err)
-	}
-	r.answer(nil)
-	if res := r.must(data); res.BytesSent != 0 || res.BytesResumed != 4*mib {
-		t.Errorf("%+v", res)
-	}
 }
 
 func TestPutInterrupted(t *testing.T) {
-	r := newPutRig(t, randomData(8*mib, 10))
-	ctx, cancel := context.WithCancel(t.Context())
-	r.answer(func(_ http.ResponseWriter, req *http.Request) bool {
-		if req.Method == http.MethodPatch {
-			cancel()
+	synctest.Test(t, func(t *testing.T) {
+		r := newPutRig(t, randomData(8*mib, 10))
+		ctx, cancel := context.WithCancel(t.Context())
+		r.answer(func(_ http.ResponseWriter, req *http.Request) bool {
+			if req.Method == http.MethodPatch {
+				cancel()
+			}
+			return false
+		})
+		_, err := r.put(ctx, nil)
+		if e, ok := errors.AsType[*Error](err); !ok || e.Kind != KindInterrupted || !e.Resumable {
+			t.Errorf("%+v", err)
 		}
-		return false
 	})
-	_, err := r.put(ctx, nil)
-	if e, ok := errors.AsType[*Error](err); !ok || e.Kind != KindInterrupted || !e.Resumable {
-		t.Errorf("%+v", err)
-	}
 }
 
 // Refusals have their kind, say what the server says, and what to do.
 func TestPutRefused(t *testing.T) {
-	for _, tt := range []struct {
-		status int
-		kind   Kind
-		hint   string
-	}{
-		{302, KindHTTPStatus, "elsewhere"}, {401, KindAuth, ""}, {403, KindAuth, ""}, {404, KindHTTPStatus, "folder"},
-		{405, KindHTTPStatus, "--upload"}, {413, KindHTTPStatus, "--upload-max-size"}, {415, KindHTTPStatus, "curl -T"},
-		{507, KindDisk, "--upload-quota"}, {503, KindHTTPStatus, ""}, {200, KindHTTPStatus, "curl -T"},
-	} {
-		r := newPutRig(t, []byte("data"))
-		var asked atomic.Int64
-		r.answer(func(w http.ResponseWriter, req *http.Request) bool {
-			asked.Add(1)
-			w.Header().Set("Location", "")
-			http.Error(w, "what\x1b it says\nmore", tt.status)
-			return true
-		})
-		e := r.fails(tt.kind, nil)
-		if e.StatusCode != tt.status || !strings.Contains(e.Hint, tt.hint) || e.Resumable || tt.status != 200 && !strings.Contains(e.Error(), `"what\x1b it says"`) {
-			t.Errorf("%d: %v; hint %q", tt.status, e, e.Hint)
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct {
+			status int
+			kind   Kind
+			hint   string
+		}{
+			{302, KindHTTPStatus, "elsewhere"}, {401, KindAuth, ""}, {403, KindAuth, ""}, {404, KindHTTPStatus, "folder"},
+			{405, KindHTTPStatus, "--upload"}, {413, KindHTTPStatus, "--upload-max-size"}, {415, KindHTTPStatus, "curl -T"},
+			{507, KindDisk, "--upload-quota"}, {503, KindHTTPStatus, ""}, {200, KindHTTPStatus, "curl -T"},
+		} {
+			r := newPutRig(t, []byte("data"))
+			var asked atomic.Int64
+			r.answer(func(w http.ResponseWriter, req *http.Request) bool {
+				asked.Add(1)
+				w.Header().Set("Location", "")
+				http.Error(w, "what\x1b it says\nmore", tt.status)
+				return true
+			})
+			e := r.fails(tt.kind, nil)
+			if e.StatusCode != tt.status || !strings.Contains(e.Hint, tt.hint) || e.Resumable || tt.status != 200 && !strings.Contains(e.Error(), `"what\x1b it says"`) {
+				t.Errorf("%d: %v; hint %q", tt.status, e, e.Hint)
+			}
+			if want := map[bool]int64{true: 3, false: 1}[tt.status == 503 || tt.status == 200]; asked.Load() != want {
+				t.Errorf("%d: asked %d times, not %d", tt.status, asked.Load(), want)
+			}
 		}
-		if want := map[bool]int64{true: 3, false: 1}[tt.status == 503 || tt.status == 200]; asked.Load() != want {
-			t.Errorf("%d: asked %d times, not %d", tt.status, asked.Load(), want)
-		}
-	}
-	r := newPutRig(t, nil)
-	r.file = r.dir
-	r.fails(KindDisk, nil)
-	r.file = filepath.Join(r.dir, "none")
-	r.fails(KindDisk, nil)
+		r := newPutRig(t, nil)
+		r.file = r.dir
+		r.fails(KindDisk, nil)
+		r.file = filepath.Join(r.dir, "none")
+		r.fails(KindDisk, nil)
+	})
 }
 
 func FuzzUploadState(f *testing.F) {

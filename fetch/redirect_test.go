@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 )
 
 // TestRedirectLeaks: what belongs to the origin of the URL reaches no other
@@ -115,77 +116,81 @@ func (s *recorder) seen(path string) (found []*http.Request) {
 
 // TestRefusedRedirects: some redirects end the download at the first try.
 func TestRefusedRedirects(t *testing.T) {
-	for _, tt := range []struct{ from, to string }{
-		{"https://h/x", "http://h/x"},
-		{"udts://h/x", "udt://h/x"},
-		{"https://h/x", "udt://h/x"},
-		{"udts://h/x", "http://h/x?token=SECRET"},
-		{"udt://h/x", "udt://h/%zz?token=SECRET"},
-		{"http://h/x", "/x"}, // for ever
-	} {
-		n := 0
-		rt := roundTripFunc(func(r *http.Request) (*http.Response, error) {
-			n++
-			if secure(r.URL.Scheme) != strings.Contains(tt.from, "s://") {
-				t.Errorf("asked %s", r.URL)
+	synctest.Test(t, func(t *testing.T) {
+		for _, tt := range []struct{ from, to string }{
+			{"https://h/x", "http://h/x"},
+			{"udts://h/x", "udt://h/x"},
+			{"https://h/x", "udt://h/x"},
+			{"udts://h/x", "http://h/x?token=SECRET"},
+			{"udt://h/x", "udt://h/%zz?token=SECRET"},
+			{"http://h/x", "/x"}, // for ever
+		} {
+			n := 0
+			rt := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+				n++
+				if secure(r.URL.Scheme) != strings.Contains(tt.from, "s://") {
+					t.Errorf("asked %s", r.URL)
+				}
+				return &http.Response{StatusCode: 302, Status: "302 Found", Header: http.Header{"Location": {tt.to}}, Body: http.NoBody, Request: r}, nil
+			})
+			base := strings.TrimSuffix(tt.from, "/x")
+			r := newRig(t, transport{serve: func(*testing.T, http.Handler) (string, http.RoundTripper) { return base, rt }}, nil, "/x")
+			e := r.fails(KindNetwork)
+			if strings.Contains(e.Error(), "SECRET") {
+				t.Errorf("%s to %s: %v", tt.from, tt.to, e)
 			}
-			return &http.Response{StatusCode: 302, Status: "302 Found", Header: http.Header{"Location": {tt.to}}, Body: http.NoBody, Request: r}, nil
-		})
-		base := strings.TrimSuffix(tt.from, "/x")
-		r := newRig(t, transport{serve: func(*testing.T, http.Handler) (string, http.RoundTripper) { return base, rt }}, nil, "/x")
-		e := r.fails(KindNetwork)
-		if strings.Contains(e.Error(), "SECRET") {
-			t.Errorf("%s to %s: %v", tt.from, tt.to, e)
+			if n != 1 && n != maxRedirects+1 {
+				t.Errorf("%s to %s: %d requests", tt.from, tt.to, n)
+			}
 		}
-		if n != 1 && n != maxRedirects+1 {
-			t.Errorf("%s to %s: %d requests", tt.from, tt.to, n)
-		}
-	}
+	})
 }
 
 // TestSecretsStayOut of events, journals, logs and errors.
 func TestSecretsStayOut(t *testing.T) {
-	f := &file{data: randomData(12*mib, 12), etag: `"a"`, tree: true}
-	f.script = func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
-		if r.FormValue("token") != "SECRET" || r.FormValue("v") != "1" {
-			t.Errorf("query %q", r.URL.RawQuery)
+	synctest.Test(t, func(t *testing.T) {
+		f := &file{data: randomData(12*mib, 12), etag: `"a"`, tree: true}
+		f.script = func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
+			if r.FormValue("token") != "SECRET" || r.FormValue("v") != "1" {
+				t.Errorf("query %q", r.URL.RawQuery)
+			}
+			if _, password, _ := r.BasicAuth(); password != "SECRET" {
+				t.Errorf("header %v", r.Header)
+			}
+			if n > 1 {
+				w.WriteHeader(403)
+			}
+			return n > 1
 		}
-		if _, password, _ := r.BasicAuth(); password != "SECRET" {
-			t.Errorf("header %v", r.Header)
+		r := newRig(t, transports[0], f, "/x?v=1&token=SECRET")
+		r.opts.URL.User = url.UserPassword("u", "SECRET")
+		var log bytes.Buffer
+		r.opts.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		e := r.fails(KindAuth)
+		if !e.Resumable {
+			t.Fatalf("nothing kept: %v", e)
 		}
-		if n > 1 {
-			w.WriteHeader(403)
+		events, err := json.Marshal(r.events)
+		if err != nil {
+			t.Fatal(err)
 		}
-		return n > 1
-	}
-	r := newRig(t, transports[0], f, "/x?v=1&token=SECRET")
-	r.opts.URL.User = url.UserPassword("u", "SECRET")
-	var log bytes.Buffer
-	r.opts.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	e := r.fails(KindAuth)
-	if !e.Resumable {
-		t.Fatalf("nothing kept: %v", e)
-	}
-	events, err := json.Marshal(r.events)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for what, text := range map[string]string{
-		"error": fmt.Sprintf("%v %+v", e, *e), "log": log.String(), "events": string(events), "journal": string(r.dir.Bytes("x.part.journal")),
-	} {
-		if strings.Contains(text, "SECRET") {
-			t.Errorf("%s: %q", what, text)
+		for what, text := range map[string]string{
+			"error": fmt.Sprintf("%v %+v", e, *e), "log": log.String(), "events": string(events), "journal": string(r.dir.Bytes("x.part.journal")),
+		} {
+			if strings.Contains(text, "SECRET") {
+				t.Errorf("%s: %q", what, text)
+			}
+			if what == "journal" && !strings.Contains(text, "x?v=1&token=REDACTED") {
+				t.Errorf("journal without the URL: %q", text)
+			}
 		}
-		if what == "journal" && !strings.Contains(text, "x?v=1&token=REDACTED") {
-			t.Errorf("journal without the URL: %q", text)
+		// A renewed signature is no other file.
+		f.honest()
+		r.opts.URL.RawQuery = "v=1&token=OTHER"
+		if r.must("x", f.data); r.hasNote("another URL") {
+			t.Errorf("events %+v", r.events)
 		}
-	}
-	// A renewed signature is no other file.
-	f.honest()
-	r.opts.URL.RawQuery = "v=1&token=OTHER"
-	if r.must("x", f.data); r.hasNote("another URL") {
-		t.Errorf("events %+v", r.events)
-	}
+	})
 }
 
 func TestRedactURL(t *testing.T) {

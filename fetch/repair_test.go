@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/chunkget/chunkget/internal/faultfile"
 	"github.com/chunkget/chunkget/merkle"
@@ -152,7 +153,7 @@ func TestRepairRefuses(t *testing.T) {
 			r.wantFile("x", local)
 		}
 	})
-	t.Run("nothing to repair", func(t *testing.T) {
+	inBubble(t, "nothing to repair", func(t *testing.T) {
 		r := newRig(t, transports[0], &file{data: []byte("x"), etag: `"a"`, tree: true}, "/x")
 		if _, err := r.repair(); kindOf(err) != KindDisk || len(r.dir.Names()) != 0 {
 			t.Errorf("%v, files %q", err, r.dir.Names())
@@ -163,61 +164,65 @@ func TestRepairRefuses(t *testing.T) {
 // TestRepairAfterPowerCut cuts the power at every operation of a repair. The file
 // is the old one or the new one, whole, and the next repair goes on.
 func TestRepairAfterPowerCut(t *testing.T) {
-	f := &file{data: randomData(4*mib+3, 74), etag: `"a"`, tree: true, leaves: true}
-	local := damaged(f.data[:3*mib+100], 5, 2*mib)
-	r := newRig(t, transports[0], f, "/x")
-	for at := 1; ; at++ {
-		r.dir = faultfile.New()
-		r.dir.Put("x", local)
-		r.dir.CrashAt(at)
-		_, err := r.repair()
-		if err != nil && !errors.Is(err, faultfile.ErrCrashed) {
-			t.Fatalf("operation %d: %v", at, err)
-		}
-		done := err == nil
-		r.dir = r.dir.CrashClone(rand.Uint64())
-		if got := r.dir.Bytes("x"); !bytes.Equal(got, local) && !bytes.Equal(got, f.data) || done && !bytes.Equal(got, f.data) {
-			t.Fatalf("operation %d: the file is neither the old one nor the new one", at)
-		}
-		if at%3 == 0 || done {
-			if _, err := r.repair(); err != nil {
-				t.Fatalf("operation %d: repair after the crash: %v", at, err)
+	synctest.Test(t, func(t *testing.T) {
+		f := &file{data: randomData(4*mib+3, 74), etag: `"a"`, tree: true, leaves: true}
+		local := damaged(f.data[:3*mib+100], 5, 2*mib)
+		r := newRig(t, transports[0], f, "/x")
+		for at := 1; ; at++ {
+			r.dir = faultfile.New()
+			r.dir.Put("x", local)
+			r.dir.CrashAt(at)
+			_, err := r.repair()
+			if err != nil && !errors.Is(err, faultfile.ErrCrashed) {
+				t.Fatalf("operation %d: %v", at, err)
 			}
-			r.wantFile("x", f.data)
-		}
-		if done {
-			if at < 10 {
-				t.Errorf("only %d operations", at)
+			done := err == nil
+			r.dir = r.dir.CrashClone(rand.Uint64())
+			if got := r.dir.Bytes("x"); !bytes.Equal(got, local) && !bytes.Equal(got, f.data) || done && !bytes.Equal(got, f.data) {
+				t.Fatalf("operation %d: the file is neither the old one nor the new one", at)
 			}
-			return
+			if at%3 == 0 || done {
+				if _, err := r.repair(); err != nil {
+					t.Fatalf("operation %d: repair after the crash: %v", at, err)
+				}
+				r.wantFile("x", f.data)
+			}
+			if done {
+				if at < 10 {
+					t.Errorf("only %d operations", at)
+				}
+				return
+			}
 		}
-	}
+	})
 }
 
 // TestRepairGoesOn: what an interrupted repair fetched is not fetched again.
 func TestRepairGoesOn(t *testing.T) {
-	f := &file{data: randomData(16*mib, 75), etag: `"a"`, tree: true, leaves: true}
-	r := newRig(t, transports[0], f, "/x")
-	r.dir.Put("x", f.data[:mib+5])
-	f.script = func(f *file, n int, w http.ResponseWriter, req *http.Request) bool {
-		if n <= 4 {
-			return false
+	synctest.Test(t, func(t *testing.T) {
+		f := &file{data: randomData(16*mib, 75), etag: `"a"`, tree: true, leaves: true}
+		r := newRig(t, transports[0], f, "/x")
+		r.dir.Put("x", f.data[:mib+5])
+		f.script = func(f *file, n int, w http.ResponseWriter, req *http.Request) bool {
+			if n <= 4 {
+				return false
+			}
+			// Not before there is something that must not be lost.
+			if !comesAbout(30_000, func() bool { return goodPieces(r.dir.Bytes("x.part"), f.data) >= 3*mib || req.Context().Err() != nil }) {
+				t.Error("what was sent does not come to the partial file")
+			}
+			w.WriteHeader(404)
+			return true
 		}
-		// Not before there is something that must not be lost.
-		if !comesAbout(30_000, func() bool { return goodPieces(r.dir.Bytes("x.part"), f.data) >= 3*mib || req.Context().Err() != nil }) {
-			t.Error("what was sent does not come to the partial file")
+		if _, err := r.repair(); kindOf(err) != KindHTTPStatus || !resumable(err) {
+			t.Fatal(err)
 		}
-		w.WriteHeader(404)
-		return true
-	}
-	if _, err := r.repair(); kindOf(err) != KindHTTPStatus || !resumable(err) {
-		t.Fatal(err)
-	}
-	left := goodPieces(r.dir.Bytes("x.part"), f.data)
-	f.honest()
-	if res := r.mustRepair(f.data); res.BytesFetched > int64(len(f.data))-left || left < 2*mib {
-		t.Errorf("%d bytes were there: %+v", left, res)
-	}
+		left := goodPieces(r.dir.Bytes("x.part"), f.data)
+		f.honest()
+		if res := r.mustRepair(f.data); res.BytesFetched > int64(len(f.data))-left || left < 2*mib {
+			t.Errorf("%d bytes were there: %+v", left, res)
+		}
+	})
 }
 
 // TestCheck tells which bytes are bad, whatever the file is held against.

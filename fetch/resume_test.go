@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"github.com/chunkget/chunkget/internal/faultfile"
 	"github.com/chunkget/chunkget/journal"
@@ -136,7 +137,7 @@ func TestDiskFull(t *testing.T) {
 
 // TestDamagedJournal: damage to the journal costs what no tree can prove.
 func TestDamagedJournal(t *testing.T) {
-	run(t, func(t *testing.T, tr transport) {
+	overAll(t, func(t *testing.T, tr transport) {
 		for _, tt := range []struct {
 			name   string
 			damage func(b []byte) []byte
@@ -152,7 +153,7 @@ func TestDamagedJournal(t *testing.T) {
 			{"empty", func(b []byte) []byte { return nil }, "without a journal"},
 		} {
 			for _, tree := range []bool{true, false} {
-				t.Run(fmt.Sprintf("%s tree=%v", tt.name, tree), func(t *testing.T) {
+				inBubble(t, fmt.Sprintf("%s tree=%v", tt.name, tree), func(t *testing.T) {
 					f := &file{data: randomData(12*mib, 33), etag: `"a"`, tree: tree}
 					r := newRig(t, tr, f, "/x")
 					was := r.interrupt(6 * mib)
@@ -176,8 +177,8 @@ func TestDamagedJournal(t *testing.T) {
 // where a digest of them is known. The tree's root alone is not one: pieces in
 // the journal are not read again.
 func TestDamagedPart(t *testing.T) {
-	run(t, func(t *testing.T, tr transport) {
-		t.Run("recorded with digest", func(t *testing.T) {
+	overAll(t, func(t *testing.T, tr transport) {
+		inBubble(t, "recorded with digest", func(t *testing.T) {
 			f := &file{data: randomData(12*mib, 34), etag: `"a"`}
 			r := newRig(t, tr, f, "/x")
 			was := r.interrupt(6 * mib)
@@ -189,7 +190,7 @@ func TestDamagedPart(t *testing.T) {
 				t.Errorf("%+v, had fetched %d", res, was)
 			}
 		})
-		t.Run("not in the journal", func(t *testing.T) {
+		inBubble(t, "not in the journal", func(t *testing.T) {
 			f := &file{data: randomData(12*mib, 35), etag: `"a"`, tree: true}
 			r := newRig(t, tr, f, "/x")
 			part := bytes.Clone(f.data)
@@ -200,7 +201,7 @@ func TestDamagedPart(t *testing.T) {
 				t.Errorf("%+v", res)
 			}
 		})
-		t.Run("cut", func(t *testing.T) {
+		inBubble(t, "cut", func(t *testing.T) {
 			for _, tree := range []bool{true, false} {
 				f := &file{data: randomData(12*mib, 36), etag: `"a"`, tree: tree}
 				r := newRig(t, tr, f, "/x")
@@ -211,7 +212,7 @@ func TestDamagedPart(t *testing.T) {
 				}
 			}
 		})
-		t.Run("gone", func(t *testing.T) {
+		inBubble(t, "gone", func(t *testing.T) {
 			for _, tree := range []bool{true, false} {
 				f := &file{data: randomData(12*mib, 37), etag: `"a"`, tree: tree}
 				r := newRig(t, tr, f, "/x")
@@ -230,7 +231,7 @@ func TestDamagedPart(t *testing.T) {
 // TestRemoteChangedBetweenRuns: partial data of another version is not touched
 // unless that is asked for.
 func TestRemoteChangedBetweenRuns(t *testing.T) {
-	run(t, func(t *testing.T, tr transport) {
+	overAll(t, func(t *testing.T, tr transport) {
 		for _, tt := range []struct {
 			name string
 			size int
@@ -243,7 +244,7 @@ func TestRemoteChangedBetweenRuns(t *testing.T) {
 			{"longer", 14 * mib, `"a"`},
 			{"no tag", 12 * mib, ""},
 		} {
-			t.Run(tt.name, func(t *testing.T) {
+			inBubble(t, tt.name, func(t *testing.T) {
 				var now atomic.Pointer[file]
 				now.Store(&file{data: randomData(12*mib, 38), etag: `"a"`, tree: true})
 				r := newRig(t, tr, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { now.Load().ServeHTTP(w, req) }), "/x")
@@ -438,20 +439,22 @@ func TestDispositionAndResume(t *testing.T) {
 }
 
 func TestOptions(t *testing.T) {
-	u := newRig(t, transports[0], &file{}, "/x")
-	for name, change := range map[string]func(o *Options){
-		"no URL":               func(o *Options) { o.URL = nil },
-		"no transport":         func(o *Options) { o.Transport = nil },
-		"negative connections": func(o *Options) { o.Connections = -1 },
-		"many connections":     func(o *Options) { o.Connections = MaxConnections + 1 },
-		"short digest":         func(o *Options) { o.Digest = Digest{"sha-256", []byte{1}} },
-		"directory as output":  func(o *Options) { o.Output = "x/" },
-		"parent as output":     func(o *Options) { o.Output = ".." },
-	} {
-		o := u.opts
-		change(&o)
-		if _, err := Get(t.Context(), o); kindOf(err) != KindUsage {
-			t.Errorf("%s: %v", name, err)
+	synctest.Test(t, func(t *testing.T) {
+		u := newRig(t, transports[0], &file{}, "/x")
+		for name, change := range map[string]func(o *Options){
+			"no URL":               func(o *Options) { o.URL = nil },
+			"no transport":         func(o *Options) { o.Transport = nil },
+			"negative connections": func(o *Options) { o.Connections = -1 },
+			"many connections":     func(o *Options) { o.Connections = MaxConnections + 1 },
+			"short digest":         func(o *Options) { o.Digest = Digest{"sha-256", []byte{1}} },
+			"directory as output":  func(o *Options) { o.Output = "x/" },
+			"parent as output":     func(o *Options) { o.Output = ".." },
+		} {
+			o := u.opts
+			change(&o)
+			if _, err := Get(t.Context(), o); kindOf(err) != KindUsage {
+				t.Errorf("%s: %v", name, err)
+			}
 		}
-	}
+	})
 }

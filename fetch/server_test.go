@@ -11,16 +11,18 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chunkget/chunkget/internal/faultfile"
+	"github.com/chunkget/chunkget/internal/simnet"
 	"github.com/chunkget/chunkget/internal/tlsport"
 	"github.com/chunkget/chunkget/journal"
 	"github.com/chunkget/chunkget/merkle"
@@ -50,9 +52,19 @@ func (tr transport) reads() int {
 // transports are all ways over which the tests of this package run.
 var transports = []transport{{"tcp", serveTCP}, {"udt", serveUDT}, {"https", serveHTTPS}, {"udts", serveUDTS}}
 
-// run runs f over every transport. With the race detector, where a run takes
-// minutes, TLS over UDT stands for all: what it adds is around the others.
+// run runs f over every transport, in virtual time: the network is in memory, and
+// no other work of the machine is taken for a slow one. With the race detector,
+// where a run takes minutes, TLS over UDT stands for all: what it adds is around the
+// others.
 func run(t *testing.T, f func(t *testing.T, tr transport)) {
+	t.Helper()
+	overAll(t, func(t *testing.T, tr transport) {
+		synctest.Test(t, func(t *testing.T) { f(t, tr) })
+	})
+}
+
+// overAll is run for tests whose parts are bubbles.
+func overAll(t *testing.T, f func(t *testing.T, tr transport)) {
 	t.Helper()
 	of := transports
 	if raceEnabled {
@@ -61,6 +73,12 @@ func run(t *testing.T, f func(t *testing.T, tr transport)) {
 	for _, tr := range of {
 		t.Run(tr.name, func(t *testing.T) { f(t, tr) })
 	}
+}
+
+// inBubble runs f as a part of t, in virtual time.
+func inBubble(t *testing.T, name string, f func(t *testing.T)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
 }
 
 // connKey is the context key of a request's connection. Connections over UDT
@@ -105,48 +123,79 @@ func keyPair(t *testing.T) *tlsport.Source {
 	return s
 }
 
+// ports are given once each, so that all servers of a test can be told apart.
+var ports atomic.Uint32
+
+func newAddr() netip.AddrPort {
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(10_000+ports.Add(1)%50_000))
+}
+
 // serveOverTCP serves plain text without a key pair, and TLS only with one.
 func serveOverTCP(t *testing.T, h http.Handler, pair *tlsport.Source) (string, http.RoundTripper) {
 	t.Helper()
-	s := httptest.NewUnstartedServer(h)
-	s.Config.ErrorLog, s.Config.ConnContext = quiet, withConn
-	s.Listener = tlsport.Wrap(s.Listener, tlsport.Options{Source: pair, Require: true})
-	s.Start()
-	rt := &http.Transport{MaxIdleConnsPerHost: 32}
-	base := s.URL
+	l := streams.listen(newAddr())
+	s := &http.Server{Handler: h, ErrorLog: quiet, ConnContext: withConn}
+	var serving sync.WaitGroup
+	serving.Go(func() { s.Serve(tlsport.Wrap(l, tlsport.Options{Source: pair, Require: true})) })
+	rt := &http.Transport{MaxIdleConnsPerHost: 32, DialContext: streams.DialContext}
+	scheme := "http://"
 	if pair != nil {
 		rt.TLSClientConfig = pair.Pin().Config(new(tls.Config))
-		base = "https" + strings.TrimPrefix(base, "http")
+		scheme = "https://"
 	}
 	t.Cleanup(func() {
 		rt.CloseIdleConnections()
-		s.CloseClientConnections()
 		s.Close()
+		serving.Wait()
+		time.Sleep(time.Second) // which is longer than net/http waits with closing a connection
 	})
-	return base, rt
+	return scheme + l.Addr().String(), rt
 }
 
-// serveOverUDT does the same over UDT.
+// serveOverUDT does the same over UDT. Packets are large: what they hold is not
+// what these tests are about.
 func serveOverUDT(t *testing.T, h http.Handler, pair *tlsport.Source) (string, http.RoundTripper) {
 	t.Helper()
-	l, err := udt.Listen("udt4", "127.0.0.1:0")
+	n := simnet.New(simnet.Config{
+		Seed:     simnet.FixedSeed(t),
+		Link:     simnet.LinkConfig{Delay: linkDelay, Rate: linkRate, Queue: 1 << 20},
+		Batching: simnet.Batching{Interval: linkEvery},
+	})
+	addr := newAddr()
+	server, err := udt.NewEndpoint(n.Listen(addr), &udt.Config{MSS: 9000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := server.Listen()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := udt.NewEndpoint(n.Listen(netip.AddrPortFrom(addr.Addr().Next(), 0)), &udt.Config{MSS: 9000, Linger: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &http.Server{Handler: h, ErrorLog: quiet, ConnContext: withConn}
 	var serving sync.WaitGroup
 	serving.Go(func() { s.Serve(tlsport.Wrap(l, tlsport.Options{Source: pair, Require: true})) })
-	scheme, config := "udt://", udtpool.Config{Connections: 32}
+	dialer := udt.Dialer{Endpoint: client, EarlyData: true}
+	scheme, config := "udt://", udtpool.Config{Connections: 32, Dial: dialer.DialContext}
 	if pair != nil {
 		scheme, config.TLS = "udts://", func(string) *tls.Config { return pair.Pin().Config(new(tls.Config)) }
 	}
 	pool := udtpool.New(config)
 	t.Cleanup(func() {
 		pool.Close()
+		// Server.Close closes connections under a lock that their goroutines want
+		// too, and time would stand still while one of them waits for its peer.
+		time.Sleep(10 * linkDelay)
 		s.Close()
 		serving.Wait()
+		time.Sleep(time.Second) // as above
+		if err := errors.Join(client.Close(), server.Close(), n.Close()); err != nil {
+			t.Error(err)
+		}
 	})
-	return scheme + l.Addr().String(), pool
+	return scheme + addr.String(), pool
 }
 
 // file is a server of one file, at every path. Fields are set before it serves;
@@ -486,7 +535,7 @@ func hijack(w http.ResponseWriter) {
 	if err != nil {
 		panic(err)
 	}
-	if tc, ok := c.(*net.TCPConn); ok {
+	if tc, ok := c.(interface{ SetLinger(int) error }); ok {
 		tc.SetLinger(0)
 	}
 	c.Close()

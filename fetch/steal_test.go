@@ -51,16 +51,12 @@ func TestStuckConnection(t *testing.T) {
 }
 
 // TestHedge: the last bytes do not wait for a connection that has stopped. It is
-// never released; without a hedge its request would be retried after minutes, which
-// a busy machine cannot be slower than.
+// never released; without a hedge its request would be retried.
 //
 // There are two connections, so nothing but that request is left to hedge when the
 // other one is idle, and the other may not take over what the first has not begun:
 // it gets nothing more before the half of a piece is there.
 func TestHedge(t *testing.T) {
-	if raceEnabled {
-		t.Skip("minutes of real time with the race detector")
-	}
 	run(t, func(t *testing.T, tr transport) {
 		for _, tree := range []bool{true, false} {
 			const size = 48 * mib
