@@ -72,7 +72,11 @@ func TestBBRKeepsQueuesShort(t *testing.T) {
 // when the second one begins later.
 func TestBBRSharesWithItself(t *testing.T) {
 	measure(t, func(t *measurement) {
-		for _, queue := range []int{1, 4} {
+		queues := []int{1, 4}
+		if raceEnabled {
+			queues = queues[:1] // a minute of real time each
+		}
+		for _, queue := range queues {
 			link := simnet.LinkConfig{Delay: 25 * time.Millisecond, Rate: 100e6, Queue: queue * 100e6 / 8 / 20}
 			inMeasuredLab(t.T, link, nil, func(l *lab) {
 				// Both hosts are behind one link to the server.

@@ -94,7 +94,7 @@ func (l *lab) download(w wanCell, n int) (took time.Duration, stats []Stats) {
 // connection and the start as well. What is asked for here leaves a margin for
 // seeds that are unlucky.
 func TestDownloadOverLongPaths(t *testing.T) {
-	for _, w := range []wanCell{
+	for i, w := range []wanCell{
 		{"300M 20ms", 300e6, 20 * time.Millisecond, 0, 0, 1, 32 << 20, 0.9},
 		{"300M 100ms", 300e6, 100 * time.Millisecond, 0, 0, 1, 64 << 20, 0.83},
 		{"300M 100ms 0.1%", 300e6, 100 * time.Millisecond, 0.001, 0, 1, 64 << 20, 0.8},
@@ -107,6 +107,9 @@ func TestDownloadOverLongPaths(t *testing.T) {
 	} {
 		for _, n := range []int{1, 8} {
 			t.Run(fmt.Sprintf("%s x%d", w.name, n), func(t *testing.T) {
+				if raceEnabled && i%4 != 0 {
+					t.Skip("ten seconds of real time each with the race detector")
+				}
 				measure(t, func(t *measurement) {
 					inMeasuredLab(t.T, w.link(), nil, func(l *lab) {
 						took, stats := l.download(w, n)
