@@ -19,7 +19,7 @@ type flow struct {
 	from, to time.Duration // when it runs; to 0 = to the end
 
 	got    atomic.Int64 // bytes
-	server *Conn
+	server atomic.Pointer[Conn]
 }
 
 // shared runs flows over one path, and returns the payload that each of them
@@ -59,7 +59,7 @@ func shared(t *testing.T, link simnet.LinkConfig, length time.Duration, flows []
 					t.Error(err)
 					return
 				}
-				f.server = s.(*Conn)
+				f.server.Store(s.(*Conn))
 				go writeForever(s, make([]byte, 1<<18))
 				if f.to > 0 {
 					time.AfterFunc(f.to-f.from, func() { s.Close() })
@@ -89,9 +89,9 @@ func shared(t *testing.T, link simnet.LinkConfig, length time.Duration, flows []
 						before = samples[k][i]
 					}
 					state, w, rtt := "-", 0, time.Duration(0)
-					if f.server != nil && (f.to == 0 || time.Since(start) < f.to) {
-						s := f.server.Stats()
-						g := f.server.grp
+					if c := f.server.Load(); c != nil && (f.to == 0 || time.Since(start) < f.to) {
+						s := c.Stats()
+						g := c.grp
 						g.mu.Lock()
 						state = g.cc.State()
 						g.mu.Unlock()
