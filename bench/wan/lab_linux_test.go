@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -157,34 +158,73 @@ func measure(t *testing.T, l *Lab, probe func(t *testing.T, l *Lab) figure) {
 	t.Errorf("the link is more than %v %% off", 100*tolerance)
 }
 
+// stamped lets the kernel stamp what a socket receives: when a program gets to read
+// it, on a busy machine, is no property of the link.
+func stamped(t *testing.T, c *net.UDPConn) *net.UDPConn {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// readStamped reads a datagram and returns when it came.
+func readStamped(c *net.UDPConn, b []byte) (n int, from netip.AddrPort, came time.Time, err error) {
+	oob := make([]byte, 128)
+	n, oobn, _, from, err := c.ReadMsgUDPAddrPort(b, oob)
+	if err != nil {
+		return 0, from, came, err
+	}
+	messages, err := unix.ParseSocketControlMessage(oob[:oobn])
+	if err != nil {
+		return 0, from, came, err
+	}
+	for _, m := range messages {
+		if m.Header.Level == unix.SOL_SOCKET && m.Header.Type == unix.SO_TIMESTAMPNS && len(m.Data) == 16 {
+			sec, nsec := binary.NativeEndian.Uint64(m.Data), binary.NativeEndian.Uint64(m.Data[8:])
+			return n, from, time.Unix(int64(sec), int64(nsec)), nil
+		}
+	}
+	return 0, from, came, errors.New("a datagram without a time stamp")
+}
+
 func TestMeasuredRTT(t *testing.T) {
 	l := openLab(t, t.Context(), Link{Rate: 100e6, RTT: 40 * time.Millisecond})
-	echo := listen(t, l.Server())
+	echo := stamped(t, listen(t, l.Server()))
 	go func() {
 		var b [64]byte
 		for {
-			n, from, err := echo.ReadFromUDPAddrPort(b[:])
+			n, from, came, err := readStamped(echo, b[:])
 			if err != nil {
 				return
 			}
+			// How long it was here is told, and does not count.
+			binary.BigEndian.PutUint64(b[:], uint64(time.Now().Round(0).Sub(came)))
 			echo.WriteToUDPAddrPort(b[:n], from)
 		}
 	}()
-	probe := listen(t, l.Client())
+	probe := stamped(t, listen(t, l.Client()))
 	to := echo.LocalAddr().(*net.UDPAddr).AddrPort()
 	measure(t, l, func(t *testing.T, l *Lab) figure {
 		var times []float64
 		for range 25 {
 			var b [64]byte
-			sent := time.Now()
-			probe.SetReadDeadline(sent.Add(5 * time.Second))
+			sent := time.Now().Round(0) // as the stamps, of the wall clock
+			probe.SetReadDeadline(time.Now().Add(5 * time.Second))
 			if _, err := probe.WriteToUDPAddrPort(b[:], to); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := probe.Read(b[:]); err != nil {
+			_, _, came, err := readStamped(probe, b[:])
+			if err != nil {
 				t.Fatal(err)
 			}
-			times = append(times, time.Since(sent).Seconds())
+			held := time.Duration(binary.BigEndian.Uint64(b[:]))
+			times = append(times, (came.Sub(sent) - held).Seconds())
 		}
 		slices.Sort(times)
 		return figure{"RTT", 0.04, times[len(times)/2]}
