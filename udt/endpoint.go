@@ -93,6 +93,10 @@ func newEndpoint(sock *socket, cfg Config) *Endpoint {
 		groups:    make(map[netip.AddrPort]*group),
 		readEnded: make(chan struct{}),
 	}
+	if sock.kernel != nil {
+		recv, _ := grantedBuffers(sock.kernel)
+		e.gather = newGatherer(recv)
+	}
 	e.asker.begin(cfg.Ask, e.epoch)
 	e.loops.Go(e.readLoop)
 	return e

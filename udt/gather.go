@@ -11,11 +11,13 @@ import (
 // meanwhile loses neither its time of arrival nor its order, and the report to
 // the sender says how long the packet has waited here, so nothing that is measured
 // changes. The pause is a small part of the round trip, and only a steady flow has
-// one.
+// one. A peer without feedback hears of its packets by the clock of UDT, whose tick
+// counts as a part of the round trip then.
 //
 // The fields but nearest belong to the read goroutine.
 type gatherer struct {
 	nearest atomic.Int64 // shortest round trip of any connection so far, ns; 0 = none is known
+	most    int          // datagrams that may come in a pause; set before use
 
 	since time.Duration // when the socket was last seen empty
 	count int           // datagrams since then
@@ -30,14 +32,24 @@ const (
 	// gatherPart is the part of the shortest round trip that a pause may take.
 	gatherPart = 20
 	// steadyFlow is the number of datagrams in a millisecond from which on a flow
-	// is gathered, mostGathered the number that may come in a pause: the kernel's
-	// buffer is not ours to choose.
-	steadyFlow   = 4
-	mostGathered = 32
+	// is gathered.
+	steadyFlow = 4
+	// A pause may fill a part of the kernel's buffer only, for timers are late: a
+	// quarter if each datagram takes gatheredSize bytes of it, twice what we asked
+	// for, and no more than mostGathered. leastGathered is for a buffer that is not known.
+	gatheredSize  = 4 << 10
+	leastGathered = 32
+	mostGathered  = 256
 	// dataSize is the mean size from which on datagrams are taken for data, not for
 	// reports, which a sender wants at once.
 	dataSize = 512
 )
+
+// newGatherer makes one for a socket with a receive buffer of some bytes, 0 if that
+// is not known.
+func newGatherer(buffer int) gatherer {
+	return gatherer{most: max(leastGathered, min(2*buffer/gatheredSize/4, mostGathered))}
+}
 
 // near tells of a round trip.
 func (g *gatherer) near(rtt time.Duration) {
@@ -66,7 +78,7 @@ func (g *gatherer) pause(now time.Duration, runs []inbound, empty bool) time.Dur
 	if !data || rate < steadyFlow/float64(time.Millisecond) || runs[0].stamp == 0 {
 		return 0
 	}
-	if d := min(maxGather, nearest/gatherPart, time.Duration(mostGathered/rate)); d >= minGather {
+	if d := min(maxGather, nearest/gatherPart, time.Duration(float64(g.most)/rate)); d >= minGather {
 		return d
 	}
 	return 0

@@ -3,6 +3,8 @@ package udt
 import (
 	"testing"
 	"time"
+
+	"github.com/chunkget/chunkget/internal/simnet"
 )
 
 func TestGather(t *testing.T) {
@@ -33,7 +35,7 @@ func TestGather(t *testing.T) {
 		{"no stamps", 40 * ms, 100 * us, unstamped, false, 0},
 		{"nothing", 40 * ms, 100 * us, nil, false, 0},
 	} {
-		g := gatherer{since: time.Second}
+		g := gatherer{since: time.Second, most: 32}
 		g.near(tt.rtt)
 		if got := g.pause(time.Second+tt.since, tt.runs, !tt.more); got.Round(us) != tt.want {
 			t.Errorf("%s: a pause of %v, want %v", tt.name, got, tt.want)
@@ -41,9 +43,48 @@ func TestGather(t *testing.T) {
 	}
 }
 
+// How much may come in a pause follows the kernel's buffer.
+func TestGatherFollowsTheBuffer(t *testing.T) {
+	for buffer, most := range map[int]int{0: 32, 100 << 10: 32, 1 << 20: 128, 2 << 20: 256, 64 << 20: 256} {
+		g := newGatherer(buffer)
+		if g.most != most {
+			t.Errorf("%d bytes: %d datagrams, want %d", buffer, g.most, most)
+		}
+		// 120 in a millisecond.
+		g.since = time.Second
+		g.near(time.Second)
+		twelve := []inbound{{data: make([]byte, 12*1472), segment: 1472, stamp: 1}}
+		want := time.Duration(most) * time.Millisecond / 120
+		if want > maxGather {
+			want = maxGather
+		}
+		if d := g.pause(time.Second+100*time.Microsecond, twelve, true); d.Round(time.Microsecond) != want.Round(time.Microsecond) {
+			t.Errorf("%d bytes: a pause of %v, want %v", buffer, d, want)
+		}
+	}
+}
+
+// A peer without feedback hears of us every 10 ms, so that its packets may wait for a
+// part of that however short the path is.
+func TestGatherWithoutFeedback(t *testing.T) {
+	for _, plain := range []bool{false, true} {
+		inLab(t, simnet.LinkConfig{Delay: 100 * time.Microsecond}, &Config{PlainUDT: plain}, func(l *lab) {
+			c, s := l.connect()
+			l.exchange(c, s, make([]byte, 1<<20), nil)
+			for _, e := range []*Endpoint{l.client, l.server} {
+				// Who has only received from a peer with feedback has measured nothing.
+				near := time.Duration(e.gather.nearest.Load())
+				if plain && near <= syn || !plain && near > syn || e == l.client && near == 0 {
+					t.Errorf("plain %v: %v", plain, near)
+				}
+			}
+		})
+	}
+}
+
 // What several reads have brought counts as one.
 func TestGatherCountsReads(t *testing.T) {
-	g := gatherer{since: time.Second}
+	g := gatherer{since: time.Second, most: 32}
 	g.near(time.Second)
 	eight := []inbound{{data: make([]byte, 8*1472), segment: 1472, stamp: 1}}
 	now := time.Second + time.Millisecond

@@ -35,7 +35,7 @@ func forceBuffers(udp *net.UDPConn, recv, send int) {
 
 // grantedBuffers returns the sizes of the socket buffers as they are asked for,
 // 0 where that is not known. The kernel reports twice that.
-func grantedBuffers(udp *net.UDPConn) (recv, send int) {
+func grantedBuffers(udp syscall.Conn) (recv, send int) {
 	_ = control(udp, func(fd int) error {
 		recv, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
 		send, _ = unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
