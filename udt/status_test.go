@@ -2,6 +2,7 @@ package udt
 
 import (
 	"encoding/binary"
+	"math/rand/v2"
 	"reflect"
 	"slices"
 	"testing"
@@ -101,7 +102,11 @@ func TestStatusAllocatesNothing(t *testing.T) {
 // whichever connection tells; a sender of requests has nothing to say.
 func TestReceiverLearnsStatus(t *testing.T) {
 	const rtt = 50 * time.Millisecond
-	link := simnet.LinkConfig{Delay: rtt / 2, Rate: 100e6, Queue: 100e6 / 8 / 20, Loss: 0.01}
+	// What is lost is data: a status that was lost would not be repeated, and so be old.
+	rng := rand.New(rand.NewPCG(1, 1)) // the network calls filters one at a time
+	link := simnet.LinkConfig{Delay: rtt / 2, Rate: 100e6, Queue: 100e6 / 8 / 20, Filter: func(p simnet.Packet) simnet.Verdict {
+		return simnet.Verdict{Drop: p.Data[0]&0x80 == 0 && rng.Float64() < 0.01}
+	}}
 	for _, c := range []struct {
 		make func() Congestion
 		want string
