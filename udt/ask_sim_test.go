@@ -255,34 +255,36 @@ func TestAskedRateIsNotExceeded(t *testing.T) {
 // uses the path.
 func TestAskForBackgroundWhileRunning(t *testing.T) {
 	link := simnet.LinkConfig{Delay: 25 * ms, Rate: 100e6, Queue: 100e6 / 8 / 20}
-	inAskLab(t, link, nil, nil, func(l *lab) {
-		other := l.endpoint(netip.AddrPortFrom(clientHost, 0), nil)
-		_, ours := l.sendForever(l.client)
-		_, theirs := l.sendForever(other)
-		share := func(wait, over time.Duration) float64 {
-			time.Sleep(wait)
-			a, b := ours(), theirs()
-			time.Sleep(over)
-			a, b = ours()-a, theirs()-b
-			return float64(a) / float64(a+b)
-		}
-		ask := func(a Ask) {
-			if err := l.client.Ask(a); err != nil {
-				t.Fatal(err)
+	measure(t, func(t *measurement) {
+		inAskLab(t.T, link, nil, nil, func(l *lab) {
+			other := l.endpoint(netip.AddrPortFrom(clientHost, 0), nil)
+			_, ours := l.sendForever(l.client)
+			_, theirs := l.sendForever(other)
+			share := func(wait, over time.Duration) float64 {
+				time.Sleep(wait)
+				a, b := ours(), theirs()
+				time.Sleep(over)
+				a, b = ours()-a, theirs()-b
+				return float64(a) / float64(a+b)
 			}
-		}
-		first := share(5*time.Second, 5*time.Second)
-		ask(Ask{Controller: "ledbat"})
-		second := share(3*time.Second, 7*time.Second)
-		ask(Ask{Controller: "bbr"})
-		third := share(5*time.Second, 10*time.Second)
-		t.Logf("share %.2f before, %.2f in the background, %.2f after", first, second, third)
-		if first < 0.25 || second > 0.1 || third < 0.2 {
-			t.Errorf("share %.2f before, %.2f in the background, %.2f after", first, second, third)
-		}
-		if err := other.Close(); err != nil {
-			t.Error(err)
-		}
+			ask := func(a Ask) {
+				if err := l.client.Ask(a); err != nil {
+					t.Fatal(err)
+				}
+			}
+			first := share(5*time.Second, 5*time.Second)
+			ask(Ask{Controller: "ledbat"})
+			second := share(3*time.Second, 7*time.Second)
+			ask(Ask{Controller: "bbr"})
+			third := share(5*time.Second, 10*time.Second)
+			t.Logf("share %.2f before, %.2f in the background, %.2f after", first, second, third)
+			if first < 0.25 || second > 0.1 || third < 0.2 {
+				t.Errorf("share %.2f before, %.2f in the background, %.2f after", first, second, third)
+			}
+			if err := other.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	})
 }
 
