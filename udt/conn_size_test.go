@@ -92,28 +92,30 @@ func TestPacketSizeRisesSoon(t *testing.T) {
 func TestPacketSizeFalls(t *testing.T) {
 	for _, mtu := range []int{1500, 4352} {
 		for _, loss := range []float64{0, 0.02} {
-			inLab(t, sizedLink(9000), nil, func(l *lab) {
-				client, server := l.connect()
-				whole := sizedLink(9000)
-				whole.Loss = loss
-				l.net.SetLinks(clientHost, serverHost, whole)
-				var narrowed time.Time
-				time.AfterFunc(300*time.Millisecond, func() {
-					narrowed = time.Now()
-					narrow := sizedLink(mtu)
-					narrow.Loss = loss
-					l.net.SetLinks(clientHost, serverHost, narrow)
+			measure(t, func(t *measurement) {
+				inLab(t.T, sizedLink(9000), nil, func(l *lab) {
+					client, server := l.connect()
+					whole := sizedLink(9000)
+					whole.Loss = loss
+					l.net.SetLinks(clientHost, serverHost, whole)
+					var narrowed time.Time
+					time.AfterFunc(300*time.Millisecond, func() {
+						narrowed = time.Now()
+						narrow := sizedLink(mtu)
+						narrow.Loss = loss
+						l.net.SetLinks(clientHost, serverHost, narrow)
+					})
+					data := randomBytes(24<<20, 2)
+					took := l.pour(client, server, data)
+					s := server.Stats()
+					t.Logf("MTU %d, loss %g: %v in all, %v after the change; %+v", mtu, loss, took, time.Since(narrowed), s)
+					if s.Payload > mtu-44 {
+						t.Errorf("packets still carry %d bytes", s.Payload)
+					}
+					if ideal := time.Duration(float64(len(data)) * 8 / 200e6 * 1e9); took > ideal+1500*time.Millisecond {
+						t.Errorf("took %v, without the change about %v", took, ideal)
+					}
 				})
-				data := randomBytes(24<<20, 2)
-				took := l.pour(client, server, data)
-				s := server.Stats()
-				t.Logf("MTU %d, loss %g: %v in all, %v after the change; %+v", mtu, loss, took, time.Since(narrowed), s)
-				if s.Payload > mtu-44 {
-					t.Errorf("packets still carry %d bytes", s.Payload)
-				}
-				if ideal := time.Duration(float64(len(data)) * 8 / 200e6 * 1e9); took > ideal+1500*time.Millisecond {
-					t.Errorf("took %v, without the change about %v", took, ideal)
-				}
 			})
 		}
 	}
