@@ -19,8 +19,9 @@ import (
 // from another address, forged at random. Answers to those go nowhere.
 type floodedConn struct {
 	*simnet.Conn
-	t   *testing.T
-	rng *rand.Rand
+	t         *testing.T
+	rng       *rand.Rand
+	listening chan struct{} // closed when somebody listens: who came earlier would get no answer
 
 	due      int          // spoofed packets that come before the next real one
 	perReal  int          // and how many come before each one after that
@@ -32,6 +33,7 @@ type floodedConn struct {
 }
 
 func (c *floodedConn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error) {
+	<-c.listening
 	if c.due > 0 {
 		c.due--
 		p, from := c.forge()
@@ -95,7 +97,10 @@ func TestHandshakeFlood(t *testing.T) {
 	)
 	synctest.Test(t, func(t *testing.T) {
 		n := simnet.New(simnet.Config{Seed: 1, Link: simnet.LinkConfig{Delay: 5 * time.Millisecond}})
-		flooded := &floodedConn{Conn: n.Listen(serverAddr), t: t, rng: rand.New(rand.NewPCG(1, 2))}
+		flooded := &floodedConn{
+			Conn: n.Listen(serverAddr), t: t, rng: rand.New(rand.NewPCG(1, 2)),
+			listening: make(chan struct{}),
+		}
 		flooded.due, flooded.perReal = flood, 50
 		runtime.GC()
 		var before, after runtime.MemStats
@@ -108,6 +113,7 @@ func TestHandshakeFlood(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		close(flooded.listening)
 		synctest.Wait()
 		runtime.GC()
 		runtime.ReadMemStats(&after)
