@@ -1,7 +1,9 @@
 package fetch
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"time"
@@ -54,6 +56,35 @@ func (p RetryPolicy) wait(failures int, err error) time.Duration {
 		d = max(d, s.after)
 	}
 	return d
+}
+
+// retrying makes one request after the other until one succeeds or p, which is
+// resolved, gives up. The request is abandoned when it has not called alive for too
+// long. observe, if not nil, is told of each wait.
+func (p RetryPolicy) retrying(ctx context.Context, observe func(Event), op string, request func(ctx context.Context, alive func()) error) error {
+	for failures := 1; ; failures++ {
+		rctx, cancel := context.WithCancelCause(ctx)
+		watch := time.AfterFunc(p.Stall, func() { cancel(errStalled) })
+		err := request(rctx, func() { watch.Reset(p.Stall) })
+		watch.Stop()
+		cancel(nil)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return &Error{Kind: KindInterrupted, Op: op, Err: context.Cause(ctx)}
+		}
+		if isFinal(err) || failures >= p.Tries {
+			return fmt.Errorf("%s: %w", op, err)
+		}
+		wait := p.wait(failures, err)
+		if observe != nil {
+			observe(Event{Kind: EventRetry, Total: -1, ETA: -1, Try: failures, Delay: wait, Code: CodeOf(err), Reason: op + ": " + err.Error(), Err: err})
+		}
+		if !sleep(ctx, wait) {
+			return &Error{Kind: KindInterrupted, Op: op, Err: context.Cause(ctx)}
+		}
+	}
 }
 
 // slowDownError is an answer 429 or 503 that says when to come again.

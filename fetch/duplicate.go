@@ -2,11 +2,11 @@ package fetch
 
 import (
 	"cmp"
+	"iter"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 const (
@@ -17,27 +17,25 @@ const (
 	lastPriority = 999999
 )
 
-// duplicates returns the other addresses of the file that the answer names, with
-// rel=duplicate in Link (RFC 6249), the preferred ones first. An answer that came
-// encrypted can name none that is not, and nothing that is told to the server that
-// named an address goes there.
+// duplicates returns the other addresses of the file that the answer, or a redirect to
+// it, names with rel=duplicate in Link (RFC 6249), the preferred ones first. An answer
+// that came encrypted can name none that is not, and nothing that is told to the server
+// that named an address goes there.
 func duplicates(resp *http.Response) (urls []*url.URL) {
 	type duplicate struct {
 		u   *url.URL
 		pri int
 	}
 	var found []duplicate
-	base := resp.Request.URL
-	for _, v := range resp.Header.Values("Link") {
-		for _, l := range parseLinks(v) {
-			if _, other := l.params["anchor"]; other || !hasRelation(l.params["rel"], "duplicate") {
+	for a := range answers(resp) {
+		for l := range links(a) {
+			if !l.hasRelation("duplicate") {
 				continue
 			}
-			u, err := base.Parse(l.target)
-			if err != nil || !fetchable(u) || u.User != nil || secure(base.Scheme) && !secure(u.Scheme) {
+			u, ok := named(a, l.target)
+			if !ok {
 				continue
 			}
-			u = withoutFragment(u)
 			if slices.ContainsFunc(found, func(d duplicate) bool { return d.u.String() == u.String() }) {
 				continue
 			}
@@ -55,10 +53,25 @@ func duplicates(resp *http.Response) (urls []*url.URL) {
 	return urls
 }
 
-// hasRelation reports whether a value of rel, which is a list (RFC 8288, section
-// 3.3), has a relation.
-func hasRelation(rel, want string) bool {
-	return slices.ContainsFunc(strings.Fields(rel), func(r string) bool { return strings.EqualFold(r, want) })
+// answers returns an answer and the redirects that led to it, the latest first: who
+// knows the mirrors of a file often has only them (RFC 6249, section 7).
+func answers(resp *http.Response) iter.Seq[*http.Response] {
+	return func(yield func(*http.Response) bool) {
+		for resp != nil && resp.Request != nil && yield(resp) {
+			resp = resp.Request.Response
+		}
+	}
+}
+
+// named returns the address that the answer a means with target, if it is one that
+// it may name.
+func named(a *http.Response, target string) (u *url.URL, ok bool) {
+	base := a.Request.URL
+	u, err := base.Parse(target)
+	if err != nil || !fetchable(u) || u.User != nil || secure(base.Scheme) && !secure(u.Scheme) {
+		return nil, false
+	}
+	return withoutFragment(u), true
 }
 
 // fetchable reports whether u has a scheme of ours and a host.

@@ -181,6 +181,10 @@ func transferAll(ctx context.Context, o *Options, t *target, p *probed, res *Res
 	if r.size < 0 {
 		return streamUnknown(ctx, o, p.src.client, t, p, res)
 	}
+	if err := p.describe(ctx, o, t.state()); err != nil {
+		p.close()
+		return err
+	}
 	l, err := o.layoutOf(r.size)
 	if err != nil {
 		p.close()

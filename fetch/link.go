@@ -1,11 +1,40 @@
 package fetch
 
-import "strings"
+import (
+	"iter"
+	"net/http"
+	"slices"
+	"strings"
+)
 
 // link is one link of a Link field (RFC 8288).
 type link struct {
 	target string            // as written, may be relative
 	params map[string]string // names in lower case, the first of each name
+}
+
+// links returns the links of an answer that are about what was asked for.
+func links(resp *http.Response) iter.Seq[link] {
+	return func(yield func(link) bool) {
+		for _, v := range resp.Header.Values("Link") {
+			for _, l := range parseLinks(v) {
+				if _, other := l.params["anchor"]; !other && !yield(l) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// hasRelation reports whether l has a relation: rel is a list of them (RFC 8288,
+// section 3.3).
+func (l link) hasRelation(want string) bool {
+	return slices.ContainsFunc(strings.Fields(l.params["rel"]), func(r string) bool { return strings.EqualFold(r, want) })
+}
+
+// describes reports whether l leads to a description of that media type.
+func (l link) describes(mediaType string) bool {
+	return l.hasRelation("describedby") && strings.EqualFold(l.params["type"], mediaType)
 }
 
 // parseLinks parses the value of a Link field. It stops at the first link that

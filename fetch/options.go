@@ -28,13 +28,14 @@ type Options struct {
 	// when it fails, changes its file, or sends a piece that is wrong.
 	Mirrors []Mirror
 
-	// GivenOnly keeps from using further addresses that the server names with
-	// Link: rel=duplicate (RFC 6249).
+	// GivenOnly keeps from using further addresses that the server names: with Link:
+	// rel=duplicate (RFC 6249), or in a Metalink to which rel=describedby leads.
 	GivenOnly bool
 
 	// Pieces are hashes of the pieces of the file, as of a Metalink; nil without.
 	// They count more than what the servers say of the file, and so does their
-	// Size if it is known.
+	// Size if it is known. Without them, and without a hash tree, those of a Metalink
+	// count that the server names with Link: rel=describedby.
 	Pieces *PieceHashes
 
 	// Transport carries every request. At most Connections requests for data
@@ -104,6 +105,9 @@ type Options struct {
 	// slowPath stands for the constant of that name unless it is 0.
 	slowPath float64
 
+	// described is true if Pieces are those of a Metalink that the server names.
+	described bool
+
 	// openDir opens Dir. Tests put files in memory behind it.
 	openDir func(path string) (journal.Dir, func() error, error)
 }
@@ -144,7 +148,7 @@ type Result struct {
 	Root     merkle.Hash // of the server's hash tree, when Verified
 	Intact   bool        // of Repair: the file was right as it was
 	Verified bool        // every piece was checked against Root
-	ByPieces bool        // every piece was checked against Options.Pieces
+	ByPieces bool        // every piece was checked against Options.Pieces, or those that the server names
 	Digest   Digest      // of the whole file, none when it was not computed
 
 	Transport string // scheme of the URL

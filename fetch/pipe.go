@@ -109,6 +109,10 @@ func pipeAll(ctx context.Context, o *Options, p *probed, res *Result, begun time
 		p.close()
 		return err
 	}
+	if err := p.describe(ctx, o, nil); err != nil {
+		p.close()
+		return err
+	}
 	if r.size < 0 || r.size > 0 && !(r.ranges && (r.combinable() || o.Pieces.usable(r.size))) {
 		p.keepOnly(p.from)
 		return pipeStream(ctx, o, p.src.client, p, res)

@@ -231,13 +231,10 @@ func (p *putting) note(code Code, format string, args ...any) {
 
 // retrying makes a request until it succeeds or the policy gives up.
 func (p *putting) retrying(ctx context.Context, op string, request func(ctx context.Context, alive func()) error) error {
-	t := &remoteTree{policy: p.retry}
-	o := p.o.Options
-	o.Observe = func(e Event) {
+	return p.retry.retrying(ctx, func(e Event) {
 		p.res.Retries++
 		p.emit(e)
-	}
-	return t.retrying(ctx, &o, op, request)
+	}, op, request)
 }
 
 // discardChanged asks the server to forget what an earlier run has sent of another

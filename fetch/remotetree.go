@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/chunkget/chunkget/merkle"
 	"github.com/chunkget/chunkget/segment"
@@ -35,7 +34,7 @@ func fetchTree(ctx context.Context, o *Options, c *client, r *remote) (*remoteTr
 		t.layout = merkle.Layout{PieceSize: merkle.DefaultPieceSize(0)}
 		return t, nil
 	}
-	err := t.retrying(ctx, o, "fetch hash tree", func(ctx context.Context, alive func()) error {
+	err := t.policy.retrying(ctx, o.Observe, "fetch hash tree", func(ctx context.Context, alive func()) error {
 		resp, err := c.get(ctx, r.tree, segment.Range{}, "", nil)
 		if err != nil {
 			return err
@@ -74,34 +73,6 @@ func fetchTree(ctx context.Context, o *Options, c *client, r *remote) (*remoteTr
 	return t, nil
 }
 
-// retrying makes one request after the other until one succeeds or the policy
-// gives up. The request is abandoned when it has not called alive for too long.
-func (t *remoteTree) retrying(ctx context.Context, o *Options, op string, request func(ctx context.Context, alive func()) error) error {
-	for failures := 1; ; failures++ {
-		rctx, cancel := context.WithCancelCause(ctx)
-		watch := time.AfterFunc(t.policy.Stall, func() { cancel(errStalled) })
-		err := request(rctx, func() { watch.Reset(t.policy.Stall) })
-		watch.Stop()
-		cancel(nil)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return &Error{Kind: KindInterrupted, Op: op, Err: context.Cause(ctx)}
-		}
-		if isFinal(err) || failures >= t.policy.Tries {
-			return fmt.Errorf("%s: %w", op, err)
-		}
-		wait := t.policy.wait(failures, err)
-		if o.Observe != nil {
-			o.Observe(Event{Kind: EventRetry, Total: -1, ETA: -1, Try: failures, Delay: wait, Code: CodeOf(err), Reason: op + ": " + err.Error(), Err: err})
-		}
-		if !sleep(ctx, wait) {
-			return &Error{Kind: KindInterrupted, Op: op, Err: context.Cause(ctx)}
-		}
-	}
-}
-
 // leafSpan is how many pieces one request for leaf hashes is about: serve/doc.go
 // allows 64 MiB, or one piece.
 func (t *remoteTree) leafSpan() int { return int(max(1, 64<<20/t.layout.PieceSize)) }
@@ -118,7 +89,7 @@ func (t *remoteTree) fetchLeaves(ctx context.Context, o *Options, first, last in
 	}
 	u.RawQuery += "pieces=" + strconv.Itoa(first) + "-" + strconv.Itoa(last)
 	var leaves [][]merkle.Hash
-	err := t.retrying(ctx, o, "fetch leaf hashes", func(ctx context.Context, alive func()) error {
+	err := t.policy.retrying(ctx, o.Observe, "fetch leaf hashes", func(ctx context.Context, alive func()) error {
 		resp, err := t.client.get(ctx, &u, segment.Range{}, "", nil)
 		if err != nil {
 			return err

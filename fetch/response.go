@@ -34,6 +34,7 @@ type remote struct {
 	digest  Digest // from Repr-Digest or Digest, none when it was not sent
 	name    string // from Content-Disposition, made safe, "" if there was none
 
+	metalink   *url.URL   // of the Metalink that the answer names, nil if it names none
 	duplicates []*url.URL // other addresses of the file that the answer names
 }
 
@@ -61,6 +62,7 @@ func newRemote(resp *http.Response, asked segment.Range) (*remote, error) {
 	r.leaves = digestLink(resp, merkle.LeavesMediaType)
 	r.part = partLink(resp)
 	r.strayed = strayed(resp.Request)
+	r.metalink = metalinkOf(resp)
 	r.duplicates = duplicates(resp)
 	if r.ifRange = r.etag; r.ifRange == "" {
 		r.ifRange = strongDate(resp.Header)
@@ -214,15 +216,13 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 // digestLink returns the URL of the hashes of that type that the answer offers,
 // if it is of the same origin as the answer itself.
 func digestLink(resp *http.Response, mediaType string) *url.URL {
-	for _, v := range resp.Header.Values("Link") {
-		for _, l := range parseLinks(v) {
-			if l.params["rel"] != "describedby" || l.params["type"] != mediaType {
-				continue
-			}
-			u, err := resp.Request.URL.Parse(l.target)
-			if err == nil && sameOrigin(u, resp.Request.URL) {
-				return u
-			}
+	for l := range links(resp) {
+		if !l.describes(mediaType) {
+			continue
+		}
+		u, err := resp.Request.URL.Parse(l.target)
+		if err == nil && sameOrigin(u, resp.Request.URL) {
+			return u
 		}
 	}
 	return nil

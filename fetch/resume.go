@@ -50,15 +50,15 @@ func havePieces(s *journal.State, onDisk []int) *segment.Set {
 type identity struct {
 	url      string // of the lead
 	proved   bool   // hashes of pieces prove what is on disk: a tree, or Options.Pieces
-	pieces   bool   // it is the latter, which no server can change
+	pieces   bool   // it is the latter, of the user, which no server can change
 	several  bool   // other addresses are of the same file
 	expected string // digest of the whole file, "" when the user has given none
 	restart  bool   // partial data of another file is discarded
 }
 
 func (o *Options) identityOf(p *probed) identity {
-	id := identity{url: p.from.url, pieces: o.Pieces.usable(p.remote.size), several: len(o.Mirrors) > 0, restart: o.Restart}
-	id.proved = id.pieces || p.remote.tree != nil
+	id := identity{url: p.from.url, pieces: o.Pieces.usable(p.remote.size) && !o.described, several: len(o.Mirrors) > 0, restart: o.Restart}
+	id.proved = o.Pieces.usable(p.remote.size) || p.remote.tree != nil
 	if !o.Digest.IsZero() {
 		id.expected = o.Digest.String()
 	}

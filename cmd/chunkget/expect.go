@@ -46,7 +46,7 @@ func (o *options) expect(name string) (*metalink.File, error) {
 		if !ok {
 			return nil, &usageError{fmt.Sprintf("--metalink %s names %d files, none of them %s", quote(o.document.name), len(o.document.files), quote(name)), ""}
 		}
-		if o.digest, err = metalinkDigest(f); err != nil && len(pieceHashes(f).Sums) == 0 {
+		if o.digest, err = fetch.MetalinkDigest(f); err != nil && len(fetch.MetalinkPieces(f).Sums) == 0 {
 			return nil, &usageError{fmt.Sprintf("--metalink %s: %v", quote(o.document.name), err), "what else it may have, such as SHA-1 or MD5, can be forged and proves nothing; give --checksum sha256:HEX from elsewhere"}
 		}
 		return f, nil
@@ -141,16 +141,6 @@ func (b *boundedBuffer) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// metalinkDigest returns the best digest of the whole file that f has.
-func metalinkDigest(f *metalink.File) (fetch.Digest, error) {
-	for _, a := range []string{"sha-256", "sha-512"} {
-		if sum := f.Hash(a); sum != nil {
-			return fetch.NewDigest(a, sum)
-		}
-	}
-	return fetch.Digest{}, errors.New("it has no SHA-256 or SHA-512 of the whole file")
-}
-
 // unused tells which hashes of f are not used because they can be forged, and what
 // is checked instead; "" if there are none, or better ones in their place.
 func unused(f *metalink.File) string {
@@ -161,24 +151,13 @@ func unused(f *metalink.File) string {
 	for _, p := range f.Pieces {
 		pieces = append(pieces, p.Type)
 	}
-	_, err := metalinkDigest(f)
+	_, err := fetch.MetalinkDigest(f)
 	switch {
-	case len(pieceHashes(f).Sums) > 0 || err == nil && len(pieces) == 0 || len(whole)+len(pieces) == 0:
+	case len(fetch.MetalinkPieces(f).Sums) > 0 || err == nil && len(pieces) == 0 || len(whole)+len(pieces) == 0:
 		return ""
 	case err == nil:
 		return fmt.Sprintf("hashes of pieces by %s, which can be forged and are not used; the file is checked as a whole in the end", strings.Join(pieces, ", "))
 	}
 	return fmt.Sprintf("no hash but by %s, which can be forged and is not used; checked are the size, and the server's hash tree if it has one",
 		strings.Join(slices.Compact(slices.Sorted(slices.Values(append(whole, pieces...)))), ", "))
-}
-
-// pieceHashes returns the best piece hashes that f has.
-func pieceHashes(f *metalink.File) *fetch.PieceHashes {
-	p := &fetch.PieceHashes{Size: f.Size}
-	for _, have := range f.Pieces {
-		if have.Type == "sha-256" || have.Type == "sha-512" && p.Sums == nil {
-			p.Length, p.Algorithm, p.Sums = have.Length, have.Type, have.Sums
-		}
-	}
-	return p
 }

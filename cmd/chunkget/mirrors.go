@@ -76,10 +76,10 @@ func (o *options) describe(u *ui, d *document) error {
 			return &usageError{fmt.Sprintf("%s names no address of %s that can be fetched", quote(d.name), quote(f.Name)),
 				schemesHint() + "; what a document that came encrypted names has to be encrypted, too"}
 		}
-		w := wanted{name: f.Name, pieces: pieceHashes(f)}
+		w := wanted{name: f.Name, pieces: fetch.MetalinkPieces(f)}
 		// Without a digest the pieces, or the server's tree, have to do.
 		var err error
-		if w.digest, err = metalinkDigest(f); err != nil && (f.Hash("sha-256") != nil || f.Hash("sha-512") != nil) {
+		if w.digest, err = fetch.MetalinkDigest(f); err != nil && (f.Hash("sha-256") != nil || f.Hash("sha-512") != nil) {
 			return &usageError{fmt.Sprintf("%s: %v", quote(d.name), err), ""}
 		}
 		if text := unused(f); text != "" {
@@ -159,7 +159,7 @@ func (o *options) planFirst() error {
 	if f == nil {
 		return nil
 	}
-	w.pieces = pieceHashes(f)
+	w.pieces = fetch.MetalinkPieces(f)
 	if !o.mirrors.none {
 		w.mirrors = o.document.addresses(f)
 	}

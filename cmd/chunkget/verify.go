@@ -102,7 +102,7 @@ func expectations(o *options, root string, co *fetch.CheckOptions) error {
 	}
 	co.Digest = o.digest
 	if f != nil {
-		co.Pieces = pieceHashes(f)
+		co.Pieces = fetch.MetalinkPieces(f)
 	}
 	if root != "" {
 		var h merkle.Hash

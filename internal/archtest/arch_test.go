@@ -49,7 +49,7 @@ func (r rule) internal() (names []string) {
 // rules has an entry for every package of the module. Imports point down only:
 //
 //	cmd → fetch, serve, udtpool, udt
-//	fetch → segment, journal, merkle    serve → merkle, journal    udtpool → udt
+//	fetch → segment, journal, merkle, metalink    serve → merkle, journal    udtpool → udt
 var rules = map[string]rule{
 	"cmd/chunkget": {
 		siblings: []string{"fetch", "journal", "merkle", "metalink", "serve", "udtpool", "udt", "internal/buildinfo", "internal/connstats", "internal/credentials", "internal/pin", "internal/units"},
@@ -60,7 +60,7 @@ var rules = map[string]rule{
 		external: []string{"github.com/coreos/go-systemd/v22", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sync"},
 	},
 	"fetch": {
-		siblings: []string{"segment", "journal", "merkle", "internal/pin"},
+		siblings: []string{"segment", "journal", "merkle", "metalink", "internal/pin"},
 		external: []string{"github.com/klauspost/compress", "golang.org/x/sync"},
 	},
 	"serve": {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// nginxConfig serves {dir} at /, and again at /norange/ as a server that does
-// not know ranges.
+// nginxConfig serves {dir} at /, again at /norange/ as a server that does not know
+// ranges, and at /described/ as one that names a Metalink for what it has.
 const nginxConfig = `
 daemon off;
 pid {state}/nginx.pid;
@@ -22,6 +22,10 @@ http {
 		listen {host}:{port};
 		root {dir};
 		location /norange/ { alias {dir}/; max_ranges 0; }
+		location /described/ {
+			alias {dir}/;
+			add_header Link '<$uri.meta4>; rel=describedby; type="application/metalink4+xml"';
+		}
 	}
 }
 `
@@ -69,6 +73,17 @@ func TestNginx(t *testing.T) {
 			t.Errorf("done event: %+v", d)
 		}
 		sameContent(t, original, filepath.Join(out, "big.bin"))
+	})
+	t.Run("with a Metalink that names a chunkserve", func(t *testing.T) {
+		out := t.TempDir()
+		s := serveDir(t, dir)
+		get(t, dir, "-o", "big.bin.meta4", s.url("udt", "big.bin")+"?digest=meta4").done()
+		d := get(t, out, "-n", "4", "http://"+addr+"/described/big.bin").done()
+		if !d.Verified || d.PiecesBad != 0 || len(d.Mirrors) != 2 || d.Mirrors[0].Bytes == 0 || d.Mirrors[1].Bytes == 0 {
+			t.Errorf("done event: %+v", d)
+		}
+		sameContent(t, original, filepath.Join(out, "big.bin"))
+		t.Logf("%.2f s, %+v", d.Seconds, d.Mirrors)
 	})
 	t.Run("beside chunkserves, one of which is killed", func(t *testing.T) {
 		out := t.TempDir()
