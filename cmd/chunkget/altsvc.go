@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// udtPort returns the port at which a server offers the same over UDT, by the
-// Alt-Svc fields of an answer (RFC 7838, section 3):
+// alternativePort returns the port at which a server offers the same by a protocol,
+// udt or udts, by the Alt-Svc fields of an answer (RFC 7838, section 3):
 //
 //	Alt-Svc     = clear / 1#alt-value
 //	alt-value   = protocol-id "=" <"> [ host ] ":" port <"> *( OWS ";" OWS parameter )
 //
 // Another host is no alternative here: nothing would prove that it is the server.
-func udtPort(fields []string) (port string, ok bool) {
+func alternativePort(fields []string, protocol string) (port string, ok bool) {
 	for _, f := range fields {
 		for f != "" {
 			var alternative string
 			alternative, f = cutList(f)
 			alternative, _, _ = strings.Cut(alternative, ";")
 			id, authority, found := strings.Cut(strings.TrimSpace(alternative), "=")
-			if !found || id != "udt" || len(authority) < 2 || authority[0] != '"' || authority[len(authority)-1] != '"' {
+			if !found || id != protocol || len(authority) < 2 || authority[0] != '"' || authority[len(authority)-1] != '"' {
 				continue
 			}
 			host, port, err := net.SplitHostPort(authority[1 : len(authority)-1])

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestUDTPort(t *testing.T) {
+func TestAlternativePort(t *testing.T) {
 	for in, want := range map[string]string{
 		`udt=":9000"`:                           "9000",
 		`h3=":443"; ma=60, udt=":9000"; ma=600`: "9000",
@@ -23,20 +23,20 @@ func TestUDTPort(t *testing.T) {
 		`udt=`:                                  "",
 		`UDT=":9000"`:                           "",
 	} {
-		if got, ok := udtPort([]string{in}); got != want || ok != (want != "") {
-			t.Errorf("udtPort(%q) = %q, %v, want %q", in, got, ok, want)
+		if got, ok := alternativePort([]string{in}, "udt"); got != want || ok != (want != "") {
+			t.Errorf("alternativePort(%q) = %q, %v, want %q", in, got, ok, want)
 		}
 	}
-	if got, _ := udtPort([]string{"clear", `udt=":7"`}); got != "7" {
+	if got, _ := alternativePort([]string{"clear", `udts=":8", udt=":7"`}, "udt"); got != "7" {
 		t.Errorf("of two fields: %q", got)
 	}
 }
 
-func FuzzUDTPort(f *testing.F) {
+func FuzzAlternativePort(f *testing.F) {
 	f.Add(`h3=":443"; ma=60, udt=":9000"; ma=600`)
 	f.Add(`a="\`)
 	f.Fuzz(func(t *testing.T, s string) {
-		port, ok := udtPort([]string{s})
+		port, ok := alternativePort([]string{s}, "udt")
 		if n, err := strconv.Atoi(port); ok != (port != "") || ok && (err != nil || n < 1 || n > 65535) {
 			t.Fatalf("%q, %v", port, ok)
 		}

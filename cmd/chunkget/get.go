@@ -180,6 +180,8 @@ func transportText(scheme string) string {
 	switch scheme {
 	case "udt":
 		return "UDT"
+	case "udts":
+		return "UDT with TLS"
 	case "https":
 		return "TCP with TLS"
 	}

@@ -25,8 +25,9 @@ var transportNames = []string{transportAuto, transportUDT, transportTCP}
 // routes decides for each server what its requests travel over. Both ways have the
 // same port, and the same files. A udt:// server that does not answer over UDP is
 // reached over TCP, and so is a udts:// server, with the same demands on TLS and on
-// who it is; an http:// server that offers UDT (Alt-Svc) is reached over UDT as soon
-// as it has answered there. Where no connection can be made any more, both ways are
+// who it is; an http:// or https:// server that offers UDT, or that with TLS (Alt-Svc),
+// is reached so as soon as it has answered there, and proved with TLS that it is the
+// same server. A proxy is not bypassed. Where no connection can be made any more, both ways are
 // tried again. What was faster in earlier runs wins. There is no way
 // from an encrypted URL to UDT or TCP that is not.
 //
@@ -47,7 +48,7 @@ type routes struct {
 
 	mu       sync.Mutex
 	races    map[string]*race    // by origin of udt:// and udts:// URLs
-	upgrades map[string]*upgrade // by host of http:// URLs
+	upgrades map[string]*upgrade // by origin of http:// and https:// URLs
 }
 
 // upgrade is what has become of an offer of UDT.
@@ -70,14 +71,17 @@ func (r *routes) close() {
 	r.upgrading.Wait()
 }
 
+// upgradedTo is what URLs of TCP are fetched as over UDT.
+var upgradedTo = map[string]string{"http": "udt", "https": "udts"}
+
 // offered takes note of what an answer over TCP says of UDT, and begins to connect
 // if that is new.
 func (r *routes) offered(u *url.URL, h http.Header) {
-	fields := h.Values("Alt-Svc")
-	if len(fields) == 0 || r.mode == transportTCP || u.Scheme != "http" {
+	fields, scheme := h.Values("Alt-Svc"), upgradedTo[u.Scheme]
+	if len(fields) == 0 || r.mode == transportTCP {
 		return
 	}
-	port, ok := udtPort(fields)
+	port, ok := alternativePort(fields, scheme)
 	if !ok {
 		return
 	}
@@ -87,14 +91,23 @@ func (r *routes) offered(u *url.URL, h http.Header) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.upgrades[u.Host] != nil || r.ctx.Err() != nil {
+	key := origin(u)
+	if r.upgrades[key] != nil || r.ctx.Err() != nil {
 		return
 	}
 	up := &upgrade{address: address}
-	r.upgrades[u.Host] = up
+	r.upgrades[key] = up
+	if scheme == "udts" {
+		r.trust.stand(address, key)
+	}
 	r.upgrading.Go(func() {
-		if r.udt.Connect(r.ctx, &url.URL{Scheme: "udt", Host: address}) != nil {
-			return // TCP goes on
+		// Unless that succeeds, TCP goes on.
+		switch err := r.udt.Connect(r.ctx, &url.URL{Scheme: scheme, Host: address}); {
+		case distrusts(err):
+			r.note("%s offers UDT at port %s, which does not prove to be the same server: going on over TCP (%v)", key, port, err)
+			return
+		case err != nil:
+			return
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -104,12 +117,9 @@ func (r *routes) offered(u *url.URL, h http.Header) {
 
 // upgraded returns the address over UDT for requests to u, if there is one.
 func (r *routes) upgraded(u *url.URL) (address string, ok bool) {
-	if u.Scheme != "http" {
-		return "", false
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	up := r.upgrades[u.Host]
+	up := r.upgrades[origin(u)]
 	if up == nil || !up.ready {
 		return "", false
 	}
@@ -121,7 +131,7 @@ func (r *routes) upgraded(u *url.URL) (address string, ok bool) {
 func (r *routes) downgrade(u *url.URL) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if up := r.upgrades[u.Host]; up != nil {
+	if up := r.upgrades[origin(u)]; up != nil {
 		up.ready = false
 	}
 }
@@ -130,11 +140,11 @@ func (r *routes) downgrade(u *url.URL) {
 // is not what the URL says.
 func (r *routes) carried(u *url.URL) (scheme, why string) {
 	r.mu.Lock()
-	up := r.upgrades[u.Host]
-	offered := u.Scheme == "http" && up != nil && up.ready && up.used
+	up := r.upgrades[origin(u)]
+	offered := up != nil && up.ready && up.used
 	r.mu.Unlock()
 	if offered {
-		return "udt", "the server offers it (Alt-Svc)"
+		return upgradedTo[u.Scheme], "the server offers it (Alt-Svc)"
 	}
 	if c := r.chosen(u); c != nil && c.overTCP {
 		return inPlaceOf[u.Scheme], c.why

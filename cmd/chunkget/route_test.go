@@ -1,20 +1,24 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/chunkget/chunkget/internal/pin"
+	"github.com/chunkget/chunkget/internal/tlsport"
 	"github.com/chunkget/chunkget/udt"
 	"github.com/chunkget/chunkget/udtpool"
 )
@@ -87,67 +91,132 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// An http:// server that offers UDT is reached over it from the next request on,
-// and over TCP again when that fails.
+// testKeys makes a key pair for a server.
+func testKeys(t *testing.T) *tlsport.Source {
+	t.Helper()
+	files, err := tlsport.SelfSigned(t.TempDir(), nil, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, err := tlsport.Open(files, slog.New(slog.DiscardHandler), time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return source
+}
+
+// An http:// server that offers UDT is reached over it from the next request on, and
+// over TCP again when that fails; an https:// server over UDT with TLS, if it proves
+// there to be the same.
 func TestUpgrade(t *testing.T) {
-	overTCP, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	overUDT, err := udt.Listen("udt", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	serving := func(name string, l net.Listener) *http.Server {
-		s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			_, port, _ := net.SplitHostPort(overUDT.Addr().String())
-			w.Header().Set("Alt-Svc", `udt=":`+port+`"`)
-			io.WriteString(w, name+" "+r.Host)
-		})}
-		go s.Serve(l)
-		return s
-	}
-	tcpServer, udtServer := serving("tcp", overTCP), serving("udt", overUDT)
-	defer tcpServer.Close()
-	u := newUI(io.Discard, io.Discard)
-	rt := newTransports(2, time.Second, new(trust), udt.Ask{}, new(pathMemory), u, slog.New(slog.DiscardHandler), new(observation))
-	defer rt.Close()
-	host := overTCP.Addr().String()
-	get := func() (string, error) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+host+"/", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := rt.RoundTrip(req)
-		if err != nil {
-			return "", err
-		}
-		defer resp.Body.Close()
-		if resp.Request != req {
-			t.Error("the answer is of another request")
-		}
-		b, err := io.ReadAll(resp.Body)
-		return string(b), err
-	}
-	if got, err := get(); got != "tcp "+host || err != nil {
-		t.Fatalf("%q, %v", got, err)
-	}
-	rt.route.upgrading.Wait()
-	if got, err := get(); got != "udt "+host || err != nil {
-		t.Fatalf("%q, %v", got, err)
-	}
-	req, _ := http.NewRequest(http.MethodGet, "http://"+host+"/", nil)
-	if scheme, why := rt.route.carried(req.URL); scheme != "udt" || !strings.Contains(why, "Alt-Svc") {
-		t.Errorf("carried over %s: %s", scheme, why)
-	}
-	udtServer.Close()
-	for range 3 {
-		if _, err = get(); err != nil {
-			break // the request over UDT fails, for the caller to make again
-		}
-	}
-	if got, err := get(); got != "tcp "+host || err != nil {
-		t.Errorf("after UDT has failed: %q, %v", got, err)
+	for _, tt := range []struct {
+		name       string
+		scheme     string
+		offer      string // the protocol of Alt-Svc
+		other      bool   // the server over UDT has another key
+		proxy      bool
+		over, note string
+	}{
+		{name: "plain", scheme: "http", offer: "udt", over: "udt"},
+		{name: "encrypted", scheme: "https", offer: "udts", over: "udts"},
+		{name: "out of encryption", scheme: "https", offer: "udt"},
+		{name: "into encryption", scheme: "http", offer: "udts"},
+		{name: "another key", scheme: "https", offer: "udts", other: true, note: "does not prove to be the same server"},
+		{name: "through a proxy", scheme: "http", offer: "udt", proxy: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			overTCP, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			overUDT, err := udt.Listen("udt", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			var plainTCP, plainUDT net.Listener = overTCP, overUDT
+			trusted := new(trust)
+			host := overTCP.Addr().String()
+			if tt.scheme == "https" {
+				keys := testKeys(t)
+				trusted.pins = map[string]pin.Pin{"https://" + host: keys.Pin()}
+				plainTCP = tlsport.Wrap(overTCP, tlsport.Options{Source: keys, Require: true})
+				if tt.other {
+					keys = testKeys(t)
+				}
+				plainUDT = tlsport.Wrap(overUDT, tlsport.Options{Source: keys, Require: true})
+			}
+			var serving sync.WaitGroup
+			serve := func(name string, l net.Listener) *http.Server {
+				s := &http.Server{ErrorLog: log.New(io.Discard, "", 0), Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					_, port, _ := net.SplitHostPort(overUDT.Addr().String())
+					w.Header().Set("Alt-Svc", tt.offer+`=":`+port+`"`)
+					io.WriteString(w, name+" "+r.Host)
+				})}
+				serving.Go(func() { s.Serve(l) })
+				return s
+			}
+			tcpServer, udtServer := serve("tcp", plainTCP), serve("udt", plainUDT)
+			defer serving.Wait()
+			defer tcpServer.Close()
+			defer udtServer.Close()
+			rt := newTransports(2, time.Second, trusted, udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
+			defer rt.Close()
+			var told []string
+			rt.route.note = func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
+			asked := host
+			rt.tcp.Proxy = nil
+			if tt.proxy { // which answers itself
+				rt.tcp.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: host})
+				asked = "127.0.0.1:1"
+			}
+			get := func() (string, error) {
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, tt.scheme+"://"+asked+"/", nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				resp, err := rt.RoundTrip(req)
+				if err != nil {
+					return "", err
+				}
+				defer resp.Body.Close()
+				if resp.Request != req {
+					t.Error("the answer is of another request")
+				}
+				b, err := io.ReadAll(resp.Body)
+				return string(b), err
+			}
+			if got, err := get(); got != "tcp "+asked || err != nil {
+				t.Fatalf("%q, %v", got, err)
+			}
+			rt.route.upgrading.Wait()
+			scheme, why := rt.route.carried(&url.URL{Scheme: tt.scheme, Host: asked})
+			if scheme != tt.scheme || why != "" {
+				t.Errorf("at first carried over %s: %s", scheme, why)
+			}
+			want := "tcp "
+			if tt.over != "" {
+				want = "udt "
+			}
+			if got, err := get(); got != want+asked || err != nil {
+				t.Fatalf("%q, %v", got, err)
+			}
+			if text := strings.Join(told, "; "); tt.note == "" && text != "" || !strings.Contains(text, tt.note) {
+				t.Errorf("told %q, want %q", text, tt.note)
+			}
+			scheme, why = rt.route.carried(&url.URL{Scheme: tt.scheme, Host: asked})
+			if scheme != cmp.Or(tt.over, tt.scheme) || strings.Contains(why, "Alt-Svc") != (tt.over != "") {
+				t.Errorf("carried over %s: %s", scheme, why)
+			}
+			udtServer.Close()
+			for range 3 {
+				if _, err = get(); err != nil {
+					break // the request over UDT fails, for the caller to make again
+				}
+			}
+			if got, err := get(); got != "tcp "+asked || err != nil {
+				t.Errorf("after UDT has failed: %q, %v", got, err)
+			}
+		})
 	}
 }
 

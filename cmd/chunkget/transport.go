@@ -93,9 +93,9 @@ func (t *transports) roundTrip(req *http.Request) (*http.Response, error) {
 	case "udt", "udts":
 		return t.overEither(req)
 	case "https":
-		return t.trust.overTCP(origin(req.URL), t.tcp).RoundTrip(req)
+		return t.fromTCP(t.trust.overTCP(origin(req.URL), t.tcp), req)
 	case "http":
-		return t.fromTCP(req)
+		return t.fromTCP(t.tcp, req)
 	}
 	if req.Body != nil {
 		req.Body.Close()
@@ -133,10 +133,11 @@ func (t *transports) over(c *race, req *http.Request) (*http.Response, error) {
 	return rt.RoundTrip(via(req, inPlaceOf[req.URL.Scheme], hostPort(req.URL)))
 }
 
-// fromTCP makes a request to a server of TCP, over UDT if it offers that.
-func (t *transports) fromTCP(req *http.Request) (*http.Response, error) {
+// fromTCP makes a request to a server of TCP, over UDT if it offers that, else over
+// tcp.
+func (t *transports) fromTCP(tcp *http.Transport, req *http.Request) (*http.Response, error) {
 	if address, ok := t.route.upgraded(req.URL); ok {
-		resp, err := t.udt.RoundTrip(via(req, "udt", address))
+		resp, err := t.udt.RoundTrip(via(req, upgradedTo[req.URL.Scheme], address))
 		if err != nil {
 			t.route.downgrade(req.URL)
 			return nil, err
@@ -144,11 +145,20 @@ func (t *transports) fromTCP(req *http.Request) (*http.Response, error) {
 		resp.Request = req
 		return resp, nil
 	}
-	resp, err := t.tcp.RoundTrip(req)
-	if err == nil {
+	resp, err := tcp.RoundTrip(req)
+	if err == nil && !proxied(tcp, req) {
 		t.route.offered(req.URL, resp.Header)
 	}
 	return resp, err
+}
+
+// proxied reports whether requests like req go through a proxy.
+func proxied(tcp *http.Transport, req *http.Request) bool {
+	if tcp.Proxy == nil {
+		return false
+	}
+	u, err := tcp.Proxy(req)
+	return u != nil || err != nil
 }
 
 // warm dials ahead where UDT is what the first request will try.

@@ -18,8 +18,9 @@ type trust struct {
 	named map[string]bool    // origins of the command line
 	pins  map[string]pin.Pin // by origin
 
-	mu     sync.Mutex
-	pooled map[string]*http.Transport // guarded by mu; by origin, of servers with a configuration of their own
+	mu        sync.Mutex
+	pooled    map[string]*http.Transport // guarded by mu; by origin, of servers with a configuration of their own
+	standsFor map[string]string          // guarded by mu; https:// origins by the udts:// origins that offer the same
 }
 
 // config returns the TLS configuration for an origin. A server that a redirect
@@ -39,8 +40,30 @@ func (t *trust) config(origin string) *tls.Config {
 	return c
 }
 
-// overUDT is config for udtpool.
-func (t *trust) overUDT(address string) *tls.Config { return t.config("udts://" + address) }
+// overUDT is config for udtpool. Whoever stands for an https:// server is believed
+// what that is.
+func (t *trust) overUDT(address string) *tls.Config {
+	key := "udts://" + address
+	if _, pinned := t.pins[key]; !pinned && !t.named[key] {
+		t.mu.Lock()
+		if served := t.standsFor[key]; served != "" {
+			key = served
+		}
+		t.mu.Unlock()
+	}
+	return t.config(key)
+}
+
+// stand takes note that the udts:// server at address offers the same as the https://
+// server of an origin, by what that says. It has to prove that it is the same server.
+func (t *trust) stand(address, origin string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.standsFor == nil {
+		t.standsFor = make(map[string]string)
+	}
+	t.standsFor["udts://"+address] = origin
+}
 
 // overTCP returns the transport for requests to an origin, which is shared for
 // those that are nothing special.

@@ -36,7 +36,6 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		binDir = dir
-		os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache")) // what chunkget remembers of servers
 		flag.Parse()
 		profile, err := profiling(dir)
 		if err != nil {
@@ -48,6 +47,8 @@ func TestMain(m *testing.M) {
 			fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 			return 1
 		}
+		// Where chunkget remembers servers; go build has its cache there, too.
+		os.Setenv("XDG_CACHE_HOME", filepath.Join(dir, "cache"))
 		return m.Run()
 	}())
 }
@@ -148,6 +149,7 @@ type server struct {
 	t    *testing.T
 	dir  string
 	addr string // host:port
+	pin  string // fragment of the URL that it printed, "" without TLS
 	args []string
 	cmd  *exec.Cmd
 	log  bytes.Buffer
@@ -171,7 +173,7 @@ func serveBig(t *testing.T, size int64) (s *server, original string) {
 	return serveDir(t, dir), original
 }
 
-var readyLine = regexp.MustCompile(`udt://([^/\s]+)/`)
+var readyLine = regexp.MustCompile(`udts?://([^/\s]+)/[^#\s]*(#pin=\S+)?`)
 
 func (s *server) start(listen string) {
 	s.t.Helper()
@@ -190,7 +192,7 @@ func (s *server) start(listen string) {
 		s.kill()
 		s.t.Fatalf("chunkserve printed %q, %v; log:\n%s", line, err, &s.log)
 	}
-	s.addr = m[1]
+	s.addr, s.pin = m[1], m[2]
 }
 
 // kill ends the server with SIGKILL.

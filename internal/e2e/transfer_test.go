@@ -37,3 +37,25 @@ func TestConnections(t *testing.T) {
 		})
 	}
 }
+
+// What is fetched over TCP goes on over UDT, which chunkserve offers, with TLS where
+// it began with TLS.
+func TestOfferedUDT(t *testing.T) {
+	skipShort(t)
+	dir := t.TempDir()
+	original, last := randomFile(t, dir, "big.bin", 256<<20), randomFile(t, dir, "last.bin", 32<<20)
+	s := serveDir(t, dir, "--tls")
+	for scheme, want := range map[string]string{"http": "udt", "https": "udts"} {
+		pin := ""
+		if scheme == "https" {
+			pin = s.pin
+		}
+		out := t.TempDir()
+		d := get(t, out, "-n", "4", "--jobs", "1", s.url(scheme, "big.bin")+pin, s.url(scheme, "last.bin")+pin).done()
+		if d.Bytes != 32<<20 || d.Transport != want || !d.Verified {
+			t.Errorf("done event of %s: %+v", scheme, d)
+		}
+		sameContent(t, original, filepath.Join(out, "big.bin"))
+		sameContent(t, last, filepath.Join(out, "last.bin"))
+	}
+}
