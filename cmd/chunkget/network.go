@@ -28,7 +28,7 @@ func openNetwork(u *ui, o *options, requests int) (*network, error) {
 	}
 	rt := newTransports(requests, o.dialTimeout(), o.security.trusted(), o.sending.ask(), paths, u, log, conns)
 	rt.route.mode = cmp.Or(o.transport, transportAuto)
-	rt.limit = newReadLimit(float64(o.limitRate))
+	rt.limit, rt.route.limited = newReadLimit(float64(o.limitRate)), o.limitRate != 0
 	if o.proxyURL != nil {
 		rt.tcp.Proxy = http.ProxyURL(o.proxyURL)
 	}

@@ -29,9 +29,37 @@ type pathMemory struct {
 type rememberedPath struct {
 	Rate    float64   `json:"rate,omitempty"`       // over UDT, bit/s of payload
 	MinRTT  float64   `json:"min_rtt_ms,omitempty"` // shortest round trip
-	TCPRate float64   `json:"tcp_rate,omitempty"`   // over TCP to the same port, bit/s of payload
+	RateAt  time.Time `json:"rate_at,omitzero"`     // when it was that
+	Long    bool      `json:"long,omitempty"`       // it is that of leastCompared at least
+	TCPRate float64   `json:"tcp_rate,omitempty"`   // over TCP to the same server, bit/s of payload
+	TCPAt   time.Time `json:"tcp_at,omitzero"`      // when it was that
 	NoUDP   time.Time `json:"no_udp,omitzero"`      // when UDP did not get through and TCP did
+	SlowUDT time.Time `json:"slow_udt,omitzero"`    // when requests over TCP brought more than others over UDT
 	At      time.Time `json:"at"`
+}
+
+// fasterOverTCP reports whether TCP was clearly faster than UDT.
+func (p rememberedPath) fasterOverTCP() bool {
+	return p.Long && p.Rate > 0 && p.TCPRate > clearlyFaster*p.Rate
+}
+
+// fresh returns what of p is not too old. What is written anew leaves the rest of an
+// entry as old as it is.
+func (p rememberedPath) fresh(now time.Time) rememberedPath {
+	old := func(at time.Time) bool { age := now.Sub(at); return age <= -time.Minute || age >= pathLife }
+	if old(p.RateAt) {
+		p.Rate, p.MinRTT, p.RateAt, p.Long = 0, 0, time.Time{}, false
+	}
+	if old(p.TCPAt) {
+		p.TCPRate, p.TCPAt = 0, time.Time{}
+	}
+	if old(p.NoUDP) {
+		p.NoUDP = time.Time{}
+	}
+	if old(p.SlowUDT) {
+		p.SlowUDT = time.Time{}
+	}
+	return p
 }
 
 // good reports whether p says something, and nothing impossible.
@@ -40,7 +68,7 @@ func (p rememberedPath) good() bool {
 	if !valid(p.Rate) || !valid(p.TCPRate) || (p.Rate > 0) != (p.MinRTT > 0) || !(p.MinRTT >= 0 && p.MinRTT < 1e5) {
 		return false
 	}
-	return p.Rate > 0 || p.TCPRate > 0 || !p.NoUDP.IsZero()
+	return p.Rate > 0 || p.TCPRate > 0 || !p.NoUDP.IsZero() || !p.SlowUDT.IsZero()
 }
 
 const (
@@ -48,8 +76,11 @@ const (
 	// leastRemembered is what a download must have fetched for its rate to say
 	// something about the path, bytes.
 	leastRemembered = 4 << 20
-	maxPaths        = 256
-	maxPathsFile    = 1 << 20 // bytes
+	// leastCompared is what it must have fetched for its rate to be compared with
+	// another one: of less, the start has too large a part. In bytes.
+	leastCompared = 32 << 20
+	maxPaths      = 256
+	maxPathsFile  = 1 << 20 // bytes
 )
 
 // pathsFile returns the name of the file, "" if the system has no place for it.
@@ -95,7 +126,8 @@ func (m *pathMemory) keepLocked(paths map[string]rememberedPath, now time.Time) 
 	clear(m.paths)
 	var hosts []string
 	for host, p := range paths {
-		if age := now.Sub(p.At); age > -time.Minute && age < pathLife && p.good() {
+		if p = p.fresh(now); p.good() {
+			paths[host] = p
 			hosts = append(hosts, host)
 		}
 	}
@@ -120,28 +152,38 @@ func (m *pathMemory) path(address string) udt.Path {
 	return udt.Path{Rate: p.Rate, MinRTT: time.Duration(p.MinRTT * float64(time.Millisecond))}
 }
 
-// remember notes what a download over UDT has achieved.
-func (m *pathMemory) remember(address string, p udt.Path, now time.Time) error {
+// remember notes what a download of so many bytes over UDT has achieved.
+func (m *pathMemory) remember(address string, p udt.Path, bytes int64, now time.Time) error {
 	if p.Rate <= 0 || p.MinRTT <= 0 {
 		return nil
 	}
 	return m.update(address, now, func(e *rememberedPath) {
-		e.Rate, e.MinRTT, e.NoUDP = p.Rate, float64(p.MinRTT)/float64(time.Millisecond), time.Time{}
+		e.Rate, e.MinRTT, e.RateAt, e.Long = p.Rate, float64(p.MinRTT)/float64(time.Millisecond), now, bytes >= leastCompared
+		e.NoUDP, e.SlowUDT = time.Time{}, time.Time{}
 	})
 }
 
-// rememberTCP notes what a download over TCP has achieved in the place of one over
-// UDT, in bit/s or 0 if that says nothing, and whether UDP did not get through.
-func (m *pathMemory) rememberTCP(address string, rate float64, noUDP bool, now time.Time) error {
-	if rate <= 0 && !noUDP {
+// A tcpOutcome is what a download over TCP has shown of a server that speaks UDT, too.
+type tcpOutcome struct {
+	rate    float64 // bit/s, 0 if that says nothing
+	noUDP   bool    // UDP did not get through
+	slowUDT bool    // requests over UDT brought less
+}
+
+// rememberTCP notes the outcome of a download over TCP.
+func (m *pathMemory) rememberTCP(address string, o tcpOutcome, now time.Time) error {
+	if o == (tcpOutcome{}) {
 		return nil
 	}
 	return m.update(address, now, func(e *rememberedPath) {
-		if rate > 0 {
-			e.TCPRate = rate
+		if o.rate > 0 {
+			e.TCPRate, e.TCPAt = o.rate, now
 		}
-		if noUDP {
+		if o.noUDP {
 			e.NoUDP = now
+		}
+		if o.slowUDT {
+			e.SlowUDT = now
 		}
 	})
 }

@@ -117,37 +117,30 @@ func (q *queue) observer(target *url.URL) observer {
 	return newDisplay(q.board)
 }
 
-// remember keeps what a download over UDT has learnt of the path, if it was left
-// to find the path's rate.
+// remember keeps what a download has learnt of the path to a server that speaks UDT, if
+// it was left to find the path's rate.
 func (q *queue) remember(target *url.URL, res *fetch.Result) {
 	if len(res.Mirrors) > 0 {
 		return // the rate is of several paths
 	}
-	address := udtAddress(target)
-	if address != "" && res.Transport != "udt" && res.Transport != "udts" {
-		q.rememberTCP(target, res)
+	address, overUDT, outcome := q.rt.route.outcome(target)
+	if address == "" {
 		return
 	}
-	if address == "" || res.BytesFetched < leastRemembered || q.opts.jobs > 1 || q.opts.limitRate != 0 || q.opts.sending != (sending{share: defaultShare}) {
-		return
-	}
+	free := q.opts.jobs == 1 && q.opts.limitRate == 0 && q.opts.sending == (sending{share: defaultShare})
 	rate := float64(res.BytesFetched) * 8 / max(res.Elapsed.Seconds(), 1e-3)
-	if err := q.paths.remember(address, udt.Path{Rate: rate, MinRTT: q.rt.minRTT(address)}, time.Now()); err != nil {
-		q.ui.detail("note: %v", err)
+	now := time.Now()
+	var err error
+	switch {
+	case !overUDT:
+		if free && res.BytesFetched >= leastCompared {
+			outcome.rate = rate
+		}
+		err = q.paths.rememberTCP(address, outcome, now)
+	case free && res.BytesFetched >= leastRemembered:
+		err = q.paths.remember(address, udt.Path{Rate: rate, MinRTT: q.rt.minRTT(address)}, res.BytesFetched, now)
 	}
-}
-
-// rememberTCP keeps what a download over TCP in the place of UDT has learnt.
-func (q *queue) rememberTCP(target *url.URL, res *fetch.Result) {
-	c := q.rt.route.chosen(target)
-	if c == nil {
-		return
-	}
-	rate := 0.0
-	if res.BytesFetched >= leastRemembered && q.opts.jobs == 1 && q.opts.limitRate == 0 {
-		rate = float64(res.BytesFetched) * 8 / max(res.Elapsed.Seconds(), 1e-3)
-	}
-	if err := q.paths.rememberTCP(hostPort(target), rate, c.blocked, time.Now()); err != nil {
+	if err != nil {
 		q.ui.detail("note: %v", err)
 	}
 }

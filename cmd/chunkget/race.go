@@ -20,8 +20,7 @@ const (
 	minHeadStart = 200 * time.Millisecond
 	headStart    = time.Second
 
-	// clearlyFaster is by how much a remembered rate over TCP must exceed that over
-	// UDT to count.
+	// clearlyFaster is by how much a rate over TCP must exceed that over UDT to count.
 	clearlyFaster = 1.1
 )
 
@@ -113,7 +112,7 @@ func (r *routes) run(ctx context.Context, u *url.URL, c *race) {
 	}
 	address := hostPort(u)
 	m := r.paths.entry(address)
-	if m.TCPRate > clearlyFaster*m.Rate && m.Rate > 0 {
+	if m.fasterOverTCP() {
 		c.overTCP = true
 		c.why = fmt.Sprintf("it was faster before: %s against %s over UDT", formatRate(m.TCPRate/8), formatRate(m.Rate/8))
 		return
@@ -165,7 +164,7 @@ func (r *routes) race(ctx context.Context, u *url.URL, wait time.Duration) (over
 		}
 		if !tried {
 			tried = true
-			trying.Go(func() { tcpDone <- r.tryTCP(ctx, u) })
+			trying.Go(func() { tcpDone <- r.reach(ctx, u) })
 		}
 		switch {
 		case udtErr == nil || tcpErr == nil:
@@ -175,21 +174,6 @@ func (r *routes) race(ctx context.Context, u *url.URL, wait time.Duration) (over
 			return false, udtErr
 		}
 	}
-}
-
-// tryTCP makes a connection like those that would take the place of UDT. With TLS
-// the handshake belongs to it, as it does over UDT, so that neither side of the race
-// has less to do.
-func (r *routes) tryTCP(ctx context.Context, u *url.URL) error {
-	c, err := r.dial(ctx, "tcp", hostPort(u))
-	if err != nil || u.Scheme != "udts" {
-		if err == nil {
-			err = c.Close()
-		}
-		return err
-	}
-	defer c.Close()
-	return handshake(ctx, c, u, r.trust)
 }
 
 // handshake begins TLS over c with the server of u.

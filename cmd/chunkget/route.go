@@ -27,20 +27,21 @@ var transportNames = []string{transportAuto, transportUDT, transportTCP}
 // reached over TCP, and so is a udts:// server, with the same demands on TLS and on
 // who it is; an http:// or https:// server that offers UDT, or that with TLS (Alt-Svc),
 // is reached so as soon as it has answered there, and proved with TLS that it is the
-// same server. A proxy is not bypassed. Where no connection can be made any more, both ways are
-// tried again. What was faster in earlier runs wins. There is no way
-// from an encrypted URL to UDT or TCP that is not.
+// same server, unless requests show that way to be slower. A proxy is not bypassed. Where
+// no connection can be made any more, both ways are tried again. What was faster in
+// earlier runs wins. There is no way from an encrypted URL to UDT or TCP that is not.
 //
 // The mutex guards the maps. Each record of race belongs to the request that makes
 // it until done is closed, and does not change after that. upgrading waits for the
 // goroutines that try UDT; they end with ctx.
 type routes struct {
-	mode  string
-	udt   *udtpool.Pool
-	dial  func(ctx context.Context, network, address string) (net.Conn, error) // TCP
-	trust *trust
-	paths *pathMemory
-	note  func(format string, args ...any)
+	mode    string
+	limited bool // in rate by the user, so that none says anything of a way
+	udt     *udtpool.Pool
+	reach   func(ctx context.Context, u *url.URL) error // whether a server can be reached over TCP
+	trust   *trust
+	paths   *pathMemory
+	note    func(format string, args ...any)
 
 	ctx       context.Context
 	cancel    context.CancelFunc
@@ -51,15 +52,8 @@ type routes struct {
 	upgrades map[string]*upgrade // by origin of http:// and https:// URLs
 }
 
-// upgrade is what has become of an offer of UDT.
-type upgrade struct {
-	address string // host:port over UDT
-	ready   bool   // guarded by routes.mu; connected, and not failed since
-	used    bool   // guarded by routes.mu
-}
-
-func newRoutes(mode string, pool *udtpool.Pool, dial func(context.Context, string, string) (net.Conn, error), trust *trust, paths *pathMemory, note func(string, ...any)) *routes {
-	r := &routes{mode: cmp.Or(mode, transportAuto), udt: pool, dial: dial, trust: trust, paths: paths, note: note,
+func newRoutes(mode string, pool *udtpool.Pool, reach func(context.Context, *url.URL) error, trust *trust, paths *pathMemory, note func(string, ...any)) *routes {
+	r := &routes{mode: cmp.Or(mode, transportAuto), udt: pool, reach: reach, trust: trust, paths: paths, note: note,
 		races: make(map[string]*race), upgrades: make(map[string]*upgrade)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
@@ -71,85 +65,44 @@ func (r *routes) close() {
 	r.upgrading.Wait()
 }
 
-// upgradedTo is what URLs of TCP are fetched as over UDT.
-var upgradedTo = map[string]string{"http": "udt", "https": "udts"}
-
-// offered takes note of what an answer over TCP says of UDT, and begins to connect
-// if that is new.
-func (r *routes) offered(u *url.URL, h http.Header) {
-	fields, scheme := h.Values("Alt-Svc"), upgradedTo[u.Scheme]
-	if len(fields) == 0 || r.mode == transportTCP {
-		return
-	}
-	port, ok := alternativePort(fields, scheme)
-	if !ok {
-		return
-	}
-	address := net.JoinHostPort(u.Hostname(), port)
-	if m := r.paths.entry(address); r.mode == transportAuto && m.TCPRate > clearlyFaster*m.Rate && m.Rate > 0 {
-		return
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	key := origin(u)
-	if r.upgrades[key] != nil || r.ctx.Err() != nil {
-		return
-	}
-	up := &upgrade{address: address}
-	r.upgrades[key] = up
-	if scheme == "udts" {
-		r.trust.stand(address, key)
-	}
-	r.upgrading.Go(func() {
-		// Unless that succeeds, TCP goes on.
-		switch err := r.udt.Connect(r.ctx, &url.URL{Scheme: scheme, Host: address}); {
-		case distrusts(err):
-			r.note("%s offers UDT at port %s, which does not prove to be the same server: going on over TCP (%v)", key, port, err)
-			return
-		case err != nil:
-			return
-		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		up.ready = true
-	})
-}
-
-// upgraded returns the address over UDT for requests to u, if there is one.
-func (r *routes) upgraded(u *url.URL) (address string, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	up := r.upgrades[origin(u)]
-	if up == nil || !up.ready {
-		return "", false
-	}
-	up.used = true
-	return up.address, true
-}
-
-// downgrade goes back to TCP for good, because UDT has failed.
-func (r *routes) downgrade(u *url.URL) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if up := r.upgrades[origin(u)]; up != nil {
-		up.ready = false
-	}
-}
-
 // carried tells what a download of u travelled over, as a scheme, and why, if that
 // is not what the URL says.
 func (r *routes) carried(u *url.URL) (scheme, why string) {
-	r.mu.Lock()
-	up := r.upgrades[origin(u)]
-	offered := up != nil && up.ready && up.used
-	r.mu.Unlock()
-	if offered {
-		return upgradedTo[u.Scheme], "the server offers it (Alt-Svc)"
+	if scheme, why := r.moved(u); why != "" {
+		return scheme, why
 	}
 	if c := r.chosen(u); c != nil && c.overTCP {
 		return inPlaceOf[u.Scheme], c.why
 	}
 	return u.Scheme, ""
+}
+
+// outcome tells what a download of u came over, of a server that speaks UDT at address,
+// which is "" for others. What it says of TCP lacks the rate.
+func (r *routes) outcome(u *url.URL) (address string, overUDT bool, o tcpOutcome) {
+	if address = udtAddress(u); address != "" {
+		c := r.chosen(u)
+		if c == nil || !c.overTCP {
+			return address, true, o
+		}
+		return address, false, tcpOutcome{noUDP: c.blocked}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	up := r.upgrades[origin(u)]
+	if up == nil {
+		return "", false, o
+	}
+	// Where both had a good part of it the rate is that of neither.
+	const most = 0.8
+	tcp, udt := float64(up.brought[wayTCP].bytes), float64(up.brought[wayUDT].bytes)
+	switch {
+	case udt >= most*(tcp+udt):
+		return up.address, true, o
+	case tcp >= most*(tcp+udt) || up.slower:
+		return up.address, false, tcpOutcome{slowUDT: up.slower}
+	}
+	return "", false, o
 }
 
 // via returns req for another scheme and address.

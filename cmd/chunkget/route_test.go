@@ -48,10 +48,10 @@ func TestChoose(t *testing.T) {
 		{name: "neither", udt: never, tcp: time.Millisecond, tcpErr: refused, took: 10 * time.Second, fails: true},
 		{name: "silent before", memory: rememberedPath{NoUDP: time.Unix(1, 0)}, udt: never, tcp: 50 * time.Millisecond, overTCP: true, why: "no answer over UDP", took: 250 * time.Millisecond},
 		{name: "a short way", memory: rememberedPath{Rate: 1e6, MinRTT: 100}, udt: never, tcp: 50 * time.Millisecond, overTCP: true, why: "no answer over UDP", took: 450 * time.Millisecond},
-		{name: "TCP was faster", memory: rememberedPath{Rate: 8e6, MinRTT: 100, TCPRate: 16e6}, overTCP: true, why: "it was faster before: 1.9 MiB/s against 976.6 KiB/s over UDT"},
-		{name: "TCP was not much faster", memory: rememberedPath{Rate: 8e6, MinRTT: 100, TCPRate: 8.5e6}},
+		{name: "TCP was faster", memory: rememberedPath{Rate: 8e6, MinRTT: 100, Long: true, TCPRate: 16e6}, overTCP: true, why: "it was faster before: 1.9 MiB/s against 976.6 KiB/s over UDT"},
+		{name: "TCP was not much faster", memory: rememberedPath{Rate: 8e6, MinRTT: 100, Long: true, TCPRate: 8.5e6}},
 		{name: "TCP is wanted", mode: transportTCP, overTCP: true, why: "as asked"},
-		{name: "UDT is wanted", mode: transportUDT, memory: rememberedPath{Rate: 8e6, MinRTT: 100, TCPRate: 16e6}},
+		{name: "UDT is wanted", mode: transportUDT, memory: rememberedPath{Rate: 8e6, MinRTT: 100, Long: true, TCPRate: 16e6}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -76,7 +76,11 @@ func TestChoose(t *testing.T) {
 				pool := udtpool.New(udtpool.Config{Dial: answer(tt.udt, tt.udtErr)})
 				defer pool.Close()
 				paths := &pathMemory{paths: map[string]rememberedPath{"h:9000": tt.memory}}
-				r := newRoutes(tt.mode, pool, answer(tt.tcp, tt.tcpErr), new(trust), paths, func(string, ...any) {})
+				reach := func(ctx context.Context, _ *url.URL) error {
+					_, err := answer(tt.tcp, tt.tcpErr)(ctx, "", "")
+					return err
+				}
+				r := newRoutes(tt.mode, pool, reach, new(trust), paths, func(string, ...any) {})
 				defer r.close()
 				begun := time.Now()
 				c, err := r.choose(t.Context(), &url.URL{Scheme: "udt", Host: "h:9000"})

@@ -23,6 +23,9 @@ type transports struct {
 	trust *trust
 	limit *readLimit // nil = none
 	route *routes
+
+	dialTimeout time.Duration // for a connection over TCP and the TLS handshake
+	dial        func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // newTransports makes room for n requests for data at a time and one more for
@@ -44,7 +47,9 @@ func newTransports(n int, dialTimeout time.Duration, trust *trust, ask udt.Ask, 
 	shared := trust.config("")
 	shared.ClientSessionCache = tls.NewLRUClientSessionCache(0)
 	t := &transports{
-		trust: trust,
+		trust:       trust,
+		dialTimeout: dialTimeout,
+		dial:        dialer.DialContext,
 		udt: udtpool.New(udtpool.Config{
 			Connections: n + 1,
 			DialTimeout: dialTimeout,
@@ -71,7 +76,7 @@ func newTransports(n int, dialTimeout time.Duration, trust *trust, ask udt.Ask, 
 			ReadBufferSize:         64 << 10,
 		},
 	}
-	t.route = newRoutes(transportAuto, t.udt, dialer.DialContext, trust, paths, u.note)
+	t.route = newRoutes(transportAuto, t.udt, t.reach, trust, paths, u.note)
 	return t
 }
 
@@ -126,11 +131,49 @@ func (t *transports) over(c *race, req *http.Request) (*http.Response, error) {
 	if !c.overTCP {
 		return t.udt.RoundTrip(req)
 	}
-	rt := t.tcp
-	if req.URL.Scheme == "udts" {
-		rt = t.trust.overTCP(origin(req.URL), t.tcp)
+	return t.inPlace(req.URL).RoundTrip(via(req, inPlaceOf[req.URL.Scheme], hostPort(req.URL)))
+}
+
+// inPlace is what carries requests to a udt:// or udts:// server over TCP.
+func (t *transports) inPlace(u *url.URL) *http.Transport {
+	if u.Scheme == "udts" {
+		return t.trust.overTCP(origin(u), t.tcp)
 	}
-	return rt.RoundTrip(via(req, inPlaceOf[req.URL.Scheme], hostPort(req.URL)))
+	return t.tcp
+}
+
+// reach returns whether a udt:// or udts:// server can be reached over TCP. With TLS
+// the handshake belongs to it, as it does over UDT, so that neither side of a race has
+// less to do. Through a proxy it takes an answer of the server to know.
+func (t *transports) reach(ctx context.Context, u *url.URL) error {
+	ctx, cancel := context.WithTimeout(ctx, t.dialTimeout)
+	defer cancel()
+	root := url.URL{Scheme: inPlaceOf[u.Scheme], Host: hostPort(u), Path: "/"}
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, root.String(), nil)
+	if err != nil {
+		return fmt.Errorf("make request: %w", err)
+	}
+	if tcp := t.inPlace(u); proxied(tcp, req) {
+		resp, err := tcp.RoundTrip(req)
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+		switch resp.StatusCode {
+		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+			return fmt.Errorf("the proxy answered %q", resp.Status)
+		}
+		return nil
+	}
+	c, err := t.dial(ctx, "tcp", root.Host)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if u.Scheme != "udts" {
+		return nil
+	}
+	return handshake(ctx, c, u, t.trust)
 }
 
 // fromTCP makes a request to a server of TCP, over UDT if it offers that, else over
@@ -143,11 +186,13 @@ func (t *transports) fromTCP(tcp *http.Transport, req *http.Request) (*http.Resp
 			return nil, err
 		}
 		resp.Request = req
+		resp.Body = t.route.measured(req.URL, wayUDT, resp.Body)
 		return resp, nil
 	}
 	resp, err := tcp.RoundTrip(req)
 	if err == nil && !proxied(tcp, req) {
 		t.route.offered(req.URL, resp.Header)
+		resp.Body = t.route.measured(req.URL, wayTCP, resp.Body)
 	}
 	return resp, err
 }

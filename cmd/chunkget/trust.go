@@ -44,25 +44,31 @@ func (t *trust) config(origin string) *tls.Config {
 // what that is.
 func (t *trust) overUDT(address string) *tls.Config {
 	key := "udts://" + address
-	if _, pinned := t.pins[key]; !pinned && !t.named[key] {
-		t.mu.Lock()
-		if served := t.standsFor[key]; served != "" {
-			key = served
-		}
-		t.mu.Unlock()
+	t.mu.Lock()
+	if served := t.standsFor[key]; served != "" {
+		key = served
 	}
+	t.mu.Unlock()
 	return t.config(key)
 }
 
 // stand takes note that the udts:// server at address offers the same as the https://
-// server of an origin, by what that says. It has to prove that it is the same server.
-func (t *trust) stand(address, origin string) {
+// server of an origin, by what that says, and so has to prove that it is the same server.
+// It reports whether that can be: not if it also stands for another one, or is a server
+// of the command line itself, of which other proofs may be asked.
+func (t *trust) stand(address, origin string) bool {
+	key := "udts://" + address
+	_, pinned := t.pins[key]
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if other := t.standsFor[key]; pinned || t.named[key] || other != "" && other != origin {
+		return false
+	}
 	if t.standsFor == nil {
 		t.standsFor = make(map[string]string)
 	}
-	t.standsFor["udts://"+address] = origin
+	t.standsFor[key] = origin
+	return true
 }
 
 // overTCP returns the transport for requests to an origin, which is shared for

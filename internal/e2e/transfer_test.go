@@ -38,8 +38,8 @@ func TestConnections(t *testing.T) {
 	}
 }
 
-// What is fetched over TCP goes on over UDT, which chunkserve offers, with TLS where
-// it began with TLS.
+// What is fetched over TCP goes on over UDT if that is wanted, which chunkserve offers,
+// with TLS where it began with TLS.
 func TestOfferedUDT(t *testing.T) {
 	skipShort(t)
 	dir := t.TempDir()
@@ -51,7 +51,7 @@ func TestOfferedUDT(t *testing.T) {
 			pin = s.pin
 		}
 		out := t.TempDir()
-		d := get(t, out, "-n", "4", "--jobs", "1", s.url(scheme, "big.bin")+pin, s.url(scheme, "last.bin")+pin).done()
+		d := get(t, out, "-n", "4", "--jobs", "1", "--transport", "udt", s.url(scheme, "big.bin")+pin, s.url(scheme, "last.bin")+pin).done()
 		if d.Bytes != 32<<20 || d.Transport != want || !d.Verified {
 			t.Errorf("done event of %s: %+v", scheme, d)
 		}
