@@ -43,7 +43,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	f.StringVar(&o.listen, "listen", ":9000", "serve on this `ADDR`, UDT on UDP and HTTP on TCP; port 0 picks a free one")
 	f.StringVar(&o.status, "status", "", "serve the status as JSON on this `ADDR`; without a host, on loopback only")
-	f.StringVar(&o.state, "state", "", "keep computed hashes in `DIR` (default: chunkget in the user's cache directory)")
+	f.StringVar(&o.state, "state", "", "keep computed hashes and the key pair of --tls in `DIR` (default: chunkget in the user's cache directory and state directory)")
 	f.BoolVar(&o.dotFiles, "dotfiles", false, "serve names that begin with a dot, too")
 	f.StringVar(&o.compress, "compress", "auto", "compress what is sent: auto (zstd or gzip for clients that accept it, where a sample shrinks; FILE.zst and FILE.gz beside FILE are sent as they are) or off")
 	f.StringVar(&o.control, "congestion", "bbr", "congestion `CONTROL` of what is sent over UDT: bbr (a model of the path), ledbat (takes what others leave), fixed (sends at --rate) or udt (the original)")

@@ -68,7 +68,7 @@ func (s *security) open(o *options, log *slog.Logger, now time.Time) (*access, e
 	if s.encrypts() {
 		files := tlsport.Files{Cert: s.cert, Key: s.key, ClientCA: s.clientCA}
 		if s.cert == "" {
-			dir, err := stateDir(o.state)
+			dir, err := stateDir(o.state, userStateDir)
 			if err != nil {
 				return nil, &hintedError{fmt.Errorf("find a place for the key pair of --tls: %w", err), "name a folder for it with --state DIR"}
 			}

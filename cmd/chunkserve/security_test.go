@@ -92,6 +92,28 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// TestKeyOutlivesCaches: pins that were given away stay right when caches are cleaned.
+func TestKeyOutlivesCaches(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("other systems have other folders")
+	}
+	state, cache, dir := t.TempDir(), t.TempDir(), folder(t, map[string]string{"a": "abc"})
+	t.Setenv("XDG_STATE_HOME", state)
+	t.Setenv("XDG_CACHE_HOME", cache)
+	s := start(t, "--tls", "--state", "", dir)
+	p := readyPin(t, s)
+	s.stop()
+	if err := os.RemoveAll(cache); err != nil {
+		t.Fatal(err)
+	}
+	if again := start(t, "--tls", "--state", "", dir); readyPin(t, again) != p {
+		t.Errorf("the key has changed: %s", again.ready)
+	}
+	if _, err := os.Stat(filepath.Join(state, "chunkget", "tls.pem")); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTokenFile(t *testing.T) {
 	tokens := filepath.Join(t.TempDir(), "tokens")
 	if err := os.WriteFile(tokens, []byte("tok-1\n"), 0o600); err != nil {

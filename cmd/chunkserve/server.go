@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/chunkget/chunkget/internal/connstats"
@@ -139,7 +140,7 @@ func closeAll(listeners []net.Listener) {
 // cacheFile returns the name of the file for computed hashes, in a folder that
 // it makes if need be, or "" if that cannot be had.
 func cacheFile(state string, log *slog.Logger) string {
-	dir, err := stateDir(state)
+	dir, err := stateDir(state, os.UserCacheDir)
 	if err != nil {
 		log.Warn("hashes are not kept over restarts; --state names a folder for them", "err", err)
 		return ""
@@ -147,16 +148,33 @@ func cacheFile(state string, log *slog.Logger) string {
 	return filepath.Join(dir, "hashes.db")
 }
 
-// stateDir returns the folder for what is kept over restarts. It makes it if need
-// be.
-func stateDir(state string) (string, error) {
+// stateDir returns the folder for what is kept over restarts: state, or one below what
+// base says. It makes it if need be.
+func stateDir(state string, base func() (string, error)) (string, error) {
 	dir := state
 	if dir == "" {
-		cache, err := os.UserCacheDir()
+		user, err := base()
 		if err != nil {
 			return "", err
 		}
-		dir = filepath.Join(cache, "chunkget")
+		dir = filepath.Join(user, "chunkget")
 	}
 	return dir, os.MkdirAll(dir, 0o700)
+}
+
+// userStateDir returns the user's folder for what must outlive the cleaning of caches:
+// XDG_STATE_HOME, or its default where there are such folders.
+func userStateDir() (string, error) {
+	if dir := os.Getenv("XDG_STATE_HOME"); filepath.IsAbs(dir) {
+		return dir, nil
+	}
+	switch runtime.GOOS {
+	case "windows", "darwin", "ios", "plan9":
+		return os.UserConfigDir()
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(home, ".local", "state"), nil
 }
