@@ -58,8 +58,15 @@ func TestStuckConnection(t *testing.T) {
 // it gets nothing more before the half of a piece is there.
 func TestHedge(t *testing.T) {
 	run(t, func(t *testing.T, tr transport) {
-		for _, tree := range []bool{true, false} {
-			const size = 48 * mib
+		for _, tt := range []struct {
+			size, hedged, retries int
+			tree                  bool
+		}{
+			{48 * mib, mib / 2, 0, true},
+			{48 * mib, mib / 2, 0, false},
+			{16 * mib, 0, 1, true}, // of which half a mebibyte is more than 3 %
+		} {
+			size, tree := tt.size, tt.tree
 			const stuckAfter = mib + mib/2
 			f := &file{data: randomData(size, 53), etag: `"a"`, tree: tree}
 			begun := make(chan struct{}) // the client has all that it will get of the request
@@ -96,8 +103,8 @@ func TestHedge(t *testing.T) {
 				return resp, err
 			})
 			res := r.must("x", f.data)
-			if res.Retries != 0 || res.BytesFetched != size || res.BytesHedged != mib/2 || res.Verified != tree {
-				t.Errorf("tree %v: %+v", tree, res)
+			if res.Retries != tt.retries || res.BytesFetched != int64(size) || res.BytesHedged != int64(tt.hedged) || res.Verified != tree {
+				t.Errorf("%+v: %+v", tt, res)
 			}
 		}
 	})
