@@ -236,7 +236,7 @@ func findProgram(name string) (string, error) {
 func chunkgetClient(scheme string) func(t *target) (string, []string) {
 	return func(t *target) (string, []string) {
 		over := map[string]string{"udt": "udt", "http": "tcp"}[scheme] // and nothing else
-		return t.tools.chunkget, []string{"--quiet", "--transport", over, "--connections", strconv.Itoa(t.connections), "--output", t.out, t.url(scheme)}
+		return t.tools.chunkget, []string{"--quiet", "--compress", "off", "--transport", over, "--connections", strconv.Itoa(t.connections), "--output", t.out, t.url(scheme)}
 	}
 }
 

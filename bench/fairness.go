@@ -98,7 +98,7 @@ func (r *runner) share(ctx context.Context, at *site, pair []contender, delays [
 	if err := os.Mkdir(content, 0o777); err != nil {
 		return err
 	}
-	// Nobody on the way compresses, so zeros will do.
+	// Nobody is asked to compress, so zeros will do.
 	f, err := os.Create(filepath.Join(content, contentName))
 	if err != nil {
 		return err

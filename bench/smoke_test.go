@@ -139,6 +139,15 @@ func TestWAN(t *testing.T) {
 		if r.Status == statusFailed || r.ok() && (len(r.Shares) != 2 || len(r.Shares[0].Rates) < 2) {
 			t.Errorf("%s: %s: %s, %+v", r.Contender, r.Status, r.Reason, r.Shares)
 		}
+		for _, s := range r.Shares {
+			sum := 0.0
+			for _, rate := range s.Rates {
+				sum += rate
+			}
+			if mean := sum / float64(len(s.Rates)); mean > 1.1*50e6 {
+				t.Errorf("%s: %s had %.0f Mbit/s over a link of 50", r.Contender, s.Contender, mean/1e6)
+			}
+		}
 		// A second flow that begins at a third of the second has missed a sample.
 		if late := strings.Contains(r.Contender, "then"); r.ok() && (late != (r.Shares[1].Start > 0) || late != (len(r.Shares[1].Rates) < len(r.Shares[0].Rates))) {
 			t.Errorf("%s: %+v", r.Contender, r.Shares)
