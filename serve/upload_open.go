@@ -59,9 +59,6 @@ func treeLayout(r io.ReaderAt) (merkle.Layout, error) {
 // begin takes the tree of the file that is to become target, and returns the
 // upload of it, which may have begun earlier. The caller releases it.
 func (s *uploads) begin(body io.Reader, target string, now time.Time) (p *partial, begun bool, err error) {
-	if s.quota.uploads() >= maxUploads {
-		return nil, false, errManyPartly
-	}
 	key := "new-" + randomName()
 	name := key + ".tree"
 	f, err := s.dir.Open(name, true)
@@ -75,7 +72,7 @@ func (s *uploads) begin(body io.Reader, target string, now time.Time) (p *partia
 		}
 		s.quota.release(key)
 	}()
-	l, root, err := s.receiveTree(f, body, key, now)
+	l, root, refused, err := s.receiveTree(f, body, key, now)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, false, err
 	}
@@ -86,8 +83,13 @@ func (s *uploads) begin(body io.Reader, target string, now time.Time) (p *partia
 	if !errors.Is(err, errNoUpload) {
 		return p, false, err
 	}
-	s.quota.release(id) // of what could not be used
-	s.quota.rename(key, id)
+	if refused != nil {
+		return nil, false, refused
+	}
+	// In the place of what is reserved for remains that could not be used.
+	if err := s.quota.turn(key, id, costOf(l)); err != nil {
+		return nil, false, err
+	}
 	p, err = s.startLocked(id, target, name, l)
 	if err != nil {
 		s.quota.release(id)
@@ -96,9 +98,11 @@ func (s *uploads) begin(body io.Reader, target string, now time.Time) (p *partia
 	return p, true, nil
 }
 
-// receiveTree checks a tree and writes it to f, and reserves room for it and its
-// file. f is synced.
-func (s *uploads) receiveTree(f journal.File, body io.Reader, key string, now time.Time) (l merkle.Layout, root merkle.Hash, err error) {
+// receiveTree checks a tree and writes it to f, which is synced, with room reserved
+// for it. Only all of the tree tells whether its upload has begun and has its room
+// already. So if there is none for a new one, the tree is read all the same and
+// not written, and refused says why.
+func (s *uploads) receiveTree(f journal.File, body io.Reader, key string, now time.Time) (l merkle.Layout, root merkle.Hash, refused, err error) {
 	malformed := func(err error) error {
 		if errors.Is(err, merkle.ErrFormat) || errors.Is(err, merkle.ErrRoot) {
 			return &uploadError{400, "the body is no valid hash tree"}
@@ -107,22 +111,27 @@ func (s *uploads) receiveTree(f journal.File, body io.Reader, key string, now ti
 	}
 	d, err := merkle.NewDecoder(body)
 	if err != nil {
-		return l, root, malformed(err)
+		return l, root, nil, malformed(err)
 	}
 	l = d.Layout()
 	switch {
 	case l.Size > s.o.MaxSize:
-		return l, root, errTooLarge
+		return l, root, nil, errTooLarge
 	case l.PieceSize > max(maxUploadPiece, merkle.DefaultPieceSize(l.Size)):
-		return l, root, &uploadError{400, fmt.Sprintf("the pieces of the tree are too large; %d bytes is good", merkle.DefaultPieceSize(l.Size))}
+		return l, root, nil, &uploadError{400, fmt.Sprintf("the pieces of the tree are too large; %d bytes is good", merkle.DefaultPieceSize(l.Size))}
+	case s.quota.uploads() >= maxUploads:
+		refused = errManyPartly
+	default:
+		refused = s.quota.take(key, blocks(merkle.StreamSize(l)), now)
 	}
-	if err := s.quota.take(key, costOf(l), now); err != nil {
-		return l, root, err
+	to := io.Discard
+	if refused == nil {
+		to = io.NewOffsetWriter(f, 0)
 	}
-	out := bufio.NewWriterSize(io.NewOffsetWriter(f, 0), 64<<10)
+	out := bufio.NewWriterSize(to, 64<<10)
 	e, err := merkle.NewEncoder(out, l)
 	if err != nil {
-		return l, root, inFolder(err)
+		return l, root, refused, inFolder(err)
 	}
 	for {
 		h, err := d.Next()
@@ -130,16 +139,16 @@ func (s *uploads) receiveTree(f journal.File, body io.Reader, key string, now ti
 			break
 		}
 		if err != nil {
-			return l, root, malformed(err)
+			return l, root, refused, malformed(err)
 		}
 		if err := e.WritePiece(h); err != nil {
-			return l, root, inFolder(err)
+			return l, root, refused, inFolder(err)
 		}
 	}
 	if root, err = d.Root(); err != nil {
-		return l, root, malformed(err)
+		return l, root, refused, malformed(err)
 	}
-	return l, root, inFolder(errors.Join(e.Finish(root), out.Flush(), f.Sync()))
+	return l, root, refused, inFolder(errors.Join(e.Finish(root), out.Flush(), f.Sync()))
 }
 
 // startLocked makes the files of a new upload, whose tree has the name tree.

@@ -222,6 +222,47 @@ func TestUploadTrees(t *testing.T) {
 	}
 }
 
+// An upload that goes on has its room already, however little is left, and is none
+// more of those that are unfinished.
+func TestUploadResumedCountsOnce(t *testing.T) {
+	tree := uploadTree(t, testBytes(10*testPiece))
+	f := uploadTo(t, UploadOptions{Quota: 1 << 20}, nil)
+	_, location := f.begin(t, "/big", tree)
+	f.patch(t, location, tree, 0, 5, -1)
+	q := f.uploads.quota
+	reserved := q.sum
+	if reserved != costOf(tree.layout) {
+		t.Fatalf("%d bytes are reserved", reserved)
+	}
+	resume := func(when string) {
+		t.Helper()
+		w, there := f.begin(t, "/big", tree)
+		if w.Code != 200 || there != location {
+			t.Errorf("%s: status %d, at %q: %s", when, w.Code, there, w.Body)
+		}
+	}
+	resume("the same tree again")
+	if q.sum != reserved {
+		t.Errorf("%d bytes are reserved, %d before the tree was sent again", q.sum, reserved)
+	}
+	if w, _ := f.begin(t, "/other", tree); w.Code != 507 {
+		t.Errorf("another upload: status %d", w.Code)
+	}
+	q.hold("rest", q.limit-q.sum)
+	resume("with the quota used up")
+	q.release("rest")
+	for i := range maxUploads {
+		q.hold(strconv.Itoa(i), 1)
+	}
+	resume("with too many uploads")
+	if w, _ := f.begin(t, "/small", uploadTree(t, "x")); w.Code != 503 {
+		t.Errorf("one upload too many: status %d", w.Code)
+	}
+	if left := f.partials(t); len(left) != 3 || q.sum != reserved+maxUploads {
+		t.Errorf("left are %q, %d bytes reserved", left, q.sum)
+	}
+}
+
 // The same tree goes on where the server was, also after a restart, and not under
 // another name.
 func TestUploadAfterRestart(t *testing.T) {

@@ -80,13 +80,20 @@ func (q *quota) stored(key string, size int64) {
 	q.used += size
 }
 
-// rename moves what is reserved for one upload to another.
-func (q *quota) rename(from, to string) {
+// turn reserves n bytes for the upload to, in the place of what is reserved for
+// from and for to, or fails and leaves that as it is. It goes by the last
+// measurement.
+func (q *quota) turn(from, to string, n int64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	n := q.reserved[from]
+	more := n - q.reserved[from] - q.reserved[to]
+	if more > q.limit-q.used-q.sum {
+		return errQuota
+	}
 	delete(q.reserved, from)
-	q.reserved[to] += n
+	q.reserved[to] = n
+	q.sum += more
+	return nil
 }
 
 // knows reports whether something is reserved for an upload.

@@ -317,7 +317,11 @@ func TestQuota(t *testing.T) {
 		if err := q.take("c", 500, time.Now()); err != nil {
 			t.Error(err)
 		}
-		q.rename("c", "d")
+		if err := q.turn("c", "d", 501); err == nil || q.sum != 500 || !q.knows("c") {
+			t.Errorf("%v: %d bytes of %v", err, q.sum, q.reserved)
+		}
+		q.hold("d", 100)
+		q.turn("c", "d", 500)
 		if q.release("c"); q.sum != 500 || !q.knows("d") || q.uploads() != 1 {
 			t.Errorf("%d bytes of %v", q.sum, q.reserved)
 		}
