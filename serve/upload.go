@@ -90,6 +90,7 @@ type uploads struct {
 	mu       sync.Mutex
 	open     map[string]*partial // by id, those that requests are working on; guarded by mu
 	finished map[string]string   // id → path of some that were completed; guarded by mu
+	left     map[string]bool     // what sweep has reserved room for; guarded by mu
 }
 
 // newUploads prepares the folder of partial files inside root, removes what has
@@ -126,7 +127,7 @@ func makeUploads(root *os.Root, dir uploadDir, o UploadOptions, dotFiles bool, l
 		o: o, root: root, dotFiles: dotFiles, dir: dir, log: log,
 		quota:   newQuota(o.Quota, func() int64 { return folderSize(root) }),
 		origins: http.NewCrossOriginProtection(), stop: make(chan struct{}),
-		open: make(map[string]*partial), finished: make(map[string]string),
+		open: make(map[string]*partial), finished: make(map[string]string), left: make(map[string]bool),
 	}
 }
 

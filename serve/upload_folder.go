@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -162,26 +164,37 @@ func (f *folder) list() ([]fs.FileInfo, error) {
 	return d.Readdir(-1)
 }
 
-// sweep removes what has expired at now, and reserves room for what else is there
-// and not known yet.
+// sweep removes what has expired at now, and makes what is reserved agree with what
+// else is there.
 func (s *uploads) sweep(f *folder, now time.Time) {
+	// With mu held nothing begins to be or ends as an upload with an id that is not
+	// open. Bodies and trees that arrive do not ask for mu.
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	infos, err := f.list()
 	if err != nil {
 		s.log.Warn("partial uploads cannot be listed", "err", err)
 		return
 	}
-	type found struct {
-		names  []string
-		latest time.Time
-		size   int64
-		data   bool
-	}
-	byKey := make(map[string]*found)
+	s.sweepLocked(f, infos, now)
+}
+
+// A swept is what the folder has of one upload.
+type swept struct {
+	names  []string
+	latest time.Time
+	size   int64
+	data   bool
+}
+
+// sweepLocked is sweep with mu held, which found infos.
+func (s *uploads) sweepLocked(f *folder, infos []fs.FileInfo, now time.Time) {
+	byKey := make(map[string]*swept)
 	for _, info := range infos {
 		key, _, _ := strings.Cut(info.Name(), ".")
 		u := byKey[key]
 		if u == nil {
-			u = new(found)
+			u = new(swept)
 			byKey[key] = u
 		}
 		u.names = append(u.names, info.Name())
@@ -191,27 +204,52 @@ func (s *uploads) sweep(f *folder, now time.Time) {
 			u.latest = t
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	var err error
 	for key, u := range byKey {
-		if s.open[key] != nil {
-			continue
-		}
-		if now.Sub(u.latest) <= s.o.expiry(u.data) {
-			if !s.quota.knows(key) {
-				s.quota.hold(key, max(u.size, s.promised(key)))
+		known := s.quota.knows(key)
+		switch {
+		case s.open[key] != nil:
+		case known && !validUploadID(key) && !s.left[key]:
+			// A request is about to end it.
+		case now.Sub(u.latest) > s.o.expiry(u.data):
+			for _, name := range u.names {
+				err = errors.Join(err, removeIfThere(f, name))
 			}
-			continue
+			s.quota.release(key)
+			s.log.Info("abandoned upload removed", "id", key, "bytes", u.size)
+		case !known && f.isLeft(u.names):
+			s.quota.hold(key, max(u.size, s.promised(key)))
+			s.left[key] = true
 		}
-		for _, name := range u.names {
-			err = errors.Join(err, f.Remove(name))
-		}
-		s.quota.release(key)
-		s.log.Info("abandoned upload removed", "id", key, "bytes", u.size)
 	}
+	for _, key := range s.quota.keys() {
+		if byKey[key] == nil && s.open[key] == nil && (s.left[key] || validUploadID(key)) {
+			s.quota.release(key) // somebody else has removed it
+		}
+	}
+	maps.DeleteFunc(s.left, func(key string, _ bool) bool { return !s.quota.knows(key) })
 	if err != nil {
 		s.log.Warn("abandoned uploads are left", "err", err)
 	}
+}
+
+// isLeft reports whether one of names is still there. A request reserves room before
+// it makes a file and gives it back after the file is gone: a file for which nothing
+// was reserved, and that is there after that look, is nobody's. Only probes are made
+// without; one that is taken for left counts until the next sweep.
+func (f *folder) isLeft(names []string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		there, err := f.Exists(name)
+		return there || err != nil
+	})
+}
+
+// removeIfThere removes a file unless somebody else has.
+func removeIfThere(dir journal.Dir, name string) error {
+	if err := dir.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // promised returns how many bytes the upload id will have, 0 if that is not known.

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"strings"
 	"time"
 
@@ -61,19 +60,15 @@ func treeLayout(r io.ReaderAt) (merkle.Layout, error) {
 func (s *uploads) begin(body io.Reader, target string, now time.Time) (p *partial, begun bool, err error) {
 	key := "new-" + randomName()
 	name := key + ".tree"
-	f, err := s.dir.Open(name, true)
-	if err != nil {
-		return nil, false, inFolder(err)
-	}
 	defer func() {
 		// Unless it has become the upload's.
-		if rerr := s.dir.Remove(name); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+		if rerr := removeIfThere(s.dir, name); rerr != nil {
 			s.log.Warn("a tree is left", "name", name, "err", rerr)
 		}
 		s.quota.release(key)
 	}()
-	l, root, refused, err := s.receiveTree(f, body, key, now)
-	if err = errors.Join(err, f.Close()); err != nil {
+	l, root, refused, err := s.receiveTree(name, body, key, now)
+	if err != nil {
 		return nil, false, err
 	}
 	id := uploadID(target, l, root)
@@ -98,20 +93,14 @@ func (s *uploads) begin(body io.Reader, target string, now time.Time) (p *partia
 	return p, true, nil
 }
 
-// receiveTree checks a tree and writes it to f, which is synced, with room reserved
-// for it. Only all of the tree tells whether its upload has begun and has its room
-// already. So if there is none for a new one, the tree is read all the same and
-// not written, and refused says why.
-func (s *uploads) receiveTree(f journal.File, body io.Reader, key string, now time.Time) (l merkle.Layout, root merkle.Hash, refused, err error) {
-	malformed := func(err error) error {
-		if errors.Is(err, merkle.ErrFormat) || errors.Is(err, merkle.ErrRoot) {
-			return &uploadError{400, "the body is no valid hash tree"}
-		}
-		return bodyError(err)
-	}
+// receiveTree checks a tree and writes it to the file name, which is synced, with
+// room reserved for it. Only all of the tree tells whether its upload has begun and
+// has its room already. So if there is none for a new one, the tree is read all the
+// same and not written, and refused says why.
+func (s *uploads) receiveTree(name string, body io.Reader, key string, now time.Time) (l merkle.Layout, root merkle.Hash, refused, err error) {
 	d, err := merkle.NewDecoder(body)
 	if err != nil {
-		return l, root, nil, malformed(err)
+		return l, root, nil, treeError(err)
 	}
 	l = d.Layout()
 	switch {
@@ -124,14 +113,27 @@ func (s *uploads) receiveTree(f journal.File, body io.Reader, key string, now ti
 	default:
 		refused = s.quota.take(key, blocks(merkle.StreamSize(l)), now)
 	}
-	to := io.Discard
-	if refused == nil {
-		to = io.NewOffsetWriter(f, 0)
+	if refused != nil {
+		root, err = copyTree(io.Discard, d)
+		return l, root, refused, err
 	}
-	out := bufio.NewWriterSize(to, 64<<10)
-	e, err := merkle.NewEncoder(out, l)
+	f, err := s.dir.Open(name, true)
 	if err != nil {
-		return l, root, refused, inFolder(err)
+		return l, root, nil, inFolder(err)
+	}
+	root, err = copyTree(io.NewOffsetWriter(f, 0), d)
+	if err == nil {
+		err = inFolder(f.Sync())
+	}
+	return l, root, nil, errors.Join(err, f.Close())
+}
+
+// copyTree checks the tree that d reads, and writes it.
+func copyTree(to io.Writer, d *merkle.Decoder) (root merkle.Hash, err error) {
+	out := bufio.NewWriterSize(to, 64<<10)
+	e, err := merkle.NewEncoder(out, d.Layout())
+	if err != nil {
+		return root, inFolder(err)
 	}
 	for {
 		h, err := d.Next()
@@ -139,16 +141,24 @@ func (s *uploads) receiveTree(f journal.File, body io.Reader, key string, now ti
 			break
 		}
 		if err != nil {
-			return l, root, refused, malformed(err)
+			return root, treeError(err)
 		}
 		if err := e.WritePiece(h); err != nil {
-			return l, root, refused, inFolder(err)
+			return root, inFolder(err)
 		}
 	}
 	if root, err = d.Root(); err != nil {
-		return l, root, refused, malformed(err)
+		return root, treeError(err)
 	}
-	return l, root, refused, inFolder(errors.Join(e.Finish(root), out.Flush(), f.Sync()))
+	return root, inFolder(errors.Join(e.Finish(root), out.Flush()))
+}
+
+// treeError is why a tree could not be read.
+func treeError(err error) error {
+	if errors.Is(err, merkle.ErrFormat) || errors.Is(err, merkle.ErrRoot) {
+		return &uploadError{400, "the body is no valid hash tree"}
+	}
+	return bodyError(err)
 }
 
 // startLocked makes the files of a new upload, whose tree has the name tree.
@@ -286,9 +296,7 @@ func (s *uploads) release(p *partial) {
 	err := p.close()
 	if p.abandoned && !p.isPlaced() {
 		for _, name := range []string{journalName(p.id), partName(p.id), treeName(p.id)} {
-			if rerr := s.dir.Remove(name); !errors.Is(rerr, fs.ErrNotExist) {
-				err = errors.Join(err, rerr)
-			}
+			err = errors.Join(err, removeIfThere(s.dir, name))
 		}
 		s.quota.release(p.id)
 	}

@@ -385,3 +385,64 @@ func TestUploadsExpire(t *testing.T) {
 		t.Errorf("left are %q, %d bytes reserved", left, f.uploads.quota.sum)
 	}
 }
+
+// What is reserved for files that the sweeper found goes when they do, whoever
+// removes them, and nothing is reserved for what a request is at work on.
+func TestSweepReservesNothingForEver(t *testing.T) {
+	tree := uploadTree(t, testBytes(2*testPiece))
+	f := uploadTo(t, UploadOptions{}, nil)
+	_, location := f.begin(t, "/big", tree)
+	id := location[len("/big?upload="):]
+	hidden := filepath.Join(f.dir, uploadFolder)
+	left := []string{"put-1.part", "new-1.tree", "probe-1"}
+	now := time.Now()
+	for _, name := range left {
+		writeFile(t, filepath.Join(hidden, name), "x")
+		if err := os.Chtimes(filepath.Join(hidden, name), now, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := serveDir(t, Options{Upload: new(UploadOptions)}, f.dir)
+	s, q := again.uploads, again.uploads.quota
+	if want := costOf(tree.layout) + int64(len(left))*blockSize; q.sum != want {
+		t.Errorf("%d bytes are reserved for what an earlier process has left, want %d", q.sum, want)
+	}
+	for _, name := range append(left, partName(id), treeName(id), journalName(id)) {
+		if err := os.Remove(filepath.Join(hidden, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.sweep(s.dir.(*folder), now)
+	if q.sum != 0 {
+		t.Errorf("%d bytes are reserved for what is gone: %v", q.sum, q.keys())
+	}
+	// A body that is arriving has its room, also long after the last byte.
+	r, w := io.Pipe()
+	ended := make(chan int)
+	go func() { ended <- again.send(t, http.MethodPut, "/put", r).Code }()
+	for range 2 { // the first is stored when the second is read
+		if _, err := io.WriteString(w, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	infos, err := s.dir.(*folder).list()
+	if err != nil || len(infos) != 1 {
+		t.Fatalf("%d partial files, %v", len(infos), err)
+	}
+	sum := q.sum
+	s.sweep(s.dir.(*folder), now.Add(1000*time.Hour))
+	if q.sum != sum {
+		t.Errorf("%d bytes are reserved, %d before the sweep", q.sum, sum)
+	}
+	w.Close()
+	if code := <-ended; code != 201 {
+		t.Errorf("PUT: status %d", code)
+	}
+	// It was placed after the folder was listed.
+	s.mu.Lock()
+	s.sweepLocked(s.dir.(*folder), infos, now)
+	s.mu.Unlock()
+	if q.sum != 0 {
+		t.Errorf("%d bytes are reserved for what has been placed: %v", q.sum, q.keys())
+	}
+}

@@ -2,7 +2,9 @@ package serve
 
 import (
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -101,6 +103,13 @@ func (q *quota) knows(key string) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.reserved[key] > 0
+}
+
+// keys returns the uploads that have something reserved.
+func (q *quota) keys() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Collect(maps.Keys(q.reserved))
 }
 
 // uploads returns how many uploads have something reserved.
