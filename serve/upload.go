@@ -38,7 +38,8 @@ type UploadOptions struct {
 	// MaxSize bounds one file, in bytes.
 	MaxSize int64
 
-	// Expire is after how long without a request a partial upload is removed.
+	// Expire is after how long without a request a partial upload is removed. One
+	// that has brought nothing but the tree goes after an hour if that is less.
 	Expire time.Duration
 
 	// NoForm leaves the form for browsers out of listings.
@@ -63,7 +64,7 @@ func (o UploadOptions) withDefaults() UploadOptions {
 const emptyExpire = time.Hour
 
 // expiry returns after how long without a request an upload is removed, which has
-// brought data or not.
+// brought data, right or not, or none.
 func (o UploadOptions) expiry(data bool) time.Duration {
 	if data {
 		return o.Expire

@@ -24,6 +24,8 @@ func (f faultFolder) Place(name, target string) error {
 
 func (f faultFolder) CanPlace(string) error { return nil }
 
+func (f faultFolder) Touch(string, time.Time) error { return nil }
+
 func (f faultFolder) Close() error { return nil }
 
 // crashUpload uploads tree to big, as far as it is not there, and returns how many

@@ -27,7 +27,8 @@ import (
 //	ID.journal  which pieces of them are right and synced (package journal)
 //
 // put-RANDOM.part of a whole body and new-RANDOM.tree of a tree that is arriving.
-// What nobody has written to for Options.Upload.Expire is removed.
+// What is no request's and was last written to longer ago than UploadOptions.expiry
+// is removed; the end of a request about an upload counts as writing (Touch).
 const uploadFolder = ".chunkget-uploads"
 
 // isUploadFolder reports whether an element of a path is that folder, also on
@@ -48,6 +49,9 @@ type uploadDir interface {
 
 	// CanPlace fails if Place could give no file a name in the folder dir.
 	CanPlace(dir string) error
+
+	// Touch makes now the time when a file of this folder was last written to.
+	Touch(name string, now time.Time) error
 
 	Close() error
 }
@@ -136,6 +140,9 @@ func (f *folder) CanPlace(dir string) error {
 	}
 	return f.root.Remove(there)
 }
+
+// Touch implements uploadDir.
+func (f *folder) Touch(name string, now time.Time) error { return f.Root().Chtimes(name, now, now) }
 
 func (f *folder) same(a, b string) bool {
 	x, err1 := f.root.Lstat(a)

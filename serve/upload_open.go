@@ -299,6 +299,9 @@ func (s *uploads) release(p *partial) {
 			err = errors.Join(err, removeIfThere(s.dir, name))
 		}
 		s.quota.release(p.id)
+	} else if !p.isPlaced() {
+		// Not the file itself, whose time others will see.
+		err = errors.Join(err, s.dir.Touch(journalName(p.id), time.Now()))
 	}
 	if err != nil {
 		s.log.Warn("upload could not be closed", "id", p.id, "err", err)

@@ -100,10 +100,13 @@ func (s *uploads) tell(w *response, r *http.Request, target, id string) error {
 }
 
 func (s *uploads) writeState(w *response, r *http.Request, status int, p *partial, now time.Time) error {
+	arrived, err := p.part.Size()
+	if err != nil {
+		return inFolder(err)
+	}
 	state := uploadState{Size: p.layout.Size, PieceSize: p.layout.PieceSize, Complete: p.isPlaced(), Received: []toldRange{}}
-	runs := p.pieceRuns(maxTold)
-	state.Expires = now.Add(s.o.expiry(len(runs) > 0)).UTC()
-	for _, run := range runs {
+	state.Expires = now.Add(s.o.expiry(arrived > 0)).UTC()
+	for _, run := range p.pieceRuns(maxTold) {
 		first, _ := p.layout.Piece(run[0])
 		last, n := p.layout.Piece(run[1])
 		state.Received = append(state.Received, toldRange{first, last + n - 1})

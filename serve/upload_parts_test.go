@@ -446,3 +446,49 @@ func TestSweepReservesNothingForEver(t *testing.T) {
 		t.Errorf("%d bytes are reserved for what has been placed: %v", q.sum, q.keys())
 	}
 }
+
+// What a client is told of the end of an upload is when the sweeper removes it.
+func TestUploadExpiresAsTold(t *testing.T) {
+	tree := uploadTree(t, testBytes(2*testPiece))
+	f := uploadTo(t, UploadOptions{Expire: 10 * time.Hour}, nil)
+	dir := f.uploads.dir.(*folder)
+	read := func(location string) { f.get(t, location) }
+	for name, request := range map[string]func(location string){
+		"tree":  read,
+		"right": read,
+		"wrong": read,
+		"again": func(location string) { f.patch(t, location, tree, 0, 0, -1) },
+		"head":  func(location string) { f.do(t, http.MethodHead, location) },
+		"post":  func(string) { f.begin(t, "/post", tree) },
+	} {
+		_, location := f.begin(t, "/"+name, tree)
+		switch name {
+		case "right", "again":
+			f.patch(t, location, tree, 0, 0, -1)
+		case "wrong":
+			f.patch(t, location, tree, 0, 0, 5)
+		}
+		old := time.Now().Add(-100 * time.Hour)
+		for _, partial := range f.partials(t) {
+			if err := os.Chtimes(filepath.Join(f.dir, uploadFolder, partial), old, old); err != nil {
+				t.Fatal(err)
+			}
+		}
+		request(location)
+		f.uploads.sweep(dir, time.Now())
+		w := f.get(t, location)
+		var state uploadState
+		if err := json.Unmarshal(w.Body.Bytes(), &state); err != nil {
+			t.Errorf("%s: after a request: status %d, %v", name, w.Code, err)
+			continue
+		}
+		f.uploads.sweep(dir, state.Expires.Add(-time.Minute))
+		if n := len(f.partials(t)); n != 3 {
+			t.Errorf("%s: %d files are there before it expires", name, n)
+		}
+		f.uploads.sweep(dir, state.Expires.Add(time.Minute)) // the request may have taken a while
+		if left := f.partials(t); len(left) > 0 {
+			t.Errorf("%s: when it has expired there are %q", name, left)
+		}
+	}
+}

@@ -24,7 +24,7 @@ func (o *uploadOptions) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.on, "upload", false, "take files into DIR: from chunkget put, PUT, and the form in listings; never overwrite one")
 	f.Var(&o.quota, "upload-quota", "refuse uploads beyond this `SIZE` of everything in DIR together, unfinished uploads included")
 	f.Var(&o.maxSize, "upload-max-size", "refuse to take a file larger than this `SIZE`")
-	f.DurationVar(&o.expire, "upload-expire", serve.DefaultUploadExpire, "remove an unfinished upload after this `TIME` without a request for it, 1h or more")
+	f.DurationVar(&o.expire, "upload-expire", serve.DefaultUploadExpire, "remove an unfinished upload after this `TIME` without a request for it, 1h or more; after 1h if nothing of the file has come")
 	f.StringVar(&o.tokenFile, "upload-token-file", "", "take uploads only with a token of `FILE`, which is as that of --token-file (default: that of --token-file)")
 }
 
