@@ -175,6 +175,9 @@ func (h *Handler) serve(w *response, r *http.Request) {
 		return
 	}
 	name, wantDir, err := localPath(r, h.dotFiles)
+	if err == nil && throughUploads(h.root, name) {
+		err = errNotFound
+	}
 	if err != nil {
 		h.fail(w, r, err)
 		return

@@ -176,6 +176,9 @@ func (s *uploads) serve(w *response, r *http.Request) {
 	if err == nil {
 		err = checkUploadName(r.URL.Path)
 	}
+	if err == nil && throughUploads(s.root, name) {
+		err = errNotFound
+	}
 	id := r.URL.Query().Get(uploadParam)
 	switch {
 	case err != nil:

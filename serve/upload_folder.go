@@ -32,9 +32,31 @@ import (
 const uploadFolder = ".chunkget-uploads"
 
 // isUploadFolder reports whether an element of a path is that folder, also on
-// file systems that do not tell letters of two cases apart.
-func isUploadFolder(elem string) bool {
-	return len(elem) == len(uploadFolder) && strings.EqualFold(elem, uploadFolder)
+// file systems that do not tell letters of two cases apart. Two of those letters
+// have a third case, of another length in UTF-8.
+func isUploadFolder(elem string) bool { return strings.EqualFold(elem, uploadFolder) }
+
+// throughUploads reports whether name is that folder or leads through it, by a name
+// that only the file system knows for it (8.3 names, letters that it ignores) or by
+// a link.
+func throughUploads(root *os.Root, name string) bool {
+	hidden, err := root.Lstat(uploadFolder)
+	if err != nil {
+		return false
+	}
+	for i := range len(name) + 1 {
+		if i < len(name) && !os.IsPathSeparator(name[i]) {
+			continue
+		}
+		info, err := root.Stat(name[:i])
+		if err != nil {
+			return false // for whoever opens it to say
+		}
+		if os.SameFile(info, hidden) {
+			return true
+		}
+	}
+	return false
 }
 
 // An uploadDir is the folder of partial uploads.

@@ -371,6 +371,55 @@ func TestPlaceAfterCrash(t *testing.T) {
 	}
 }
 
+// Nothing reaches the folder of partial uploads, by whatever name.
+func TestUploadFolderIsHidden(t *testing.T) {
+	for elem, want := range map[string]bool{
+		uploadFolder:                  true,
+		".Chunkget-UPLOADS":           true,
+		".chun\u212aget-uploads":      true, // the sign of the kelvin
+		".chunkget-upload\u017f":      true, // the long s
+		".CHUN\u212aget-upload\u017f": true,
+		".chunkget-uploads2":          false,
+		".chunkget-upload":            false,
+		"chunkget-uploads":            false,
+		".çhunkget-uploads":           false,
+	} {
+		if got := isUploadFolder(elem); got != want {
+			t.Errorf("%q: %v", elem, got)
+		}
+		if _, _, err := localName("/"+elem+"/x", true); (err != nil) != want {
+			t.Errorf("/%s/x: %v", elem, err)
+		}
+	}
+	f := uploadTo(t, UploadOptions{}, map[string]string{"dir/y": ""})
+	writeFile(t, filepath.Join(f.dir, uploadFolder, "x"), "secret")
+	for link, to := range map[string]string{"link": uploadFolder, "dir/up": "../" + uploadFolder, "self": "."} {
+		if err := os.Symlink(to, filepath.Join(f.dir, link)); err != nil {
+			t.Skip(err)
+		}
+	}
+	for _, folder := range []string{"/link/", "/dir/up/", "/self/link/"} {
+		for _, path := range []string{folder, folder + "x"} {
+			if w := f.get(t, path); w.Code != 404 {
+				t.Errorf("GET %s: status %d", path, w.Code)
+			}
+		}
+		if w := f.send(t, http.MethodPut, folder+"new", strings.NewReader("new")); w.Code != 400 {
+			t.Errorf("PUT %snew: status %d", folder, w.Code)
+		}
+		body, kind := formOf(t, "new", "1")
+		if w := f.send(t, http.MethodPost, folder, body, "Content-Type", kind); w.Code != 400 {
+			t.Errorf("POST %s: status %d", folder, w.Code)
+		}
+	}
+	if w := f.get(t, "/self/dir/y"); w.Code != 200 {
+		t.Errorf("by a link to another folder: status %d", w.Code)
+	}
+	if left := f.partials(t); len(left) != 1 {
+		t.Errorf("there are %q", left)
+	}
+}
+
 // The folder of partial uploads is none that a link leads to.
 func TestUploadFolderIsReal(t *testing.T) {
 	dir := t.TempDir()
