@@ -18,8 +18,11 @@ import (
 // folder in memory.
 type faultFolder struct{ *faultfile.Dir }
 
-func (f faultFolder) Place(name, target string) error {
-	return errors.Join(f.Publish(name, target, false), f.Sync())
+func (f faultFolder) Place(name, target string) (placed bool, err error) {
+	if err := f.Link(name, target); err != nil && !f.Same(name, target) {
+		return false, err
+	}
+	return true, f.Sync()
 }
 
 func (f faultFolder) CanPlace(string) error { return nil }

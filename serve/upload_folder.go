@@ -64,10 +64,12 @@ type uploadDir interface {
 	journal.Dir
 
 	// Place gives a file of this folder, which is synced, the name target inside
-	// the folder that is served, durably, and takes its old one away. If there is
-	// something of that name, it fails with an error that is fs.ErrExist, unless
-	// that is the same file because a crash came between.
-	Place(name, target string) error
+	// the folder that is served, durably. Its old name may be left, which is for
+	// the caller to remove. If there is something of that name, it fails with an
+	// error that is fs.ErrExist, unless that is the same file because a crash came
+	// between. An error after the file has got its name says that it may lose it
+	// with the power.
+	Place(name, target string) (placed bool, err error)
 
 	// CanPlace fails if Place could give no file a name in the folder dir.
 	CanPlace(dir string) error
@@ -117,29 +119,38 @@ func randomName() string {
 }
 
 // Place implements uploadDir.
-func (f *folder) Place(name, target string) error {
+func (f *folder) Place(name, target string) (placed bool, err error) {
+	// What is not there from here on is of target.
 	if err := f.Root().Chmod(name, f.mode); err != nil {
-		return err
+		return false, inFolder(err)
 	}
 	hidden := filepath.Join(uploadFolder, name)
-	err := f.root.Link(hidden, target)
-	if errors.Is(err, fs.ErrExist) && f.same(hidden, target) {
-		err = nil
-	}
+	err = f.root.Link(hidden, target)
 	switch {
 	case err == nil:
-		if err := f.Remove(name); err != nil {
-			return err
-		}
 	case errors.Is(err, fs.ErrExist):
-		return err
+		if !f.same(hidden, target) {
+			return false, err
+		}
 	default:
 		// Not every file system has links. Without them another program could
 		// take the name between a look and the rename; we do not.
 		if err := f.renameLooking(hidden, target); err != nil {
-			return err
+			if there, lerr := f.Exists(name); lerr != nil || !there {
+				return false, inFolder(err)
+			}
+			return false, err
 		}
 	}
+	if err := f.syncParent(target); err != nil {
+		return true, fmt.Errorf("sync the folder of a new file: %v", err) // of whatever kind, the file is there
+	}
+	return true, nil
+}
+
+// syncParent makes durable that there is a file target inside the folder that is
+// served.
+func (f *folder) syncParent(target string) error {
 	parent, err := f.root.OpenRoot(filepath.Dir(target))
 	if err != nil {
 		return err

@@ -315,13 +315,13 @@ func (s *uploads) finish(p *partial) (bool, error) {
 	if !now {
 		return placed, err
 	}
-	if err != nil {
-		s.log.Warn("remains of an upload are left", "id", p.id, "err", err)
-	}
 	s.quota.stored(p.id, blocks(p.layout.Size))
 	s.stored.Add(1)
 	s.remember(p.id, p.target)
-	return true, nil
+	if cerr := p.clear(s.dir); cerr != nil {
+		s.log.Warn("remains of an upload are left", "id", p.id, "err", cerr)
+	}
+	return true, err
 }
 
 // remember takes note that an upload was completed. Others are forgotten when there

@@ -184,8 +184,9 @@ func (p *partial) isPlaced() bool {
 	return p.placed
 }
 
-// place gives the file its name if every piece is right and recorded. Then it is
-// only the file that is left. It reports whether the file has its name.
+// place gives the file its name if every piece is right and recorded. It reports
+// whether the file has its name, and whether it has got it now; if so, an error says
+// that it may lose it with the power.
 func (p *partial) place(dir uploadDir) (placed, now bool, err error) {
 	p.committing.Lock()
 	defer p.committing.Unlock()
@@ -198,15 +199,22 @@ func (p *partial) place(dir uploadDir) (placed, now bool, err error) {
 	if err := p.commitLocked(); err != nil {
 		return false, false, err
 	}
-	if err := dir.Place(partName(p.id), p.target); err != nil {
-		return false, false, err
-	}
+	placed, err = dir.Place(partName(p.id), p.target)
 	p.mu.Lock()
-	p.placed = true
+	p.placed = placed
 	p.mu.Unlock()
-	err = errors.Join(p.journal.Remove(), dir.Remove(treeName(p.id)), dir.Sync())
+	return placed, placed, err
+}
+
+// clear leaves nothing but the file, which has its name. The old name goes first, as
+// long as the journal says of what it is.
+func (p *partial) clear(dir uploadDir) error {
+	p.committing.Lock()
+	defer p.committing.Unlock()
+	err := removeIfThere(dir, partName(p.id))
+	err = errors.Join(err, p.journal.Remove(), dir.Remove(treeName(p.id)), dir.Sync())
 	p.journal = nil
-	return true, true, err
+	return err
 }
 
 // close releases the files that are open.

@@ -351,11 +351,14 @@ func TestPlaceAfterCrash(t *testing.T) {
 	if err := os.Link(filepath.Join(f.dir, uploadFolder, "x.part"), filepath.Join(f.dir, "x")); err != nil {
 		t.Skip(err)
 	}
-	if err := dir.Place("x.part", "x"); err != nil {
+	if placed, err := dir.Place("x.part", "x"); err != nil || !placed {
+		t.Errorf("%v, %v", placed, err)
+	}
+	if err := dir.Remove("x.part"); err != nil {
 		t.Error(err)
 	}
-	if err := dir.Place("y.part", "x"); !errors.Is(err, os.ErrExist) {
-		t.Errorf("over another file: %v", err)
+	if placed, err := dir.Place("y.part", "x"); !errors.Is(err, os.ErrExist) || placed {
+		t.Errorf("over another file: %v, %v", placed, err)
 	}
 	if err := dir.renameLooking(filepath.Join(uploadFolder, "y.part"), "x"); !errors.Is(err, os.ErrExist) {
 		t.Errorf("over another file without links: %v", err)
@@ -456,3 +459,58 @@ func TestUploadUnwritable(t *testing.T) {
 type unwritable struct{ uploadDir }
 
 func (unwritable) CanPlace(string) error { return os.ErrPermission }
+
+// placing does something else before or after files get their names.
+type placing struct {
+	uploadDir
+	before func(name string)
+	after  error
+}
+
+func (p placing) Place(name, target string) (placed bool, err error) {
+	if p.before != nil {
+		p.before(name)
+	}
+	placed, err = p.uploadDir.Place(name, target)
+	return placed, errors.Join(err, p.after)
+}
+
+// A file that has got its name is counted, also if the client is told of a failure
+// after that.
+func TestUploadFailsAfterPlace(t *testing.T) {
+	tree := uploadTree(t, testBytes(testPiece))
+	f := uploadTo(t, UploadOptions{}, nil)
+	f.uploads.dir = placing{f.uploads.dir, nil, errors.New("input/output error")}
+	if w := f.send(t, http.MethodPut, "/whole", strings.NewReader(tree.data)); w.Code != 500 {
+		t.Errorf("PUT: status %d: %s", w.Code, w.Body)
+	}
+	_, location := f.begin(t, "/parts", tree)
+	if w := f.patch(t, location, tree, 0, 0, -1); w.Code != 500 {
+		t.Errorf("PATCH: status %d: %s", w.Code, w.Body)
+	}
+	if w := f.get(t, location); w.Code != 204 || w.Header().Get(uploadComplete) != isComplete {
+		t.Errorf("the state: status %d, header %v", w.Code, w.Header())
+	}
+	for _, name := range []string{"whole", "parts"} {
+		if got, _ := f.content(name); got != tree.data {
+			t.Errorf("%s has %d bytes that are not those sent", name, len(got))
+		}
+	}
+	q := f.uploads.quota
+	if left := f.partials(t); len(left) > 0 || q.sum != 0 || q.used != 2*testPiece || f.Stats().Uploads != 2 {
+		t.Errorf("left are %q, %d bytes reserved, %d used; %+v", left, q.sum, q.used, f.Stats())
+	}
+}
+
+// That a partial file is gone is not said of the folder that the client wants.
+func TestUploadPartialGone(t *testing.T) {
+	f := uploadTo(t, UploadOptions{}, nil)
+	dir := f.uploads.dir
+	f.uploads.dir = placing{dir, func(name string) { dir.Remove(name) }, nil}
+	if w := f.send(t, http.MethodPut, "/a", strings.NewReader("x")); w.Code != 500 {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+	if f.Stats().Uploads != 0 || f.uploads.quota.sum != 0 || f.uploads.quota.used != 0 {
+		t.Errorf("%+v, %+v", f.Stats(), f.uploads.quota)
+	}
+}

@@ -88,13 +88,13 @@ func (s *uploads) store(body io.Reader, size int64, target string, digests []bod
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		if err = s.dir.Place(name, target); err == nil {
+		var placed bool
+		if placed, err = s.dir.Place(name, target); placed {
 			s.quota.stored(key, blocks(n))
 			s.stored.Add(1)
-			return n, nil
 		}
 	}
-	if rerr := s.dir.Remove(name); rerr != nil {
+	if rerr := removeIfThere(s.dir, name); rerr != nil {
 		s.log.Warn("a partial upload is left", "name", name, "err", rerr)
 	}
 	return n, err

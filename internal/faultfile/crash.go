@@ -44,9 +44,12 @@ func (d *Dir) KillClone() *Dir {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	c := New()
+	copies := map[*inode]*inode{}
 	for name, n := range d.names {
-		after := &inode{data: n.data.clone(), durable: n.data.clone()}
-		c.names[name], c.durable[name] = after, after
+		if copies[n] == nil {
+			copies[n] = &inode{data: n.data.clone(), durable: n.data.clone()}
+		}
+		c.names[name], c.durable[name] = copies[n], copies[n]
 	}
 	return c
 }

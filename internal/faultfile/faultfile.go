@@ -184,6 +184,31 @@ func (d *Dir) Publish(oldname, newname string, replace bool) error {
 	return d.rename(oldname, newname)
 }
 
+// Link gives the file oldname the name newname, too.
+func (d *Dir) Link(oldname, newname string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.names[oldname]
+	switch {
+	case n == nil:
+		return &fs.PathError{Op: "link", Path: oldname, Err: fs.ErrNotExist}
+	case d.names[newname] != nil:
+		return &fs.PathError{Op: "link", Path: newname, Err: fs.ErrExist}
+	}
+	if err := d.operation(); err != nil {
+		return &fs.PathError{Op: "link", Path: oldname, Err: err}
+	}
+	d.change(nameChange{name: newname, to: n})
+	return nil
+}
+
+// Same reports whether two names are of one file.
+func (d *Dir) Same(a, b string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.names[a] != nil && d.names[a] == d.names[b]
+}
+
 // Remove implements journal.Dir.
 func (d *Dir) Remove(name string) error {
 	d.mu.Lock()

@@ -139,6 +139,32 @@ func TestNamesAndLocks(t *testing.T) {
 	}
 }
 
+// Names of one file stay so, whatever ends the program.
+func TestLinks(t *testing.T) {
+	d := New()
+	put(t, create(t, d, "a"), 0, []byte("x"))
+	must(t, d.Link("a", "b"))
+	if err := d.Link("a", "b"); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over another name: %v", err)
+	}
+	if err := d.Link("c", "d"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of no file: %v", err)
+	}
+	must(t, d.Sync())
+	for name, after := range map[string]*Dir{"crash": d.CrashClone(1), "kill": d.KillClone()} {
+		f, err := after.Open("b", false)
+		must(t, err)
+		put(t, f, 0, []byte("y"))
+		if got := after.Bytes("a"); string(got) != "y" || !after.Same("a", "b") {
+			t.Errorf("after a %s: a has %q", name, got)
+		}
+	}
+	must(t, d.Remove("a"))
+	if got := d.Bytes("b"); string(got) != "x" || d.Same("a", "b") || d.Same("c", "d") {
+		t.Errorf("b has %q", got)
+	}
+}
+
 func TestNextData(t *testing.T) {
 	d := New()
 	f := create(t, d, "a")
