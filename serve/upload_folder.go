@@ -160,7 +160,8 @@ func (f *folder) syncParent(target string) error {
 }
 
 // CanPlace implements uploadDir: who has sent gigabytes should not learn only then
-// that the folder cannot be written to, or is of another file system.
+// that the folder cannot be written to, or is of another file system. A crash may
+// leave the probe there; folderSize, which looks at every file, removes it.
 func (f *folder) CanPlace(dir string) error {
 	name := "probe-" + randomName()
 	file, err := f.Open(name, true)
@@ -171,7 +172,16 @@ func (f *folder) CanPlace(dir string) error {
 	if err = errors.Join(file.Close(), f.root.Rename(hidden, there)); err != nil {
 		return errors.Join(err, f.Remove(name))
 	}
-	return f.root.Remove(there)
+	if err := f.root.Remove(there); !errors.Is(err, fs.ErrNotExist) { // see folderSize
+		return err
+	}
+	return nil
+}
+
+// isProbe reports whether name, in a folder that is served, is that of a probe.
+func isProbe(name string) bool {
+	random, ok := strings.CutPrefix(name, ".chunkget-probe-")
+	return ok && validUploadID(random)
 }
 
 // Touch implements uploadDir.

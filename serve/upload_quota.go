@@ -4,6 +4,7 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -120,7 +121,8 @@ func (q *quota) uploads() int {
 }
 
 // folderSize adds up the files in root but for those of partial uploads. What
-// cannot be looked at counts nothing.
+// cannot be looked at counts nothing. Probes (CanPlace), which a crash may have left,
+// are removed.
 func folderSize(root *os.Root) (total int64) {
 	fs.WalkDir(root.FS(), ".", func(name string, e fs.DirEntry, err error) error {
 		switch {
@@ -131,7 +133,11 @@ func folderSize(root *os.Root) (total int64) {
 		case name == uploadFolder:
 			return fs.SkipDir
 		case e.Type().IsRegular():
-			if info, err := e.Info(); err == nil {
+			info, err := e.Info()
+			switch {
+			case err != nil:
+			case info.Size() == 0 && isProbe(e.Name()) && root.Remove(filepath.FromSlash(name)) == nil:
+			default:
 				total += blocks(info.Size())
 			}
 		}

@@ -11,7 +11,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -441,6 +443,62 @@ func TestUploadFolderIsReal(t *testing.T) {
 		h.Close()
 		t.Error("a link was taken for the folder")
 	}
+}
+
+// A probe that a crash has left in a folder goes when its size is measured, and
+// nothing else that looks like one. That somebody removes a probe is no obstacle.
+func TestProbesAreRemoved(t *testing.T) {
+	random := strings.Repeat("0123456789abcdef", 2)
+	f := uploadTo(t, UploadOptions{}, map[string]string{
+		"dir/.chunkget-probe-" + random:           "",
+		".chunkget-probe-" + random:               "mine",
+		"dir/.chunkget-probe-" + random[1:]:       "",
+		"dir/.chunkget-probe-" + random[1:] + "G": "",
+		"dir/chunkget-probe-" + random:            "",
+	})
+	if w := f.send(t, http.MethodPut, "/dir/a", strings.NewReader("x")); w.Code != 201 {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	var names []string
+	for _, folder := range []string{"", "dir"} {
+		entries, err := os.ReadDir(filepath.Join(f.dir, folder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Type().IsRegular() {
+				names = append(names, filepath.ToSlash(filepath.Join(folder, e.Name())))
+			}
+		}
+	}
+	want := []string{".chunkget-probe-" + random, "dir/.chunkget-probe-" + random[1:], "dir/.chunkget-probe-" + random[1:] + "G", "dir/a", "dir/chunkget-probe-" + random}
+	if !slices.Equal(names, want) {
+		t.Errorf("there are %q, want %q", names, want)
+	}
+	if used := f.uploads.quota.used; used != 5*blockSize {
+		t.Errorf("%d bytes are used", used)
+	}
+	// Measurements come at any time while probes are made.
+	var ended sync.WaitGroup
+	stop := make(chan struct{})
+	ended.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				folderSize(f.uploads.root)
+			}
+		}
+	})
+	for range 100 {
+		if err := f.uploads.dir.CanPlace("dir"); err != nil {
+			t.Errorf("while the folder is measured: %v", err)
+			break
+		}
+	}
+	close(stop)
+	ended.Wait()
 }
 
 // What the server cannot write to takes nothing, and says so before the body is
