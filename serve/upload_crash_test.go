@@ -78,13 +78,15 @@ func TestUploadCrashEverywhere(t *testing.T) {
 	if names := clean.Names(); len(names) != 1 || string(clean.Bytes("big")) != tree.data {
 		t.Fatalf("without a crash there are %q", names)
 	}
-	resumed := 0
+	resumed, moved := 0, 0
 	check := func(d *faultfile.Dir, at int) {
 		t.Helper()
 		if big := d.Bytes("big"); big != nil {
 			if string(big) != tree.data {
 				t.Fatalf("crash at %d: the file is there and not what was sent", at)
 			}
+			moved++
+			checkMoved(t, root, d, tree, at)
 			return
 		}
 		had, err := crashUpload(t, root, d, tree)
@@ -107,8 +109,29 @@ func TestUploadCrashEverywhere(t *testing.T) {
 		}
 		check(d.KillClone(), at)
 	}
-	if resumed < tree.layout.Pieces()-1 {
-		t.Errorf("only %d pieces were ever resumed", resumed)
+	if resumed < tree.layout.Pieces()-1 || moved == 0 {
+		t.Errorf("only %d pieces were ever resumed; the file was there %d times", resumed, moved)
+	}
+}
+
+// checkMoved uploads tree again after a crash and after the file got another name:
+// its old name may be left in the folder of partial files, and no journal may tell
+// of what it is. The file stays as it is.
+func checkMoved(t *testing.T, root *os.Root, d *faultfile.Dir, tree *testTree, at int) {
+	t.Helper()
+	if err := d.Rename("big", "moved"); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range d.Names() {
+		if strings.HasSuffix(name, ".journal") {
+			d.Put(name, []byte("damaged"))
+		}
+	}
+	if _, err := crashUpload(t, root, d, tree); err != nil {
+		t.Fatalf("crash at %d: once more: %v; there are %q", at, err, d.Names())
+	}
+	if string(d.Bytes("moved")) != tree.data || string(d.Bytes("big")) != tree.data || d.Same("big", "moved") {
+		t.Fatalf("crash at %d: after another upload of it the file that was there is not what it was; there are %q", at, d.Names())
 	}
 }
 

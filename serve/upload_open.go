@@ -180,11 +180,16 @@ func (s *uploads) startLocked(id, target, tree string, l merkle.Layout) (*partia
 	if err == nil {
 		p.tree, err = s.dir.Open(treeName(id), false)
 	}
+	// A name that is left may be another one of a file that has got its own: only
+	// the name goes, not the bytes.
+	if err == nil {
+		err = removeIfThere(s.dir, partName(id))
+	}
 	if err == nil {
 		p.part, err = s.dir.Open(partName(id), true)
 	}
 	if err == nil {
-		err = errors.Join(p.part.Truncate(0), s.dir.Sync())
+		err = s.dir.Sync()
 	}
 	if err != nil {
 		return nil, errors.Join(inFolder(err), p.close())
