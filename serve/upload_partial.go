@@ -17,8 +17,9 @@ import (
 //     closes the files.
 //   - committing is held while the journal is written and while the file is given
 //     its name. It guards what is said to be so.
-//   - mu guards which piece is right and which request receives which piece. It is
-//     never held during input or output.
+//   - mu guards which piece is right and which request receives which piece. Nobody
+//     reads or writes with it held, but who takes a piece over waits with it for
+//     the write that the earlier request is at.
 //   - A request that receives a piece owns the bytes of the piece in the file until
 //     the piece is right, the request ends, or a later request takes the piece: the
 //     earlier one may be a connection that is dead without anybody knowing. Its

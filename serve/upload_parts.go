@@ -144,8 +144,9 @@ func (s *uploads) abandon(w *response, target, id string) error {
 	return nil
 }
 
-// patch takes whole pieces of an upload. All of the body is read, whatever becomes
-// of its pieces, so that the answer is not lost with the connection.
+// patch takes whole pieces of an upload. Pieces that are wrong do not end it: the
+// rest of the body is taken all the same, and the answer names them. Whatever else
+// fails ends it; net/http drops what is left of the body, or the connection.
 func (s *uploads) patch(w *response, r *http.Request, target, id string) error {
 	if s.isFinished(id, target) {
 		if _, err := io.Copy(io.Discard, r.Body); err != nil {

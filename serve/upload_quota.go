@@ -46,7 +46,9 @@ func (q *quota) take(key string, n int64, now time.Time) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.at.IsZero() || now.Sub(q.at) > max(measureEvery, measureShare*q.took) {
-		// Nothing is stored meanwhile, so nothing is counted twice.
+		// A file that gets its name meanwhile may be found and then be counted by
+		// stored, too, which waits for mu: twice until the next measurement, and
+		// never not at all.
 		q.used = q.measure()
 		q.at, q.took = now, time.Since(now)
 	}
