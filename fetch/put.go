@@ -62,8 +62,8 @@ func interruptedBy(ctx context.Context, err error) error {
 	return err
 }
 
-// localFile is the file to be sent. Its content is that of one version as long as
-// unchanged says so.
+// localFile is the file to be sent. What has been read of it is of one version as
+// long as changed says no.
 type localFile struct {
 	*os.File
 	path string
@@ -100,6 +100,13 @@ func errSourceChanged(s *localFile) *Error {
 		withHint("the same command sends the new version, from its beginning")
 }
 
+// errOldVersionSent ends an upload that is complete, of a file that has been written
+// to meanwhile.
+func errOldVersionSent(s *localFile) *Error {
+	return errorf(KindIntegrity, "send", "%q has changed while it was sent, and the version from before is at the server", s.path).
+		withHint("the server overwrites nothing: send the new version under another name, or have the old one removed there first")
+}
+
 // hashSource returns the hash tree of the file.
 func hashSource(ctx context.Context, src *localFile, l merkle.Layout) ([]merkle.Hash, merkle.Hash, error) {
 	hashes := make([]merkle.Hash, l.Pieces())
@@ -125,6 +132,9 @@ func hashSource(ctx context.Context, src *localFile, l merkle.Layout) ([]merkle.
 	}
 	if err := workers.Wait(); err != nil {
 		return nil, merkle.Hash{}, err
+	}
+	if src.changed() {
+		return nil, merkle.Hash{}, errSourceChanged(src)
 	}
 	return hashes, l.Root(hashes), nil
 }
@@ -173,12 +183,17 @@ func put(ctx context.Context, o *PutOptions, res *Result) error {
 		}
 	}
 	res.BytesSent = p.sent.Load()
+	// The record is of an upload that is no more, whatever has become of the file.
+	err = removePutRecord(o.Record)
+	if src.changed() {
+		return errOldVersionSent(src)
+	}
 	if p.hashed {
 		res.Root, res.Verified = p.root, true
 	} else if p.record != nil {
 		res.Root, res.Verified = p.record.root, true
 	}
-	return removePutRecord(o.Record)
+	return err
 }
 
 // putting is one call of Put. While a sender is at work its fields do not change but

@@ -94,6 +94,10 @@ func (s *sender) work(ctx context.Context, worker int) error {
 		if !ok {
 			return nil
 		}
+		// The server cannot tell, if what has changed is with it already.
+		if s.p.src.changed() {
+			return errSourceChanged(s.p.src)
+		}
 		begun := time.Now()
 		err := s.request(ctx, worker, r)
 		if err == nil {

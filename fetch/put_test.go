@@ -31,7 +31,8 @@ type putRig struct {
 	client http.RoundTripper
 	events []Event
 
-	tries int
+	tries       int
+	connections int
 
 	handler http.Handler
 	patched chan struct{} // has an element for each request for data that was answered
@@ -42,7 +43,7 @@ type putRig struct {
 
 func newPutRig(t *testing.T, data []byte) *putRig {
 	t.Helper()
-	r := &putRig{t: t, dir: t.TempDir(), tries: 3, patched: make(chan struct{}, 1000)}
+	r := &putRig{t: t, dir: t.TempDir(), tries: 3, connections: 4, patched: make(chan struct{}, 1000)}
 	own := t.TempDir()
 	r.file, r.record = filepath.Join(own, "file"), filepath.Join(own, "record")
 	r.write(data)
@@ -116,7 +117,7 @@ func (r *putRig) put(ctx context.Context, rt http.RoundTripper) (*Result, error)
 	r.events = nil
 	return Put(ctx, PutOptions{
 		Options: Options{
-			URL: u, Transport: rt, Connections: 4, Output: r.file,
+			URL: u, Transport: rt, Connections: r.connections, Output: r.file,
 			Retry:   RetryPolicy{Tries: r.tries, MinDelay: time.Millisecond, MaxDelay: time.Millisecond},
 			Observe: func(e Event) { r.events = append(r.events, e) },
 		},
@@ -390,6 +391,89 @@ func TestPutFileWrittenTo(t *testing.T) {
 		})
 		if e := r.fails(KindIntegrity, nil); !strings.Contains(e.Error(), "has changed") {
 			t.Errorf("%v", e)
+		}
+	})
+}
+
+// rewrite changes the beginning of the file, whose time says so however coarse the
+// file system's clock is.
+func (r *putRig) rewrite(size int) {
+	r.t.Helper()
+	f, err := os.OpenFile(r.file, os.O_WRONLY, 0)
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	_, err = f.WriteAt(bytes.Repeat([]byte{'x'}, size), 0)
+	when := time.Date(2040, 1, 1, 0, 0, 0, 0, time.UTC)
+	if err := errors.Join(err, f.Close(), os.Chtimes(r.file, when, when)); err != nil {
+		r.t.Error(err)
+	}
+}
+
+// What has changed is noticed although the server has it already and finds nothing
+// wrong: as long as more is to come nothing appears there, and after that nobody is
+// told that the file is there.
+func TestPutFileWrittenToBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		data := randomData(12*mib, 12)
+		for _, last := range []bool{false, true} {
+			r := newPutRig(t, data)
+			r.connections = 1
+			var sent int64 // of all requests, which come one after the other
+			r.answer(func(w http.ResponseWriter, req *http.Request) bool {
+				if req.Method != http.MethodPatch {
+					return false
+				}
+				first := sent == 0
+				sent += req.ContentLength
+				body, err := io.ReadAll(req.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				req.Body = io.NopCloser(bytes.NewReader(body))
+				if first && !last || sent == int64(len(data)) {
+					r.rewrite(100)
+				}
+				return false
+			})
+			e := r.fails(KindIntegrity, nil)
+			if e.Resumable || !strings.Contains(e.Error(), "has changed") || last != strings.Contains(e.Error(), "from before is at the server") || last != strings.Contains(e.Hint, "overwrites nothing") {
+				t.Errorf("last %v: %v; hint %q", last, e, e.Hint)
+			}
+			if last {
+				r.has(data)
+				if _, err := os.Stat(r.record); err == nil {
+					t.Error("the record is left")
+				}
+			} else if _, err := os.Stat(filepath.Join(r.dir, "big file")); err == nil {
+				t.Error("a version that is no more has appeared")
+			}
+		}
+	})
+}
+
+// A file that changes while it is hashed has no tree to be told.
+func TestPutFileWrittenToWhileHashed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newPutRig(t, randomData(12*mib, 13))
+		r.tries = 1
+		r.breakAfter(1)
+		r.fails(KindNetwork, nil)
+		var posts atomic.Int64
+		r.answer(func(w http.ResponseWriter, req *http.Request) bool {
+			switch req.Method {
+			case http.MethodGet: // the upload of the record, without which the file is hashed
+				r.rewrite(100)
+				http.Error(w, "no such upload", http.StatusNotFound)
+				return true
+			case http.MethodPost:
+				posts.Add(1)
+			}
+			return false
+		})
+		if e := r.fails(KindIntegrity, nil); !strings.Contains(e.Error(), "has changed") || posts.Load() != 0 {
+			t.Errorf("%v, %d trees were sent", e, posts.Load())
 		}
 	})
 }
