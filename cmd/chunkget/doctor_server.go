@@ -3,6 +3,8 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -50,7 +52,7 @@ func (x *examination) server(ctx context.Context, u *url.URL, s *security, timeo
 	}
 	switch {
 	case identityErr != nil:
-		return bdp, &fetch.Error{Kind: fetch.KindAuth, Op: "identify the server", Err: identityErr}
+		return bdp, identityErr
 	case overUDT && udtErr != nil && tcpErr != nil:
 		return bdp, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: udtErr}
 	case !overUDT && tcpErr != nil:
@@ -61,45 +63,70 @@ func (x *examination) server(ctx context.Context, u *url.URL, s *security, timeo
 	return bdp, nil
 }
 
-// identity looks at who the server of u is, over TCP if that gets through, and else
-// over UDT. It returns the error that says that it is another one.
+// identity looks at who the server of u is, over UDT and over TCP, as far as they get
+// through: where nothing was connected there is nothing to say. It returns the error of
+// a handshake that shows that it is another one, or that it is none to talk to.
 func (x *examination) identity(ctx context.Context, u *url.URL, trust *trust, tcpErr, udtErr error, timeout time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err := udtErr
+	shown, err := udtAddress(u) != "" && (udtErr == nil || distrusts(udtErr)), udtErr
 	if tcpErr == nil && !distrusts(udtErr) {
-		c, dialErr := new(net.Dialer).DialContext(ctx, "tcp", hostPort(u))
-		if err = dialErr; err == nil {
-			err = handshake(ctx, c, u, trust)
-			c.Close()
+		// What is no TLS at this port is nobody's concern where UDT has it.
+		if tlsErr := tlsOverTCP(ctx, u, trust); !shown || distrusts(tlsErr) {
+			shown, err = true, tlsErr
 		}
 	}
+	if !shown {
+		return nil
+	}
 	_, pinned := trust.pins[origin(u)]
-	if f, ok := identityFinding(pinned, err); ok {
-		x.add(f)
+	x.add(identityFinding(pinned, err))
+	if err == nil {
+		return nil
 	}
+	kind := fetch.KindNetwork
 	if distrusts(err) {
-		return err
+		kind = fetch.KindAuth
 	}
-	return nil
+	return &fetch.Error{Kind: kind, Op: "identify the server", Err: err}
 }
 
-// identityFinding judges the end of a TLS handshake; ok is false if it does not say
-// who the server is.
-func identityFinding(pinned bool, err error) (f finding, ok bool) {
-	f = finding{Check: "identity", Verdict: verdictOK, Text: "the server's certificate is that of its name, by an authority that is trusted"}
+func tlsOverTCP(ctx context.Context, u *url.URL, trust *trust) error {
+	c, err := new(net.Dialer).DialContext(ctx, "tcp", hostPort(u))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return handshake(ctx, c, u, trust)
+}
+
+// identityFinding judges the end of a TLS handshake.
+func identityFinding(pinned bool, err error) finding {
+	f := finding{Check: "identity", Verdict: verdictOK, Text: "the server's certificate is that of its name, by an authority that is trusted"}
 	if pinned {
 		f.Text = "the server's key is the pinned one"
+	}
+	if err != nil {
+		f.Verdict, f.Text = verdictBad, err.Error()
 	}
 	switch {
 	case err == nil:
 	case distrusts(err):
-		f.Verdict, f.Text = verdictBad, err.Error()
 		f.Advice = "get the URL with its pin anew from whoever runs the server, or name its authority with --cacert; if nothing has changed there, somebody is in between"
+	case speaksNoTLS(err):
+		f.Text = fmt.Sprintf("the server does not speak TLS at this port: %v", err)
+		f.Advice = "check the port and the scheme of the URL"
 	default:
-		return finding{}, false
+		f.Text = fmt.Sprintf("no TLS connection can be made: %v", err)
+		f.Advice = "check the port and the scheme of the URL, and that nothing on the way cuts TLS off"
 	}
-	return f, true
+	return f
+}
+
+// speaksNoTLS reports whether err is an answer to a TLS handshake that is no TLS.
+func speaksNoTLS(err error) bool {
+	_, ok := errors.AsType[tls.RecordHeaderError](err)
+	return ok || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 // connectTimes returns how long connections over TCP take to be made, which is a

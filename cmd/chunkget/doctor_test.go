@@ -1,8 +1,10 @@
 package main
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
@@ -11,10 +13,6 @@ import (
 
 func TestFindings(t *testing.T) {
 	lost := errors.New("no answer")
-	who := func(pinned bool, err error) finding {
-		f, _ := identityFinding(pinned, err)
-		return f
-	}
 	ms := func(n ...int) (out []time.Duration) {
 		for _, n := range n {
 			out = append(out, time.Duration(n)*time.Millisecond)
@@ -30,9 +28,11 @@ func TestFindings(t *testing.T) {
 		{"UDP only", reachFinding(true, nil, lost), verdictWarn},
 		{"UDP blocked", reachFinding(true, lost, nil), verdictBad},
 		{"neither", reachFinding(true, lost, lost), verdictBad},
-		{"certificate", who(false, nil), verdictOK},
-		{"pin", who(true, nil), verdictOK},
-		{"other key", who(true, fmt.Errorf("tls handshake: %w", new(pin.MismatchError))), verdictBad},
+		{"certificate", identityFinding(false, nil), verdictOK},
+		{"pin", identityFinding(true, nil), verdictOK},
+		{"other key", identityFinding(true, fmt.Errorf("tls handshake: %w", new(pin.MismatchError))), verdictBad},
+		{"no TLS", identityFinding(true, fmt.Errorf("tls handshake: %w", tls.RecordHeaderError{Msg: "HTTP"})), verdictBad},
+		{"TLS cut off", identityFinding(false, fmt.Errorf("tls handshake: %w", io.EOF)), verdictBad},
 		{"TCP", reachFinding(false, nil, nil), verdictOK},
 		{"no TCP", reachFinding(false, nil, lost), verdictBad},
 		{"steady", rttFinding("r", "connects", ms(30, 20, 25)), verdictOK},

@@ -59,7 +59,7 @@ type server struct {
 //	blockedudts  like https, at a udts:// URL whose UDP port is silent
 //	cut          like chunkserve over UDT and TCP, until ARG bytes have gone over UDP: then it is silent
 //	mute         a UDP port where nobody answers
-//	closed       a TCP port that is closed
+//	closed       a TCP port that is closed, at an http:// URL, or one of the scheme ARG
 //
 // For all but the last two ARG may be hold=N: of a range that is asked for, what
 // lies behind the first N bytes of the file waits until the gate is opened. So the
@@ -179,7 +179,7 @@ func startServer(kind, dir, arg string) (*server, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.url, s.close = "http://"+l.Addr().String(), func() {}
+		s.url, s.close = cmp.Or(arg, "http")+"://"+l.Addr().String(), func() {}
 		return s, l.Close()
 	}
 	newHandler, ok := servers[kind]
