@@ -66,6 +66,9 @@ func TestPacketSizeFollowsPath(t *testing.T) {
 				if s.Payload < tt.min || s.Payload > tt.max {
 					t.Errorf("packets carry %d bytes, want %d to %d", s.Payload, tt.min, tt.max)
 				}
+				if got := client.Stats().PayloadRecv; got != s.Payload {
+					t.Errorf("%d bytes are known to have arrived in one packet, which carry %d", got, s.Payload)
+				}
 				if share < 0.7 {
 					t.Errorf("%.2f of the link was used", share)
 				}

@@ -41,7 +41,8 @@ type Stats struct {
 	AvailSndBuf int // free send buffer, bytes
 	AvailRcvBuf int // free receive buffer, bytes
 
-	Payload int // largest payload of a packet, bytes
+	Payload     int // largest payload of a packet, bytes
+	PayloadRecv int // likewise of the peer's, as far as one has arrived; 0 before the first full one
 
 	Sending SenderStats // how we send
 	Peer    SenderStats // how the peer sends, as far as it tells; the zero value if it does not
@@ -74,6 +75,10 @@ func (c *Conn) snapshot(now time.Duration) Stats {
 	window, period := c.grp.allowance(c.inFlight, c.hungry)
 	c.rcv.mu.Lock()
 	held := c.rcv.heldLocked()
+	arrived := c.fullSize
+	if c.rcv.large > c.payload { // by a probe of that size
+		arrived = max(arrived, c.rcv.large)
+	}
 	c.rcv.mu.Unlock()
 	c.snd.mu.Lock()
 	queued := int(c.snd.heldLocked())
@@ -98,6 +103,7 @@ func (c *Conn) snapshot(now time.Duration) Stats {
 		AvailSndBuf:      max(0, c.sendCapacity()-queued) * c.payload,
 		AvailRcvBuf:      max(0, c.recvCapacity()-held) * c.payload,
 		Payload:          c.size,
+		PayloadRecv:      arrived,
 		Sending:          c.sendingStats(),
 		Peer:             c.peerStats(now),
 		Ask:              c.answer,

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"time"
@@ -183,6 +184,7 @@ func rttFinding(check, how string, times []time.Duration) finding {
 // udtSample is what a connection over UDT showed.
 type udtSample struct {
 	stats   udt.Stats
+	from    netip.Addr
 	bytes   int64
 	elapsed time.Duration
 	status  int
@@ -218,6 +220,9 @@ func sampleUDT(ctx context.Context, u *url.URL, security *security, timeout time
 	s := &udtSample{bytes: n, elapsed: time.Since(begun), status: resp.StatusCode}
 	if c, ok := conns[0].Conn.(*udt.Conn); ok {
 		s.stats = c.Stats()
+		if a, ok := c.RemoteAddr().(*udt.Addr); ok {
+			s.from = a.AddrPort().Addr()
+		}
 	}
 	resp.Body.Close()
 	if err != nil && ctx.Err() == nil {
@@ -244,8 +249,8 @@ func (x *examination) overUDT(s *udtSample) (bdp float64) {
 	}
 	x.add(lossFinding(st.PktRecv, st.PktRcvLoss))
 	x.add(jitterFinding(st.RTTVar, rtt))
-	if st.PktRecv > 0 {
-		x.add(packetFinding(float64(st.ByteRecv)/float64(st.PktRecv), s.bytes))
+	if st.PayloadRecv > 0 {
+		x.add(packetFinding(ipSize(st.PayloadRecv, s.from)))
 	}
 	rate := float64(s.bytes) / max(s.elapsed.Seconds(), 1e-6)
 	f := finding{Check: "rate", Verdict: verdictOK, Value: rate, Unit: "bytes/s",
@@ -281,17 +286,28 @@ func jitterFinding(deviation, rtt time.Duration) finding {
 	return f
 }
 
-// packetFinding judges the mean payload of packets, in bytes.
-func packetFinding(payload float64, bytes int64) finding {
-	f := finding{Check: "packets", Verdict: verdictOK, Value: payload, Unit: "bytes",
-		Text: fmt.Sprintf("the server's packets carry %.0f bytes on average", payload)}
+// packetFinding judges the largest packet that the path has taken, of which size bytes
+// are IP, with its headers.
+func packetFinding(size int) finding {
+	f := finding{Check: "packets", Verdict: verdictOK, Value: float64(size), Unit: "bytes",
+		Text: fmt.Sprintf("the path takes packets of %d bytes from the server, IP headers included", size)}
 	switch {
-	case payload > 1500:
-		f.Text += ": the path takes jumbo frames"
-	case payload < 1200 && bytes >= doctorSample/8:
-		f.Verdict, f.Advice = verdictWarn, "the path takes less than Ethernet does (1500 bytes in a packet): a tunnel or VPN on the way?"
+	case size > 1500:
+		f.Text += ": jumbo frames"
+	case size < 1400:
+		f.Verdict, f.Advice = verdictWarn, "that is less than Ethernet takes (1500 bytes): a tunnel or VPN on the way; where that is yours, a larger MTU makes packets cheaper"
 	}
 	return f
+}
+
+// ipSize is the size of the IP packet that carries so many bytes over UDT from an
+// address.
+func ipSize(payload int, from netip.Addr) int {
+	const headers = 16 + 8 // UDT and UDP
+	if from.Is6() && !from.Is4In6() {
+		return payload + headers + 40
+	}
+	return payload + headers + 20
 }
 
 // clock compares the server's clock with ours, which dates in HTTP and the

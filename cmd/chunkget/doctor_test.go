@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -44,10 +45,10 @@ func TestFindings(t *testing.T) {
 		{"much loss", lossFinding(900, 100), verdictBad},
 		{"jitter", jitterFinding(30*time.Millisecond, 40*time.Millisecond), verdictWarn},
 		{"little jitter", jitterFinding(5*time.Millisecond, 4*time.Millisecond), verdictOK},
-		{"Ethernet", packetFinding(1440, 8<<20), verdictOK},
-		{"jumbo", packetFinding(8900, 8<<20), verdictOK},
-		{"tunnel", packetFinding(1100, 8<<20), verdictWarn},
-		{"small file", packetFinding(300, 300), verdictOK},
+		{"Ethernet", packetFinding(1500), verdictOK},
+		{"PPPoE", packetFinding(1492), verdictOK},
+		{"jumbo", packetFinding(9000), verdictOK},
+		{"tunnel", packetFinding(1280), verdictWarn},
 		{"clock", clockFinding(-2 * time.Second), verdictOK},
 		{"behind", clockFinding(-time.Minute), verdictWarn},
 		{"ahead", clockFinding(time.Hour), verdictBad},
@@ -57,6 +58,18 @@ func TestFindings(t *testing.T) {
 	} {
 		if tt.f.Verdict != tt.want || tt.f.Text == "" || (tt.want != verdictOK) != (tt.f.Advice != "") {
 			t.Errorf("%s: %+v, want %s", tt.name, tt.f, tt.want)
+		}
+	}
+}
+
+// A packet of the usual size is one of 1500 bytes, whatever the version of IP.
+func TestIPSize(t *testing.T) {
+	for payload, from := range map[int]string{
+		1456: "192.0.2.1",
+		1436: "2001:db8::1",
+	} {
+		if got := ipSize(payload, netip.MustParseAddr(from)); got != 1500 {
+			t.Errorf("%d bytes from %v are %d on the path", payload, from, got)
 		}
 	}
 }
