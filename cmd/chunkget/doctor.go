@@ -49,9 +49,9 @@ func (x *examination) add(f finding) {
 		}
 		return
 	}
-	fmt.Fprintf(x.ui.stdout, "%-4s  %-14s  %s\n", f.Verdict, f.Check, clean(f.Text))
+	fmt.Fprintf(x.ui.stdout, "%-4s  %-15s  %s\n", f.Verdict, f.Check, clean(f.Text))
 	if f.Advice != "" {
-		fmt.Fprintf(x.ui.stdout, "%22s  → %s\n", "", clean(f.Advice))
+		fmt.Fprintf(x.ui.stdout, "%23s  → %s\n", "", clean(f.Advice))
 	}
 }
 
@@ -105,10 +105,10 @@ func doctor(ctx context.Context, x *examination, target *url.URL, o *options) er
 		return &fetch.Error{Kind: fetch.KindDisk, Op: "measure the disk", Err: err, Hint: "name a folder you may write to with -d DIR"}
 	}
 	if target == nil {
-		x.buffers(0)
+		x.buffers(flow{})
 		return nil
 	}
-	bdp, err := x.server(ctx, target, &o.security, o.connect)
-	x.buffers(bdp)
+	path, err := x.server(ctx, target, &o.security, o.connect)
+	x.buffers(path)
 	return err
 }

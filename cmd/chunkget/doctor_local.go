@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	// udpBuffer is the receive buffer that package udt asks for, in bytes: what may
-	// come while this program does not run for a moment.
-	udpBuffer = 8 << 20
+	// udpReceive and udpSend are the socket buffers that package udt asks for, in bytes.
+	udpReceive = 8 << 20
+	udpSend    = 4 << 20
 
 	diskSample = 64 << 20 // bytes that are written
 )
@@ -43,32 +43,67 @@ func (x *examination) offload() {
 	x.add(f)
 }
 
-// buffers compares the limits of the kernel with what the path needs, bdp bytes
-// (bandwidth-delay product), 0 if it is not known.
-func (x *examination) buffers(bdp float64) {
+// flow is what a path carried while it was measured; the zero value is that of one
+// that was not.
+type flow struct {
+	rate float64 // bytes/s
+	rtt  time.Duration
+}
+
+// underWay is what the path holds (bandwidth-delay product), in bytes.
+func (w flow) underWay() float64 { return w.rate * w.rtt.Seconds() }
+
+// burst is what may come before this program runs, which takes a moment even where a
+// round trip does not, in bytes.
+func (w flow) burst() float64 { return w.rate * max(w.rtt, 10*time.Millisecond).Seconds() }
+
+// buffers compares the limits of the kernel with what the path needs.
+func (x *examination) buffers(path flow) {
 	if limit, ok := sysctl("net/core/rmem_max"); ok {
-		f := finding{Check: "UDP buffer", Verdict: verdictOK, Value: float64(limit[0]), Unit: "bytes",
-			Text: fmt.Sprintf("net.core.rmem_max is %s; UDT asks for %s", formatBytes(limit[0]), formatBytes(udpBuffer))}
-		if limit[0] < udpBuffer {
-			f.Verdict = verdictWarn
-			f.Advice = fmt.Sprintf("packets are lost when this program is not scheduled for a moment: sysctl -w net.core.rmem_max=%d", udpBuffer)
-		}
-		x.add(f)
+		x.add(udpBufferFinding("UDP buffer", "net.core.rmem_max", limit[0], udpReceive, path.burst(),
+			"packets are lost when this program is not scheduled for a moment"))
+	}
+	if limit, ok := sysctl("net/core/wmem_max"); ok {
+		x.add(udpBufferFinding("UDP send buffer", "net.core.wmem_max", limit[0], udpSend, path.burst(),
+			"uploads, and a server on this machine, wait for the kernel more often"))
 	}
 	if limit, ok := sysctl("net/ipv4/tcp_rmem"); ok && len(limit) == 3 {
-		most := limit[2]
-		f := finding{Check: "TCP buffer", Verdict: verdictOK, Value: float64(most), Unit: "bytes",
-			Text: fmt.Sprintf("net.ipv4.tcp_rmem allows %s for each connection", formatBytes(most))}
-		if bdp > 0 {
-			f.Text += fmt.Sprintf("; the path has %s under way (rate times round trip)", formatBytes(int64(bdp)))
-		}
-		// Linux advertises about half of a buffer as window.
-		if bdp > 0 && float64(most)/2 < bdp {
-			f.Verdict = verdictWarn
-			f.Advice = fmt.Sprintf("one TCP connection cannot fill the path, UDT and several can: sysctl -w net.ipv4.tcp_rmem='%d %d %d'", limit[0], limit[1], int64(2*bdp))
-		}
-		x.add(f)
+		x.add(tcpBufferFinding([3]int64(limit), path.underWay()))
 	}
+}
+
+// udpBufferFinding judges the limit of a buffer of which package udt asks for so many
+// bytes, by what the path needs, or by that if it is not known.
+func udpBufferFinding(check, name string, limit, asked int64, need float64, otherwise string) finding {
+	f := finding{Check: check, Verdict: verdictOK, Value: float64(limit), Unit: "bytes",
+		Text: fmt.Sprintf("%s is %s; UDT asks for %s", name, formatBytes(limit), formatBytes(asked))}
+	least := float64(asked)
+	if need > 0 {
+		f.Text += fmt.Sprintf(", and the path needs %s (rate times round trip, or 10 ms)", formatBytes(int64(need)))
+		least = min(need, least) // more is never asked for
+	}
+	if float64(limit) < least {
+		f.Verdict = verdictWarn
+		f.Advice = fmt.Sprintf("%s: sysctl -w %s=%d", otherwise, name, asked)
+	}
+	return f
+}
+
+// tcpBufferFinding judges net.ipv4.tcp_rmem by the bytes under way on a path, 0 if
+// they are not known.
+func tcpBufferFinding(limit [3]int64, underWay float64) finding {
+	most := limit[2]
+	f := finding{Check: "TCP buffer", Verdict: verdictOK, Value: float64(most), Unit: "bytes",
+		Text: fmt.Sprintf("net.ipv4.tcp_rmem allows %s for each connection", formatBytes(most))}
+	if underWay > 0 {
+		f.Text += fmt.Sprintf("; the path has %s under way (rate times round trip)", formatBytes(int64(underWay)))
+	}
+	// Linux advertises about half of a buffer as window.
+	if float64(most)/2 < underWay {
+		f.Verdict = verdictWarn
+		f.Advice = fmt.Sprintf("one TCP connection cannot fill the path, UDT and several can: sysctl -w net.ipv4.tcp_rmem='%d %d %d'", limit[0], limit[1], int64(2*underWay))
+	}
+	return f
 }
 
 // sysctl reads numbers from /proc/sys, which only Linux has.

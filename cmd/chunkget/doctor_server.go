@@ -25,10 +25,9 @@ const (
 	doctorSample         = 8 << 20 // bytes that are read
 )
 
-// server looks at the way to the server of u and returns the bytes under way on
-// it, 0 if that is not known. The error is that it cannot be reached, or is not the
+// server looks at the way to the server of u and returns what it carried. The error is that it cannot be reached, or is not the
 // server that it should be.
-func (x *examination) server(ctx context.Context, u *url.URL, s *security, timeout time.Duration) (bdp float64, err error) {
+func (x *examination) server(ctx context.Context, u *url.URL, s *security, timeout time.Duration) (path flow, err error) {
 	tcpTimes, tcpErr := connectTimes(ctx, hostPort(u), timeout)
 	overUDT := udtAddress(u) != ""
 	var sample *udtSample
@@ -49,19 +48,19 @@ func (x *examination) server(ctx context.Context, u *url.URL, s *security, timeo
 		x.add(rttFinding("round trip", "TCP connects", tcpTimes))
 	}
 	if sample != nil {
-		bdp = x.overUDT(sample)
+		path = x.overUDT(sample)
 	}
 	switch {
 	case identityErr != nil:
-		return bdp, identityErr
+		return path, identityErr
 	case overUDT && udtErr != nil && tcpErr != nil:
-		return bdp, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: udtErr}
+		return path, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: udtErr}
 	case !overUDT && tcpErr != nil:
-		return bdp, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: tcpErr}
+		return path, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: tcpErr}
 	case tcpErr == nil:
 		x.clock(ctx, u, s.trusted(), timeout)
 	}
-	return bdp, nil
+	return path, nil
 }
 
 // identity looks at who the server of u is, over UDT and over TCP, as far as they get
@@ -231,8 +230,8 @@ func sampleUDT(ctx context.Context, u *url.URL, security *security, timeout time
 	return s, nil
 }
 
-// overUDT judges a sample and returns the bytes under way on the path.
-func (x *examination) overUDT(s *udtSample) (bdp float64) {
+// overUDT judges a sample and returns what the path carried, if that can be told.
+func (x *examination) overUDT(s *udtSample) (path flow) {
 	st := &s.stats
 	rtt := st.MinRTT
 	if st.Peer.MinRTT > 0 && (rtt == 0 || st.Peer.MinRTT < rtt) {
@@ -245,7 +244,7 @@ func (x *examination) overUDT(s *udtSample) (bdp float64) {
 	if s.status >= 300 {
 		x.add(finding{Check: "sample", Verdict: verdictWarn, Text: fmt.Sprintf("the server answered with status %d, so little could be measured", s.status),
 			Advice: "give the URL of a file of some MiB"})
-		return 0
+		return flow{}
 	}
 	x.add(lossFinding(st.PktRecv, st.PktRcvLoss))
 	x.add(jitterFinding(st.RTTVar, rtt))
@@ -257,9 +256,11 @@ func (x *examination) overUDT(s *udtSample) (bdp float64) {
 		Text: fmt.Sprintf("%s in %s over one UDT connection, its start included: %s", formatBytes(s.bytes), formatDuration(s.elapsed), formatRate(rate))}
 	if s.bytes < doctorSample/8 {
 		f.Verdict, f.Advice = verdictWarn, "the file is too small to tell: give the URL of one of some MiB"
+	} else {
+		path = flow{max(rate, st.Peer.DeliveryRate/8), rtt} // in the end, without the start
 	}
 	x.add(f)
-	return rate * rtt.Seconds()
+	return path
 }
 
 // lossFinding judges packets that were missing among those that came.

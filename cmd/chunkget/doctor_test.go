@@ -49,6 +49,14 @@ func TestFindings(t *testing.T) {
 		{"PPPoE", packetFinding(1492), verdictOK},
 		{"jumbo", packetFinding(9000), verdictOK},
 		{"tunnel", packetFinding(1280), verdictWarn},
+		{"buffer, path unknown", udpBufferFinding("b", "n", 4<<20, 8<<20, 0, "why"), verdictWarn},
+		{"all of the buffer", udpBufferFinding("b", "n", 8<<20, 8<<20, 0, "why"), verdictOK},
+		{"buffer for the path", udpBufferFinding("b", "n", 200<<10, 8<<20, 100<<10, "why"), verdictOK},
+		{"buffer too small for the path", udpBufferFinding("b", "n", 200<<10, 8<<20, 300<<10, "why"), verdictWarn},
+		{"buffer for a path beyond what is asked for", udpBufferFinding("b", "n", 8<<20, 8<<20, 100<<20, "why"), verdictOK},
+		{"TCP buffer, path unknown", tcpBufferFinding([3]int64{4 << 10, 128 << 10, 6 << 20}, 0), verdictOK},
+		{"TCP buffer", tcpBufferFinding([3]int64{4 << 10, 128 << 10, 6 << 20}, 3<<20), verdictOK},
+		{"TCP buffer too small", tcpBufferFinding([3]int64{4 << 10, 128 << 10, 6 << 20}, 4<<20), verdictWarn},
 		{"clock", clockFinding(-2 * time.Second), verdictOK},
 		{"behind", clockFinding(-time.Minute), verdictWarn},
 		{"ahead", clockFinding(time.Hour), verdictBad},
@@ -70,6 +78,21 @@ func TestIPSize(t *testing.T) {
 	} {
 		if got := ipSize(payload, netip.MustParseAddr(from)); got != 1500 {
 			t.Errorf("%d bytes from %v are %d on the path", payload, from, got)
+		}
+	}
+}
+
+func TestFlow(t *testing.T) {
+	for _, tt := range []struct {
+		path            flow
+		underWay, burst float64
+	}{
+		{flow{}, 0, 0},
+		{flow{125e6, 100 * time.Millisecond}, 12.5e6, 12.5e6},
+		{flow{125e6, 200 * time.Microsecond}, 25e3, 1.25e6},
+	} {
+		if u, b := tt.path.underWay(), tt.path.burst(); int(u) != int(tt.underWay) || int(b) != int(tt.burst) {
+			t.Errorf("%+v: %.0f under way, %.0f in a burst", tt.path, u, b)
 		}
 	}
 }
