@@ -64,8 +64,10 @@ func doctorCommand(u *ui) *cobra.Command {
 cuts and joins UDP packets (GSO, GRO), and how fast the folder for downloads takes
 data. With the URL of a file it also looks at the way to its server: whether UDP and
 TCP get through, the round trip, loss and jitter over UDT while 8 MiB of the file are
-read, the size of the packets, and the clocks; with udts:// and https:// also whether
-it is the server that it should be. Nothing of the file is kept.
+read, the largest packet that the path takes, and the clocks; with udts:// and https://
+also whether it is the server that it should be; with http:// and https:// also whether
+it offers UDT, which is then looked at as well, and the proxy if there is one. Nothing
+of the file is kept.
 
 Each line has a verdict, ok, warn or bad, and what to change. The exit code is 0
 whatever the verdicts, and that of the failure if the server cannot be reached.`,
@@ -91,6 +93,7 @@ whatever the verdicts, and that of the failure if the server cannot be reached.`
 	f.SortFlags = false
 	f.StringVarP(&o.dir, "dir", "d", ".", "the `DIR` that downloads go to")
 	f.DurationVar(&o.connect, "connect-timeout", defaultDoctorTimeout, "how long to wait for an answer")
+	f.StringVar(&o.proxy, "proxy", "", proxyUsage)
 	o.security.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "print one JSON object per finding on stdout")
 	return cmd
@@ -108,7 +111,15 @@ func doctor(ctx context.Context, x *examination, target *url.URL, o *options) er
 		x.buffers(flow{})
 		return nil
 	}
-	path, err := x.server(ctx, target, &o.security, o.connect)
+	proxy, err := parseProxy(o.proxy)
+	if err != nil {
+		return err
+	}
+	d, err := newDestination(target, proxy, &o.security, o.connect)
+	if err != nil {
+		return err
+	}
+	path, err := x.server(ctx, d)
 	x.buffers(path)
 	return err
 }

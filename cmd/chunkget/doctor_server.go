@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -25,19 +24,47 @@ const (
 	doctorSample         = 8 << 20 // bytes that are read
 )
 
-// server looks at the way to the server of u and returns what it carried. The error is that it cannot be reached, or is not the
-// server that it should be.
-func (x *examination) server(ctx context.Context, u *url.URL, s *security, timeout time.Duration) (path flow, err error) {
-	tcpTimes, tcpErr := connectTimes(ctx, hostPort(u), timeout)
+// destination is the server that doctor looks at, and how it is reached.
+type destination struct {
+	url      *url.URL
+	security *security
+	proxy    *url.URL // nil = none is in between
+	timeout  time.Duration
+}
+
+// newDestination finds out whether a download from u would go through a proxy: the
+// given one, or that of the environment. UDT does not.
+func newDestination(u, proxy *url.URL, s *security, timeout time.Duration) (*destination, error) {
+	d := &destination{url: u, security: s, timeout: timeout}
+	if udtAddress(u) != "" {
+		return d, nil
+	}
+	if d.proxy = proxy; proxy == nil {
+		var err error
+		if d.proxy, err = http.ProxyFromEnvironment(&http.Request{URL: u}); err != nil {
+			return nil, &usageError{fmt.Sprintf("proxy of the environment: %v", err), "see HTTP_PROXY, HTTPS_PROXY and NO_PROXY"}
+		}
+	}
+	return d, nil
+}
+
+// server looks at the way to a server and returns what it carried. The error is that
+// it cannot be reached, or is not the server that it should be.
+func (x *examination) server(ctx context.Context, d *destination) (path flow, err error) {
+	if d.proxy != nil {
+		return path, x.throughProxy(ctx, d)
+	}
+	u := d.url
+	tcpTimes, tcpErr := connectTimes(ctx, hostPort(u), d.timeout)
 	overUDT := udtAddress(u) != ""
 	var sample *udtSample
 	var udtErr error
 	if overUDT {
-		sample, udtErr = sampleUDT(ctx, u, s, timeout)
+		sample, udtErr = sampleUDT(ctx, d, u)
 	}
 	var identityErr error
 	if encrypted(u) {
-		identityErr = x.identity(ctx, u, s.trusted(), tcpErr, udtErr, timeout)
+		identityErr = x.identity(ctx, u, d.security.trusted(), tcpErr, udtErr, d.timeout)
 	}
 	reachErr := udtErr
 	if distrusts(udtErr) {
@@ -57,8 +84,18 @@ func (x *examination) server(ctx context.Context, u *url.URL, s *security, timeo
 		return path, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: udtErr}
 	case !overUDT && tcpErr != nil:
 		return path, &fetch.Error{Kind: fetch.KindNetwork, Op: "reach the server", Err: tcpErr}
-	case tcpErr == nil:
-		x.clock(ctx, u, s.trusted(), timeout)
+	case tcpErr != nil:
+		return path, nil
+	}
+	a, err := ask(ctx, d)
+	if err != nil {
+		x.add(finding{Check: "clock", Verdict: verdictWarn, Text: fmt.Sprintf("the server does not tell its time over TCP: %v", err),
+			Advice: "nothing needs that where UDT gets through; check what has the TCP port"})
+		return path, nil
+	}
+	x.clock(a)
+	if offered, ok := x.offer(ctx, d, a.header); ok {
+		path = offered
 	}
 	return path, nil
 }
@@ -79,6 +116,12 @@ func (x *examination) identity(ctx context.Context, u *url.URL, trust *trust, tc
 	if !shown {
 		return nil
 	}
+	return x.identified(u, trust, err)
+}
+
+// identified tells the end of a TLS handshake with the server of u, and returns what
+// it means.
+func (x *examination) identified(u *url.URL, trust *trust, err error) error {
 	_, pinned := trust.pins[origin(u)]
 	x.add(identityFinding(pinned, err))
 	if err == nil {
@@ -189,27 +232,31 @@ type udtSample struct {
 	status  int
 }
 
-// sampleUDT reads the beginning of the file over one connection.
-func sampleUDT(ctx context.Context, u *url.URL, security *security, timeout time.Duration) (*udtSample, error) {
-	pool := udtpool.New(udtpool.Config{Connections: 1, DialTimeout: timeout, TLS: security.trusted().overUDT})
+// sampleUDT reads the beginning of the file over one connection to the server of at,
+// which is that of d or stands for it.
+func sampleUDT(ctx context.Context, d *destination, at *url.URL) (*udtSample, error) {
+	u := *d.url
+	u.Scheme, u.Host = at.Scheme, at.Host
+	pool := udtpool.New(udtpool.Config{Connections: 1, DialTimeout: d.timeout, TLS: d.security.trusted().overUDT})
 	defer pool.Close()
-	if err := pool.Connect(ctx, u); err != nil {
+	if err := pool.Connect(ctx, &u); err != nil {
 		return nil, err
 	}
 	conns := pool.Stats().Conns
 	if len(conns) != 1 {
-		return nil, fmt.Errorf("the connection to %s was lost at once", hostPort(u))
+		return nil, fmt.Errorf("the connection to %s was lost at once", hostPort(&u))
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, err
 	}
-	if h := security.header(nil, u); h != nil {
+	req.Host = d.url.Host
+	if h := d.security.header(nil, d.url); h != nil {
 		req.Header = h
 	}
 	req.Header.Set("Range", fmt.Sprintf("bytes=0-%d", doctorSample-1))
 	begun := time.Now()
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+timeout)
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second+d.timeout)
 	defer cancel()
 	resp, err := pool.RoundTrip(req.WithContext(ctx))
 	if err != nil {
@@ -313,27 +360,9 @@ func ipSize(payload int, from netip.Addr) int {
 
 // clock compares the server's clock with ours, which dates in HTTP and the
 // validity of certificates depend on.
-func (x *examination) clock(ctx context.Context, u *url.URL, trust *trust, timeout time.Duration) {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	over := *u
-	over.Scheme, over.Host = cmp.Or(inPlaceOf[u.Scheme], u.Scheme), hostPort(u)
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, over.String(), nil)
-	if err != nil {
-		return
-	}
-	rt := &http.Transport{DisableKeepAlives: true, TLSClientConfig: trust.config(origin(u))}
-	begun := time.Now()
-	resp, err := rt.RoundTrip(req)
-	if err != nil {
-		x.add(finding{Check: "clock", Verdict: verdictWarn, Text: fmt.Sprintf("the server does not tell its time: %v", err)})
-		return
-	}
-	resp.Body.Close()
-	// The server looked at its clock about in the middle.
-	ours := begun.Add(time.Since(begun) / 2)
-	if date, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-		x.add(clockFinding(ours.Sub(date)))
+func (x *examination) clock(a *answer) {
+	if date, err := http.ParseTime(a.header.Get("Date")); err == nil {
+		x.add(clockFinding(a.at.Sub(date)))
 	}
 }
 

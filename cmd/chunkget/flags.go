@@ -84,11 +84,13 @@ func (o *options) addRequests(f *pflag.FlagSet) {
 	o.addManners(f)
 }
 
+const proxyUsage = "reach servers over TCP through the proxy at `URL`, http, https or socks5 (default: of the environment, HTTP_PROXY, HTTPS_PROXY and NO_PROXY)"
+
 // addReaching adds what says how servers are reached.
 func (o *options) addReaching(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.headers, "header", nil, "send `'NAME: VALUE'` with every request, not to another origin after a redirect; may be repeated")
 	f.StringVar(&o.userAgent, "user-agent", "", "send `TEXT` as User-Agent (default \"chunkget\")")
-	f.StringVar(&o.proxy, "proxy", "", "reach servers over TCP through the proxy at `URL`, http, https or socks5 (default: of the environment, HTTP_PROXY, HTTPS_PROXY and NO_PROXY)")
+	f.StringVar(&o.proxy, "proxy", "", proxyUsage)
 	f.StringVar(&o.transport, "transport", transportAuto, "what udt:// and udts:// URLs travel over: udt, tcp (HTTP or HTTPS to the TCP port of the same number; udts:// with TLS 1.3 and the same pin), or auto: UDT, and TCP where UDP does not get through or was slower in earlier runs; auto and udt also take up UDT where an http:// server offers it")
 	f.Var(&o.limitRate, "limit-rate", "read no more than this `RATE` in bit/s, such as 20M, over all connections together; at least 64k")
 	f.DurationVar(&o.connect, "connect-timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s, if --timeout is not less")

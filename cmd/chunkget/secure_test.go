@@ -34,8 +34,8 @@ import (
 
 // startSecure starts a chunkserve that takes uploads behind TLS: https is over TCP, udts over UDT,
 // and blockedudts over TCP at a udts:// URL. Its
-// key pair is dir/tls.pem. arg is client-ca=FILE, token-file=FILE or "", with
-// FILE in dir.
+// key pair is dir/tls.pem. arg is client-ca=FILE, token-file=FILE, offer (of UDT with
+// TLS, over TCP) or "", with FILE in dir.
 func startSecure(kind, dir, arg string) (_ *server, err error) {
 	log, now := slog.New(slog.DiscardHandler), time.Now()
 	s := &server{hold: -1}
@@ -90,6 +90,15 @@ func startSecure(kind, dir, arg string) (_ *server, err error) {
 	}
 	srv := &http.Server{Handler: h}
 	var serving sync.WaitGroup
+	if arg == "offer" {
+		also, err := udt.Listen("udt", "127.0.0.1:0")
+		if err != nil {
+			stop()
+			return nil, errors.Join(err, l.Close())
+		}
+		srv.Handler = withHeader{h, "Alt-Svc", `udts=":` + portOf(also.Addr().String()) + `"`}
+		serving.Go(func() { srv.Serve(tlsport.Wrap(also, tlsport.Options{Source: source})) })
+	}
 	serving.Go(func() { srv.Serve(tlsport.Wrap(l, tlsport.Options{Source: source})) })
 	s.close = func() {
 		srv.Close()

@@ -57,6 +57,7 @@ type server struct {
 //	status       answers with the status ARG
 //	blocked      like chunkserve, at a udt:// URL, or one of the scheme ARG, whose UDP port is silent
 //	blockedudts  like https, at a udts:// URL whose UDP port is silent
+//	offers       like chunkserve, and offers UDT, which answers unless ARG is mute; https does so with the ARG offer
 //	cut          like chunkserve over UDT and TCP, until ARG bytes have gone over UDP: then it is silent
 //	mute         a UDP port where nobody answers
 //	closed       a TCP port that is closed, at an http:// URL, or one of the scheme ARG
@@ -68,6 +69,7 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 	"chunkserve": chunkserveHandler,
 	"udt":        chunkserveHandler,
 	"blocked":    chunkserveHandler,
+	"offers":     offersHandler,
 	"uploads":    uploadsHandler,
 	"udtuploads": uploadsHandler,
 	"range": func(_ *server, dir, _ string) (http.Handler, func(), error) {
@@ -233,6 +235,38 @@ func (s *server) openGate() { s.gateOnce.Do(func() { close(s.gate) }) }
 
 func chunkserveHandler(_ *server, dir, _ string) (http.Handler, func(), error) {
 	return serveHandler(dir, serve.Options{})
+}
+
+// offersHandler serves over UDT as well, or seems to.
+func offersHandler(_ *server, dir, arg string) (http.Handler, func(), error) {
+	h, stop, err := chunkserveHandler(nil, dir, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	if arg == "mute" {
+		silent, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			stop()
+			return nil, nil, err
+		}
+		return withHeader{h, "Alt-Svc", `udt=":` + portOf(silent.LocalAddr().String()) + `"`}, func() {
+			silent.Close()
+			stop()
+		}, nil
+	}
+	l, err := udt.Listen("udt", "127.0.0.1:0")
+	if err != nil {
+		stop()
+		return nil, nil, err
+	}
+	srv := &http.Server{Handler: h}
+	var serving sync.WaitGroup
+	serving.Go(func() { srv.Serve(l) })
+	return withHeader{h, "Alt-Svc", `udt=":` + portOf(l.Addr().String()) + `"`}, func() {
+		srv.Close()
+		serving.Wait()
+		stop()
+	}, nil
 }
 
 func uploadsHandler(_ *server, dir, arg string) (http.Handler, func(), error) {
