@@ -55,7 +55,26 @@ func networkError(op string, err error) *Error {
 	} else if errors.As(err, &t) && t.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		k = KindTimeout
 	}
-	return &Error{Kind: k, Op: op, Err: err}
+	return &Error{Kind: k, Op: op, Err: err, Hint: connectHint(err)}
+}
+
+// connectHint says what to do about a connection that could not be made, if that is
+// clear.
+func connectHint(err error) string {
+	op, ok := errors.AsType[*net.OpError](err)
+	if ok && op.Op == "proxyconnect" {
+		return "check the address of the proxy, and that it runs"
+	}
+	dns, ok := errors.AsType[*net.DNSError](err)
+	switch {
+	case ok && dns.IsNotFound:
+		return "check the name of the host in the URL"
+	case ok:
+		return "the name of the host could not be looked up: check the network and its name servers"
+	case neverConnected(err) && errors.Is(err, syscall.ECONNREFUSED):
+		return "nothing listens at that port: check host and port in the URL, and that the server runs"
+	}
+	return ""
 }
 
 // neverConnected reports whether err comes from dialling.

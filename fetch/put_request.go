@@ -1,7 +1,6 @@
 package fetch
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -71,7 +70,7 @@ func putStatusError(method string, u *url.URL, resp *http.Response, now time.Tim
 		Err: fmt.Errorf("the server answered %q%s", resp.Status, saidBy(resp))}
 	switch s := resp.StatusCode; {
 	case s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusProxyAuthRequired:
-		e.Kind = KindAuth
+		e.Kind, e.Hint = KindAuth, refusedHint(resp)
 	case s/100 == 3:
 		e.Hint = "the server sends uploads elsewhere: give the URL that it names, " + strconv.Quote(resp.Header.Get("Location"))
 	case s == http.StatusNotFound:
@@ -87,24 +86,9 @@ func putStatusError(method string, u *url.URL, resp *http.Response, now time.Tim
 	case s == http.StatusUnsupportedMediaType:
 		e.Hint = "the server is none that takes files in parts; try: curl -T FILE URL"
 	case s == http.StatusTooManyRequests, s == http.StatusServiceUnavailable:
-		if after := retryAfter(resp.Header, now); after > 0 {
-			return &slowDownError{after, e}
-		}
+		return slowDown(e, resp.Header, now)
 	}
 	return e
-}
-
-// saidBy returns the first line of what a server says of its refusal.
-func saidBy(resp *http.Response) string {
-	if t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); t != "text/plain" {
-		return ""
-	}
-	const most = 300
-	line, err := bufio.NewReaderSize(io.LimitReader(resp.Body, most), most).ReadString('\n')
-	if line = strings.TrimSpace(line); line == "" || err != nil && err != io.EOF {
-		return ""
-	}
-	return ": " + strconv.Quote(line)
 }
 
 // isCompleted reports whether an answer says that the file is in its place.

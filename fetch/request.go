@@ -99,13 +99,8 @@ func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange s
 	if err != nil {
 		return nil, requestError(ctx, u, err)
 	}
-	if err := checkStatus(resp); err != nil {
+	if err := checkStatus(resp, time.Now()); err != nil {
 		resp.Body.Close()
-		if s := resp.StatusCode; s == http.StatusTooManyRequests || s == http.StatusServiceUnavailable {
-			if after := retryAfter(resp.Header, time.Now()); after > 0 {
-				return nil, &slowDownError{after, err}
-			}
-		}
 		if cr, perr := parseContentRange(resp.Header.Get("Content-Range")); perr == nil && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 			return nil, &unsatisfiedError{cr.total, err}
 		}

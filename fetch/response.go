@@ -1,8 +1,10 @@
 package fetch
 
 import (
-	"errors"
+	"bufio"
 	"fmt"
+	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -177,18 +179,67 @@ func strongETag(h http.Header) string {
 // maxETag is the length of the longest tag that is taken for one, in bytes.
 const maxETag = 4 << 10
 
-// checkStatus returns the error that a status other than 200 and 206 means.
-func checkStatus(resp *http.Response) error {
+// checkStatus returns the error that a status other than 200 and 206 means. now is
+// the time of the answer.
+func checkStatus(resp *http.Response, now time.Time) error {
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent:
 		return nil
 	}
-	e := statusError(resp, errors.New("the server answered "+strconv.Quote(resp.Status)))
+	said := saidBy(resp)
+	e := statusError(resp, fmt.Errorf("the server answered %q%s", resp.Status, said))
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
-		e.Kind = KindAuth
+		e.Kind, e.Hint = KindAuth, refusedHint(resp)
 	case http.StatusNotFound, http.StatusGone:
 		e.Hint = "check the path in the URL"
+	case http.StatusBadRequest:
+		// What chunkserve and Go's server say to plain text where TLS is expected.
+		if plain := resp.Request.URL.Scheme; (plain == "http" || plain == "udt") && (strings.Contains(said, "TLS") || strings.Contains(said, "HTTPS")) {
+			e.Hint = "the server wants TLS: use https:// or udts://"
+		}
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		return slowDown(e, resp.Header, now)
+	}
+	return e
+}
+
+// saidBy returns the first line of what a server says of its refusal, quoted, if it
+// says more than the status does.
+func saidBy(resp *http.Response) string {
+	if t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); t != "text/plain" && t != "" {
+		return ""
+	}
+	const most = 300
+	line, err := bufio.NewReaderSize(io.LimitReader(resp.Body, most), most).ReadString('\n')
+	line = strings.TrimSpace(line)
+	if line == "" || err != nil && err != io.EOF || strings.HasSuffix(strings.ToLower(line), strings.ToLower(http.StatusText(resp.StatusCode))) {
+		return ""
+	}
+	return ": " + strconv.Quote(line)
+}
+
+// refusedHint says what to do about a refusal of who asks, if what was sent of that
+// is to blame.
+func refusedHint(resp *http.Response) string {
+	if resp.StatusCode == http.StatusProxyAuthRequired || resp.Request == nil || resp.Request.Header.Get("Authorization") == "" {
+		return ""
+	}
+	return "the token or login that was sent is not accepted for this URL: ask whoever runs the server for one that is"
+}
+
+// slowDown returns e, which is of an answer 429 or 503, with what that says of another
+// try.
+func slowDown(e *Error, h http.Header, now time.Time) error {
+	after := retryAfter(h, now)
+	if e.StatusCode == http.StatusTooManyRequests {
+		e.Hint = "the server limits requests: use fewer connections, or come again later"
+	}
+	if after > maxRetryAfter {
+		e.Hint = fmt.Sprintf("the server asks to come again in %v, which is longer than is waited for", after.Round(time.Second))
+	}
+	if after > 0 {
+		return &slowDownError{after, e}
 	}
 	return e
 }

@@ -34,8 +34,8 @@ func TestMain(m *testing.M) {
 //
 //	mkfile NAME SIZE            write SIZE pseudo-random bytes
 //	same FILE FILE              compare bytes
-//	server VAR KIND DIR [ARG]   start a server (see servers), set $VAR to its URL and
-//	                            $VAR_PIN to # and its pin
+//	server VAR KIND DIR [ARG]   start a server (see servers), set $VAR to its URL,
+//	                            $VAR_PIN to # and its pin, $VAR_ADDR to its host:port
 //	mkpair FILE                 write a client's certificate and key
 //	mode OCTAL FILE             set the mode of a file
 //	exits CODE COMMAND...       run and check the exit code
@@ -120,6 +120,8 @@ func scriptServer(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Value(scriptKey{}).(*script).server = s
 	ts.Setenv(args[0], s.url)
 	ts.Setenv(args[0]+"_PIN", "#"+s.pin)
+	_, address, _ := strings.Cut(s.url, "://")
+	ts.Setenv(args[0]+"_ADDR", address)
 }
 
 // script is what the commands of one script share.

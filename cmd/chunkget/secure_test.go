@@ -35,7 +35,7 @@ import (
 // startSecure starts a chunkserve that takes uploads behind TLS: https is over TCP, udts over UDT,
 // and blockedudts over TCP at a udts:// URL. Its
 // key pair is dir/tls.pem. arg is client-ca=FILE, token-file=FILE, offer (of UDT with
-// TLS, over TCP) or "", with FILE in dir.
+// TLS, over TCP), require (refuses plain text) or "", with FILE in dir.
 func startSecure(kind, dir, arg string) (_ *server, err error) {
 	log, now := slog.New(slog.DiscardHandler), time.Now()
 	s := &server{hold: -1}
@@ -99,7 +99,7 @@ func startSecure(kind, dir, arg string) (_ *server, err error) {
 		srv.Handler = withHeader{h, "Alt-Svc", `udts=":` + portOf(also.Addr().String()) + `"`}
 		serving.Go(func() { srv.Serve(tlsport.Wrap(also, tlsport.Options{Source: source})) })
 	}
-	serving.Go(func() { srv.Serve(tlsport.Wrap(l, tlsport.Options{Source: source})) })
+	serving.Go(func() { srv.Serve(tlsport.Wrap(l, tlsport.Options{Source: source, Require: arg == "require"})) })
 	s.close = func() {
 		srv.Close()
 		serving.Wait()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"os"
 	"strconv"
@@ -151,7 +152,7 @@ func hintOf(err error) string {
 	case kindOf(err) == fetch.KindDisk && errors.Is(err, fs.ErrExist):
 		return "to replace it, add --overwrite; to keep it, name another file with -o FILE"
 	}
-	if d, ok := errors.AsType[*udtpool.DialError](err); ok {
+	if d, ok := errors.AsType[*udtpool.DialError](err); ok && !unresolved(err) {
 		return fmt.Sprintf("check that a server runs at %s and that firewalls let UDP through to its port", d.Address)
 	}
 	if e, ok := errors.AsType[*fetch.Error](err); ok {
@@ -160,11 +161,18 @@ func hintOf(err error) string {
 	return ""
 }
 
+// unresolved reports whether err is about the name of a host, to which nothing was
+// sent.
+func unresolved(err error) bool {
+	_, ok := errors.AsType[*net.DNSError](err)
+	return ok
+}
+
 // authHint is hintOf for what is about identities.
 func authHint(err error) string {
 	e, ok := errors.AsType[*fetch.Error](err)
 	switch {
-	case ok && e.StatusCode == http.StatusUnauthorized:
+	case ok && e.StatusCode == http.StatusUnauthorized && e.Hint == "":
 		return "give a token with --token-file FILE, or a login in ~/.netrc"
 	case ok:
 		return e.Hint
