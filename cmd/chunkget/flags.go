@@ -92,7 +92,7 @@ func (o *options) addReaching(f *pflag.FlagSet) {
 	f.StringVar(&o.userAgent, "user-agent", "", "send `TEXT` as User-Agent (default \"chunkget\")")
 	f.StringVar(&o.proxy, "proxy", "", proxyUsage)
 	f.StringVar(&o.transport, "transport", transportAuto, "what udt:// and udts:// URLs travel over: udt, tcp (HTTP or HTTPS to the TCP port of the same number; udts:// with TLS 1.3 and the same pin), or auto: UDT, and TCP where UDP does not get through or was slower in earlier runs; auto and udt also take up UDT where an http:// server offers it")
-	f.Var(&o.limitRate, "limit-rate", "read no more than this `RATE` in bit/s, such as 20M, over all connections together; at least 64k")
+	f.Var(rateValue{&o.limitRate, "64k"}, "limit-rate", "read no more than this `RATE` in bit/s, such as 20M, over all connections together; at least 64k")
 	f.DurationVar(&o.connect, "connect-timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s, if --timeout is not less")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long a connection may make no progress, such as 30s; then its request is made again")
 	f.IntVar(&o.tries, "tries", 5, "give up after this many tries in a row without progress")
@@ -125,7 +125,7 @@ func (o *options) validate(args []string) error {
 	}
 	urls := len(args) + len(o.listed) + len(o.mirrors.described)
 	if urls == 0 {
-		return &usageError{"no URL given", "try: chunkget demo, or: chunkget --help"}
+		return &usageError{"no URL given", noURLHint(o.dir)}
 	}
 	if o.output == "-" && o.json {
 		return &usageError{"--json and -o - exclude each other", "both write to stdout: name a file with -o FILE"}
@@ -167,7 +167,7 @@ func (o *options) validate(args []string) error {
 func (o *options) validateRequests() (err error) {
 	switch {
 	case o.jobs < 1 || o.jobs*o.connections > fetch.MaxConnections:
-		return &usageError{fmt.Sprintf("--jobs %d with -n %d: between 1 and %d connections in all are possible", o.jobs, o.connections, fetch.MaxConnections), ""}
+		return &usageError{fmt.Sprintf("--jobs %d with -n %d: between 1 and %d connections in all are possible", o.jobs, o.connections, fetch.MaxConnections), jobsHint(o.jobs)}
 	case o.timeout <= 0:
 		return &usageError{fmt.Sprintf("--timeout %v is not positive", o.timeout), ""}
 	case o.connect < 0:
@@ -194,6 +194,25 @@ func (o *options) validateRequests() (err error) {
 	}
 	o.proxyURL, err = parseProxy(o.proxy)
 	return err
+}
+
+// noURLHint says what to do without a URL, where dir is that of the command line.
+func noURLHint(dir string) string {
+	if u, err := url.Parse(dir); err == nil && slices.Contains(schemes, u.Scheme) && u.Host != "" {
+		return "-O takes a folder, as -d does, and has taken the URL for one: leave it out, the file is named as in the URL"
+	}
+	return "try: chunkget demo, or: chunkget --help"
+}
+
+// jobsHint says what is possible where so many files at a time are not.
+func jobsHint(jobs int) string {
+	switch {
+	case jobs < 1:
+		return "--jobs is the number of files to fetch at a time, 1 or more"
+	case jobs > fetch.MaxConnections:
+		return fmt.Sprintf("at most %d files at a time are possible, with -n 1", fetch.MaxConnections)
+	}
+	return fmt.Sprintf("for %d files at a time, give -n %d or less", jobs, fetch.MaxConnections/jobs)
 }
 
 // dialTimeout is how long to wait for a connection.

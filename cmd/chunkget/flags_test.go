@@ -72,6 +72,31 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+// What a mistake was meant to be is told with it.
+func TestUsageHints(t *testing.T) {
+	for _, tt := range []struct {
+		args string
+		want string // in stderr
+	}{
+		{"", "hint: try: chunkget demo"},
+		{"-O http://h/a.iso", "hint: -O takes a folder"},
+		{"-d dir", "hint: try: chunkget demo"},
+		{"--jobs 40 http://h/a", "hint: for 40 files at a time, give -n 6 or less"},
+		{"--jobs 300 http://h/a", "hint: at most 256 files at a time are possible, with -n 1"},
+		{"--jobs 0 http://h/a", "hint: --jobs is the number of files"},
+		{"--limit-rate 5 http://h/a", "at least 64k"},
+		{"--limit-rate 5k http://h/a", "less than 64k bit/s"},
+		{"--rate 5 http://h/a", "at least 10k"},
+		{"put --limit-rate 5 file http://h/a", "at least 64k"},
+		{"inspect no-such-journal", "hint: a journal is named FILE.part.journal"},
+	} {
+		var out, errs strings.Builder
+		if code := run(t.Context(), append(strings.Fields(tt.args), "--no-config"), &out, &errs); code == exitOK || !strings.Contains(errs.String(), tt.want) {
+			t.Errorf("chunkget %s: exit code %d, %q, want %q", tt.args, code, errs.String(), tt.want)
+		}
+	}
+}
+
 func TestPasswordsAreNotRepeated(t *testing.T) {
 	const secret = "hunter2"
 	for _, arg := range []string{

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 
 	"github.com/chunkget/chunkget/fetch"
 )
@@ -112,18 +113,22 @@ func interrupted(err error) error {
 // and how to go on.
 func report(u *ui, which string, err error, args []string) {
 	fe, _ := errors.AsType[*fetch.Error](err)
-	again := "chunkget " + shellQuote(redact(args))
+	shown := redact(args)
+	again := "run: chunkget " + shellQuote(shown)
+	if !slices.Equal(shown, args) {
+		again = "fill in what is hidden here (" + hidden + ", " + hiddenInQuery + ") and " + again
+	}
 	switch {
 	case fe != nil && fe.Kind == fetch.KindInterrupted && fe.Resumable:
 		u.line("interrupted; what was received is kept")
-		u.line("hint: to go on, run: %s", again)
+		u.line("hint: to go on, %s", again)
 	case fe != nil && fe.Kind == fetch.KindInterrupted:
 		u.line("interrupted; nothing is kept")
-		u.line("hint: to start again, run: %s", again)
+		u.line("hint: to start again, %s", again)
 	default:
 		u.fail(which, err)
 		if fe != nil && fe.Resumable && fe.Kind != fetch.KindRemoteChanged {
-			u.line("hint: what was received is kept; to go on, run: %s", again)
+			u.line("hint: what was received is kept; to go on, %s", again)
 		}
 	}
 }

@@ -57,8 +57,12 @@ func parseProxy(s string) (*url.URL, error) {
 	return u, nil
 }
 
-// hidden stands for what is not repeated.
-const hidden = "xxxxx"
+// What stands for what is not repeated: of headers and passwords, and of queries
+// (fetch.RedactQuery).
+const (
+	hidden        = "xxxxx"
+	hiddenInQuery = "REDACTED"
+)
 
 // redact hides, in a command line to show, passwords and other secrets in URLs and
 // the values of headers.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"strings"
 
 	"github.com/chunkget/chunkget/fetch"
@@ -69,7 +70,11 @@ func inspect(u *ui, path string) error {
 			Hint: "the partial file may be good all the same; the next run checks it against the server's hash tree"}
 	}
 	if err != nil {
-		return &fetch.Error{Kind: fetch.KindDisk, Op: "read " + path, Err: err}
+		e := &fetch.Error{Kind: fetch.KindDisk, Op: "read " + path, Err: err}
+		if errors.Is(err, fs.ErrNotExist) {
+			e.Hint = "a journal is named FILE.part.journal, and is there as long as the download is not complete"
+		}
+		return e
 	}
 	e := describe(path, s)
 	if u.json {

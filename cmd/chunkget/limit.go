@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 
+	"github.com/chunkget/chunkget/internal/units"
 	"golang.org/x/time/rate"
 )
 
@@ -19,6 +21,22 @@ type readLimit struct {
 // minLimit is the least rate, in bit/s, at which each of many connections still
 // shows progress before it is taken for dead.
 const minLimit = 64e3
+
+// rateValue is the flag value of a rate that is no less than least, which its errors
+// tell. Whoever reads the flag checks that.
+type rateValue struct {
+	*units.Rate
+	least string
+}
+
+func (v rateValue) Set(s string) error {
+	r, err := units.ParseRate(s)
+	if err != nil {
+		return fmt.Errorf("%q is no rate such as 500k, 20M or 1.5G (bit/s), at least %s", s, v.least)
+	}
+	*v.Rate = r
+	return nil
+}
 
 // newReadLimit limits to a rate in bit/s; 0 is no limit.
 func newReadLimit(bits float64) *readLimit {

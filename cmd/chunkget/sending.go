@@ -25,7 +25,7 @@ const defaultShare = 2
 
 func (s *sending) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&s.background, "background", false, "have the server give way to all other traffic on the path"+toggleHelp)
-	f.Var(&s.rate, "rate", "have the server send at this `RATE` in bit/s, such as 200M, whatever the path loses: for paths that are yours alone; chunkserve must allow it")
+	f.Var(rateValue{&s.rate, "10k"}, "rate", "have the server send at this `RATE` in bit/s, such as 200M, whatever the path loses: for paths that are yours alone; chunkserve must allow it")
 	f.Float64Var(&s.share, "share", defaultShare, "have all connections weigh as `N` flows beside others, 1 to 100; chunkserve allows 8")
 }
 

@@ -2,11 +2,14 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/chunkget/chunkget/fetch"
 )
 
 func TestClean(t *testing.T) {
@@ -111,6 +114,34 @@ func TestMessagesArePrefixedAndClean(t *testing.T) {
 	u.fail("", &usageError{msg: "seen"})
 	if errs.String() != "chunkget: error: seen\n" {
 		t.Errorf("with --quiet: %q", errs.String())
+	}
+}
+
+// A command to go on with is one that works, or says what it lacks.
+func TestCommandToGoOnWith(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"-n", "4", "http://h/a"}, "hint: to go on, run: chunkget -n 4 http://h/a"},
+		{[]string{"--header", "Authorization: Bearer x", "http://h/a"},
+			"hint: to go on, fill in what is hidden here (xxxxx, REDACTED) and run: chunkget --header 'Authorization: xxxxx' http://h/a"},
+		{[]string{"http://h/a?token=x&b=c"},
+			"hint: to go on, fill in what is hidden here (xxxxx, REDACTED) and run: chunkget 'http://h/a?token=REDACTED&b=c'"},
+	} {
+		var out, errs strings.Builder
+		report(newUI(&out, &errs), "", &fetch.Error{Kind: fetch.KindInterrupted, Err: errors.New("x"), Resumable: true}, tt.args)
+		if !strings.HasSuffix(errs.String(), "chunkget: "+tt.want+"\n") {
+			t.Errorf("%q: %s want %s", tt.args, errs.String(), tt.want)
+		}
+	}
+}
+
+func TestBadText(t *testing.T) {
+	for ranges, want := range map[int]string{1: "16.0 KiB in 1 range is wrong, missing, or too many", 2: "16.0 KiB in 2 ranges are wrong, missing, or too many"} {
+		if got := badText(16<<10, ranges); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }
 

@@ -180,7 +180,7 @@ func showReport(u *ui, target *url.URL, r *fetch.Report, ok bool) {
 			}
 			u.info("%s", text)
 		} else if n := r.BadBytes(); n > 0 {
-			u.info("%s in %s are wrong, missing, or too many", formatBytes(n), plural(len(r.Bad), "range"))
+			u.info("%s", badText(n, len(r.Bad)))
 		}
 		return
 	}
@@ -199,6 +199,15 @@ func showReport(u *ui, target *url.URL, r *fetch.Report, ok bool) {
 	}
 	e.SHA256, e.SHA512 = sums(r.Digest)
 	(&eventWriter{w: u.stdout}).write(e)
+}
+
+// badText tells of bytes in ranges that are not as they should be.
+func badText(bytes int64, ranges int) string {
+	are := "are"
+	if ranges == 1 {
+		are = "is"
+	}
+	return fmt.Sprintf("%s in %s %s wrong, missing, or too many", formatBytes(bytes), plural(ranges, "range"), are)
 }
 
 // sums returns a digest as the fields of its algorithm.
