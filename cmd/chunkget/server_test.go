@@ -45,6 +45,7 @@ type server struct {
 //	https, udts  these with TLS, see startSecure
 //	range        ranges and strong ETags and nothing else, over TCP
 //	plain        neither
+//	whole        like chunkserve, but sends whole files only
 //	named        like range, with the Content-Disposition given as ARG
 //	wants        like range, but answers 403 without the field ARG, NAME=VALUE
 //	refuses      like chunkserve, but answers 418 with the field ARG
@@ -76,6 +77,13 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 		return files{dir: dir, ranges: true}, nil, nil
 	},
 	"plain": func(_ *server, dir, _ string) (http.Handler, func(), error) { return files{dir: dir}, nil, nil },
+	"whole": func(s *server, dir, _ string) (http.Handler, func(), error) {
+		h, stop, err := chunkserveHandler(s, dir, "")
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r.Header.Del("Range")
+			h.ServeHTTP(w, r)
+		}), stop, err
+	},
 	"named": func(_ *server, dir, arg string) (http.Handler, func(), error) {
 		disposition, err := strconv.Unquote(`"` + arg + `"`)
 		return files{dir: dir, ranges: true, disposition: disposition}, nil, err
