@@ -31,6 +31,12 @@ func (p RetryPolicy) resolved() RetryPolicy {
 	if p.Stall <= 0 {
 		p.Stall = defaultStall
 	}
+	if p.MinRate <= 0 {
+		p.MinRate = DefaultMinRate
+	}
+	if p.MinRateTime == 0 {
+		p.MinRateTime = DefaultMinRateTime
+	}
 	return p
 }
 

@@ -13,6 +13,7 @@ type Code string
 const (
 	CodeConnection       Code = "connection"        // there is no connection, or it was lost
 	CodeStalled          Code = "stalled"           // no byte came for RetryPolicy.Stall
+	CodeTooSlow          Code = "too_slow"          // what came was less than RetryPolicy.MinRate
 	CodeStatus           Code = "status"            // a status other than 200 and 206
 	CodeBusy             Code = "busy"              // status 429 or 503
 	CodeRangeIgnored     Code = "range_ignored"     // the whole file where a part was asked for

@@ -76,6 +76,7 @@ type download struct {
 	parts         parts
 	ramp          ramp
 	lastFetched   int64
+	least         leastRate
 	result        *Result
 	resumed       int64 // bytes of earlier runs that count, rechecks pending included
 	lastReport    time.Time
@@ -155,6 +156,7 @@ type attempt struct {
 	written atomic.Int64 // bytes on file
 	active  atomic.Int64 // time of the last byte, Unix nanoseconds
 	wire    atomic.Int64 // bytes of the body of a part, before decoding
+	writing atomic.Bool  // it is the disk's turn, not the server's
 
 	// Owned by the attempt's goroutine until it ends.
 	off   int64 // end of the bytes on file

@@ -10,7 +10,7 @@ const (
 	KindUsage
 	// KindNetwork is a connection that could not be made or kept.
 	KindNetwork
-	// KindTimeout is a peer that was silent for too long.
+	// KindTimeout is a peer that was silent, or too slow, for too long.
 	KindTimeout
 	// KindHTTPStatus is an answer other than the wanted one.
 	KindHTTPStatus

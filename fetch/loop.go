@@ -54,6 +54,7 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 	now := time.Now()
 	d.lastCommit, d.lastBytes, d.lastReport, d.treeSeen = now, now, now, now
 	d.speed.start(now)
+	d.least = newLeastRate(d.retry, now)
 	d.startParts(now)
 	d.ramp = newRamp(now, d.rampFrom(first), len(d.slots))
 	d.queueRechecks()
@@ -370,6 +371,7 @@ func (d *download) everyTick(now time.Time) {
 	f := d.fetched()
 	d.speed.add(now, f-d.lastFetched)
 	d.ramp.sample(now, f-d.lastFetched)
+	d.judgeRate(now, f-d.lastFetched)
 	d.lastFetched = f
 	d.emit(Event{Kind: EventProgress})
 }

@@ -290,14 +290,15 @@ func TestStall(t *testing.T) {
 				return nil, r.Context().Err()
 			})
 			r := newRig(t, transport{serve: func(*testing.T, http.Handler) (string, http.RoundTripper) { return "http://h", rt }}, f, "/x")
-			r.opts.Retry = RetryPolicy{}
+			r.opts.Retry = RetryPolicy{MinRateTime: -1}
 			begun := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			_, err := r.get(ctx)
 			took := time.Since(begun)
 			if headers {
-				// Ten bytes with each try are progress, so it goes on for ever.
+				// Ten bytes with each try are progress, so without a least rate it goes on
+				// for ever.
 				if n := r.count(EventRetry); kindOf(err) != KindInterrupted || n < 20 {
 					t.Errorf("%v after %d retries", err, n)
 				}

@@ -17,6 +17,13 @@ const DefaultConnections = 8
 // MaxConnections is the largest value of Options.Connections.
 const MaxConnections = 256
 
+// The least rate of a download when RetryPolicy does not say another, in bytes per
+// second, and the time of waiting over which it is measured.
+const (
+	DefaultMinRate     = 1000
+	DefaultMinRateTime = 2 * time.Minute
+)
+
 // Options says what to fetch, to where, and how. URL and Transport are required.
 type Options struct {
 	// URL of the file, of any scheme that Transport understands.
@@ -113,8 +120,8 @@ type Options struct {
 }
 
 // RetryPolicy says how often and when a failed request is made again. Progress
-// (a byte written) sets the count of tries back to zero. Zero fields mean the
-// defaults.
+// (a byte written) sets the count of tries back to zero; so that this cannot go on for
+// ever, there is a least rate. Zero fields mean the defaults.
 type RetryPolicy struct {
 	// Tries is the number of consecutive tries without progress after which a
 	// part of the file is given up, and with it the download. Default 5.
@@ -128,6 +135,15 @@ type RetryPolicy struct {
 	// failed. Default 30 s. While a request waits for a connection, which is for
 	// the transport to end, it counts as no less than that.
 	Stall time.Duration
+
+	// A download that brings less than MinRate bytes per second, from all addresses
+	// together and on the average over MinRateTime of waiting for them, ends with
+	// KindTimeout. Time in which Options.Writer or the disk takes no more, or in which
+	// a failed request waits to be made again, does not count, nor do hash trees,
+	// whose length is known. Defaults DefaultMinRate and DefaultMinRateTime; with a
+	// negative MinRateTime there is no minimum. It is not for Put.
+	MinRate     float64
+	MinRateTime time.Duration
 }
 
 // Result describes a finished download. Get returns one with an error, too, as

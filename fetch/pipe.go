@@ -192,7 +192,7 @@ func pipeStream(ctx context.Context, o *Options, c *client, p *probed, res *Resu
 	case r.ranges:
 		code, why = CodeNoValidator, "the server sends nothing that would tell parts of two versions of the file apart"
 	}
-	s := &stream{opts: o, policy: o.Retry.resolved(), result: res}
+	s := streamTo(o, nil, res)
 	s.emit(Event{Kind: EventNote, Code: code, Reason: why + "; writing it as it comes, unchecked until its end"})
 	if p.resp == nil || p.resp.StatusCode == http.StatusPartialContent {
 		p.close()

@@ -15,7 +15,7 @@ import (
 // stream. Its end is the end of the body; a failure begins at the first byte
 // again. Nothing of it can be resumed or checked piece by piece.
 func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *probed, res *Result) error {
-	s := &stream{opts: o, policy: o.Retry.resolved(), target: t, result: res}
+	s := streamTo(o, t, res)
 	s.emit(Event{Kind: EventNote, Code: CodeNoSize, Reason: "the server does not tell the size of the file; fetching it in one stream, which cannot be resumed, nor checked piece by piece"})
 	s.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: t.path, Active: 1})
 	res.Connections = 1
@@ -68,6 +68,12 @@ type stream struct {
 	result *Result
 	done   int64 // bytes on file
 	speed  rate
+	least  leastRate // over all tries
+}
+
+func streamTo(o *Options, t *target, res *Result) *stream {
+	p := o.Retry.resolved()
+	return &stream{opts: o, policy: p, target: t, result: res, least: newLeastRate(p, time.Time{})}
 }
 
 // receive writes the body of p to the partial file, from its beginning.
@@ -83,8 +89,8 @@ func (s *stream) receive(ctx context.Context, p *probed) error {
 	})
 }
 
-// copy hands the body of p to write, in order. The time that write takes does not
-// count as a stall.
+// copy hands the body of p to write, in order. The time that write takes counts
+// neither as a stall nor for the least rate.
 func (s *stream) copy(ctx context.Context, p *probed, write func([]byte) error) error {
 	unlink := context.AfterFunc(ctx, func() { p.cancel(context.Cause(ctx)) })
 	defer unlink()
@@ -96,7 +102,11 @@ func (s *stream) copy(ctx context.Context, p *probed, write func([]byte) error) 
 	var sampled int64
 	buf := make([]byte, readBuffer)
 	for {
+		began := time.Now()
 		n, err := p.resp.Body.Read(buf)
+		if slow := s.least.add(time.Since(began), int64(n)); slow != nil && err == nil {
+			return slow
+		}
 		if n > 0 {
 			watch.Stop()
 			if err := write(buf[:n]); err != nil {

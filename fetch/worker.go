@@ -144,7 +144,10 @@ func (d *download) receive(ctx context.Context, a *attempt, body io.Reader, r se
 	for a.off < r.End {
 		n, err := body.Read(a.slot.buf[:min(readBuffer, r.End-a.off)])
 		if n > 0 {
-			if _, err := d.target.part.WriteAt(a.slot.buf[:n], a.off); err != nil {
+			a.writing.Store(true)
+			_, err := d.target.part.WriteAt(a.slot.buf[:n], a.off)
+			a.writing.Store(false)
+			if err != nil {
 				return diskError("write partial file", err)
 			}
 			a.off += int64(n)

@@ -27,7 +27,7 @@ const exitHelp = `Exit codes:
     1  other error
     2  wrong usage
     3  network: no such host, no connection, or connection lost
-    4  timeout: connected, but the server was silent for too long
+    4  timeout: connected, but the server was silent or too slow for too long
     5  HTTP status other than success
     6  authentication required or refused
     7  disk: full, not writable, or the file exists

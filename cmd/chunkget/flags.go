@@ -36,6 +36,8 @@ type options struct {
 	limitRate   units.Rate
 	connect     time.Duration
 	timeout     time.Duration
+	minRate     units.Rate // 0 = of a command without the flag
+	minRateTime time.Duration
 	tries       int
 	compress    string
 	json        bool
@@ -74,6 +76,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 	f.BoolVar(&o.overwrite, "overwrite", false, "replace an existing file")
 	o.addCompress(f)
 	o.addRequests(f)
+	o.addLeastRate(f)
 	f.StringVar(&o.trace, "trace", "", "record how each connection is doing into `FILE`, JSON lines, 10 times a second")
 }
 
@@ -96,6 +99,13 @@ func (o *options) addReaching(f *pflag.FlagSet) {
 	f.DurationVar(&o.connect, "connect-timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s, if --timeout is not less")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long a connection may make no progress, such as 30s; then its request is made again")
 	f.IntVar(&o.tries, "tries", 5, "give up after this many tries in a row without progress")
+}
+
+// addLeastRate adds how little may come of a file.
+func (o *options) addLeastRate(f *pflag.FlagSet) {
+	o.minRate = 8 * fetch.DefaultMinRate
+	f.Var(&o.minRate, "min-rate", "give up a file that comes at less than this `RATE` in bit/s, on the average over --min-rate-time of waiting for its servers")
+	f.DurationVar(&o.minRateTime, "min-rate-time", fetch.DefaultMinRateTime, "see --min-rate; with `TIME` 0 nothing is too slow")
 }
 
 // addManners adds who the user is, and how to tell what happens.
@@ -172,6 +182,8 @@ func (o *options) validateRequests() (err error) {
 		return &usageError{fmt.Sprintf("--timeout %v is not positive", o.timeout), ""}
 	case o.connect < 0:
 		return &usageError{fmt.Sprintf("--connect-timeout %v is negative", o.connect), ""}
+	case o.minRateTime < 0:
+		return &usageError{fmt.Sprintf("--min-rate-time %v is negative", o.minRateTime), "0 stands for no least rate; the default is 2m"}
 	case o.tries < 1:
 		return &usageError{fmt.Sprintf("--tries %d is less than 1", o.tries), ""}
 	case o.limitRate != 0 && o.limitRate < minLimit:

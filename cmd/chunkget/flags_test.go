@@ -43,6 +43,7 @@ func TestValidate(t *testing.T) {
 		{"no connection", func(o *options) { o.connections = 0 }, []string{"http://h/a"}, "-n 0"},
 		{"too many connections", func(o *options) { o.connections = 257 }, []string{"http://h/a"}, "-n 257"},
 		{"timeout", func(o *options) { o.timeout = 0 }, []string{"http://h/a"}, "--timeout"},
+		{"least rate", func(o *options) { o.minRateTime = -1 }, []string{"http://h/a"}, "--min-rate-time"},
 		{"tries", func(o *options) { o.tries = 0 }, []string{"http://h/a"}, "--tries"},
 		{"connect timeout", func(o *options) { o.connect = -1 }, []string{"http://h/a"}, "--connect-timeout"},
 		{"jobs", func(o *options) { o.jobs = 0 }, []string{"http://h/a"}, "--jobs 0"},

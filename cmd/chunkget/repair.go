@@ -43,6 +43,7 @@ the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
 	o.addExpected(f)
 	o.addCompress(f)
 	o.addRequests(f)
+	o.addLeastRate(f)
 	return cmd
 }
 

@@ -1,0 +1,226 @@
+package fetch
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/chunkget/chunkget/journal"
+)
+
+// drip sends a few bytes of what is written each time, and pauses.
+type drip struct {
+	http.ResponseWriter
+	r     *http.Request
+	bytes int
+	every time.Duration
+}
+
+func (w drip) Write(p []byte) (n int, err error) {
+	for n < len(p) {
+		k, err := w.ResponseWriter.Write(p[n:min(n+w.bytes, len(p))])
+		if n += k; err != nil {
+			return n, err
+		}
+		w.ResponseWriter.(http.Flusher).Flush()
+		select {
+		case <-time.After(w.every):
+		case <-w.r.Context().Done():
+			return n, w.r.Context().Err()
+		}
+	}
+	return n, nil
+}
+
+// dripping makes f send so many bytes each time.
+func (f *file) dripping(bytes int, every time.Duration) *file {
+	f.rewrite = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter { return drip{w, r, bytes, every} }
+	return f
+}
+
+// TestDrippingServer: single bytes are progress for a request, but do not keep a
+// download from ending.
+func TestDrippingServer(t *testing.T) {
+	overAll(t, func(t *testing.T, tr transport) {
+		for _, connections := range []int{1, 4} {
+			inBubble(t, fmt.Sprint(connections), func(t *testing.T) {
+				f := (&file{data: randomData(9*mib, 90), etag: `"a"`, tree: true}).dripping(1, 300*time.Millisecond)
+				r := newRig(t, tr, f, "/x")
+				r.opts.Connections = connections
+				begun := time.Now()
+				e := r.fails(KindTimeout)
+				if took := time.Since(begun); took < DefaultMinRateTime || took > DefaultMinRateTime+time.Minute {
+					t.Errorf("ended after %v", took)
+				}
+				if CodeOf(e) != CodeTooSlow || !e.Resumable || !strings.Contains(e.Error(), " bit/s came in 2m0s") || !strings.Contains(e.Hint, "--min-rate") {
+					t.Errorf("%+v", e)
+				}
+				f.honest()
+				r.must("x", f.data)
+			})
+		}
+	})
+}
+
+// TestDrippingStream: likewise where the file comes in one answer, to a file or to a
+// writer, and however often it begins anew.
+func TestDrippingStream(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		for _, pipe := range []bool{false, true} {
+			f := &file{script: func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
+				b := bytes.Repeat([]byte("x"), 200)
+				drip{w, r, 1, 300 * time.Millisecond}.Write(b[:min(100+n, len(b))])
+				panic(http.ErrAbortHandler)
+			}}
+			if pipe {
+				f.script = func(_ *file, _ int, w http.ResponseWriter, r *http.Request) bool {
+					drip{w, r, 1, 300 * time.Millisecond}.Write(make([]byte, 100_000))
+					return true
+				}
+			}
+			r := newRig(t, tr, f, "/x")
+			if pipe {
+				r.opts.Writer = io.Discard
+			}
+			begun := time.Now()
+			e := r.fails(KindTimeout)
+			if took := time.Since(begun); CodeOf(e) != CodeTooSlow || took > DefaultMinRateTime+time.Minute {
+				t.Errorf("pipe %v: %v after %v", pipe, e, took)
+			}
+		}
+	})
+}
+
+// TestLeastRate: what is a little faster goes on for as long as it takes, and what was
+// fast at first has no credit.
+func TestLeastRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		policy := RetryPolicy{MinRate: 10_000, MinRateTime: 30 * time.Second}
+		for rate, kind := range map[int]Kind{9_000: KindTimeout, 11_000: -1} {
+			f := (&file{data: randomData(3*mib, 91), etag: `"a"`}).dripping(rate, time.Second)
+			r := newRig(t, transports[0], f, "/x")
+			r.opts.Retry, r.opts.Connections = policy, 1
+			if _, err := r.get(t.Context()); kindOf(err) != kind {
+				t.Errorf("%d bytes a second: %v", rate, err)
+			}
+		}
+		f := &file{data: randomData(30*mib, 92), etag: `"a"`}
+		f.rewrite = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+			if len(f.asked()) > 1 {
+				return drip{w, r, 1, time.Second}
+			}
+			return drip{w, r, mib, time.Millisecond}
+		}
+		r := newRig(t, transports[0], f, "/x")
+		r.opts.Retry, r.opts.Connections = policy, 2
+		begun := time.Now()
+		if e := r.fails(KindTimeout); CodeOf(e) != CodeTooSlow || time.Since(begun) > 3*policy.MinRateTime {
+			t.Errorf("%v after %v", e, time.Since(begun))
+		}
+	})
+}
+
+// TestDrippingMirror: what counts is the total, and whom nobody waits for in the end
+// is relieved.
+func TestDrippingMirror(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := (&file{data: randomData(16*mib, 93), etag: `"a"`, tree: true}).dripping(1, 300*time.Millisecond)
+		b := a.copyOf(`"b"`).dripping(40_000, time.Second)
+		r := mirrored(t, transports[0], a, b)
+		r.opts.Connections = 2
+		r.opts.Retry.MinRate, r.opts.Retry.MinRateTime = 10_000, 30*time.Second
+		begun := time.Now()
+		r.must("x", a.data)
+		if took := time.Since(begun); took < 3*r.opts.Retry.MinRateTime {
+			t.Fatalf("over after %v, which shows nothing", took)
+		}
+	})
+}
+
+// TestLeastRateOfWaiting: time in which no server is waited for does not count.
+func TestLeastRateOfWaiting(t *testing.T) {
+	for name, test := range map[string]func(t *testing.T){
+		"Retry-After": func(t *testing.T) {
+			f := &file{data: randomData(9*mib, 94), etag: `"a"`, tree: true}
+			f.script = func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
+				if n > 1 && n < 5 {
+					w.Header().Set("Retry-After", "290")
+					w.WriteHeader(http.StatusServiceUnavailable)
+					return true
+				}
+				return false
+			}
+			r := newRig(t, transports[0], f, "/x")
+			r.opts.Connections = 1
+			f.rewrite = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
+				if len(f.asked()) == 1 {
+					return &limitedWriter{ResponseWriter: w, left: mib}
+				}
+				return w
+			}
+			r.must("x", f.data)
+		},
+		"writer": func(t *testing.T) {
+			f := &file{data: randomData(5*mib, 95), etag: `"a"`, tree: true}
+			r := newRig(t, transports[0], f, "/x")
+			r.opts.Writer = writerFunc(slowly)
+			if res, err := r.get(t.Context()); err != nil || !res.Verified {
+				t.Error(err)
+			}
+		},
+		"writer of a stream": func(t *testing.T) {
+			f := &file{data: randomData(5*mib, 96)}
+			r := newRig(t, transports[0], f, "/x")
+			r.opts.Writer = writerFunc(slowly)
+			if _, err := r.get(t.Context()); err != nil {
+				t.Error(err)
+			}
+		},
+		"disk": func(t *testing.T) {
+			f := &file{data: randomData(5*mib, 97), etag: `"a"`, tree: true}
+			r := newRig(t, transports[0], f, "/x")
+			r.opts.Connections = 1
+			r.opts.Retry.Stall = time.Hour
+			r.opts.openDir = func(string) (journal.Dir, func() error, error) {
+				return slowDir{r.dir}, func() error { return nil }, nil
+			}
+			r.must("x", f.data)
+		},
+	} {
+		inBubble(t, name, func(t *testing.T) {
+			begun := time.Now()
+			test(t)
+			if took := time.Since(begun); took < 2*DefaultMinRateTime {
+				t.Errorf("over after %v, which shows nothing", took)
+			}
+		})
+	}
+}
+
+func slowly(b []byte) (int, error) {
+	time.Sleep(DefaultMinRateTime)
+	return len(b), nil
+}
+
+// slowDir has files that take a minute for each write to the partial file.
+type slowDir struct{ journal.Dir }
+
+func (d slowDir) Open(name string, create bool) (journal.File, error) {
+	f, err := d.Dir.Open(name, create)
+	if err == nil && strings.HasSuffix(name, partSuffix) {
+		f = slowFile{f}
+	}
+	return f, err
+}
+
+type slowFile struct{ journal.File }
+
+func (f slowFile) WriteAt(p []byte, off int64) (int, error) {
+	time.Sleep(time.Minute)
+	return f.File.WriteAt(p, off)
+}
