@@ -4,11 +4,14 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -26,11 +29,12 @@ import (
 // address of its own, since limits are per address.
 type victim struct {
 	*server
-	status string // URL
-	large  int64  // size of the file large
+	status string      // URL
+	large  int64       // size of the file large
+	secure *tls.Config // of dial, nil for plain text
 }
 
-func startVictim(t *testing.T) *victim {
+func startVictim(t *testing.T, flags ...string) *victim {
 	t.Helper()
 	dir := t.TempDir()
 	v := &victim{large: 96 << 20}
@@ -44,11 +48,11 @@ func startVictim(t *testing.T) *victim {
 	}
 	status := freePort(t)
 	v.status = "http://" + status + "/"
-	v.server = &server{t: t, dir: dir, args: []string{
+	v.server = &server{t: t, dir: dir, args: append(flags,
 		"--state", t.TempDir(), "--status", status, "--log-level", "warn", "--memory", "128MiB",
 		"--max-conns-per-addr", "40", "--header-time", "1s", "--idle-time", "5s",
 		"--min-rate", "80k", "--min-rate-time", "1s", "--request-rate", "50",
-	}}
+	)}
 	v.start("127.0.0.1:0")
 	t.Cleanup(v.kill)
 	return v
@@ -75,8 +79,22 @@ func (v *victim) readStatus() (s victimStatus) {
 	return s
 }
 
-// dial connects over tcp or udt from the loopback address from.
+// dial connects over tcp or udt from the loopback address from, with TLS if v is
+// attacked within it.
 func (v *victim) dial(ctx context.Context, network, from string) (net.Conn, error) {
+	c, err := v.dialPlain(ctx, network, from)
+	if err != nil || v.secure == nil {
+		return c, err
+	}
+	secure := tls.Client(c, v.secure)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return secure, nil
+}
+
+func (v *victim) dialPlain(ctx context.Context, network, from string) (net.Conn, error) {
 	if network == "tcp" {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 		return d.DialContext(ctx, "tcp", v.addr)
@@ -91,7 +109,13 @@ func (v *victim) dial(ctx context.Context, network, from string) (net.Conn, erro
 
 func (v *victim) mustDial(t *testing.T, network, from string) net.Conn {
 	t.Helper()
-	c, err := v.dial(t.Context(), network, from)
+	return v.kept(t, v.dial, network, from)
+}
+
+// kept dials a connection that is closed at the end of the test.
+func (v *victim) kept(t *testing.T, dial func(ctx context.Context, network, from string) (net.Conn, error), network, from string) net.Conn {
+	t.Helper()
+	c, err := dial(t.Context(), network, from)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +142,33 @@ func TestHostileClients(t *testing.T) {
 	}
 	v := startVictim(t)
 	corpus := recordPackets(t, v)
+	v.underAttack(t, []string{"udt", "http"}, map[string]attack{
+		"slow headers": slowHeaders, "slow readers": slowReaders, "ranges": rangeFloods, "header bombs": headerBombs,
+		"names": traversalNames, "connections": connectionFloods, "requests": requestFlood,
+		"packets": func(t *testing.T, v *victim) { malformedPackets(t, v, corpus) },
+	})
+}
+
+// TestHostileClientsOverTLS attacks before the handshake, in it and behind it.
+func TestHostileClientsOverTLS(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the programs are built without the race detector: it would see nothing")
+	}
+	v := startVictim(t, "--tls")
+	v.secure = &tls.Config{InsecureSkipVerify: true}
+	v.underAttack(t, []string{"udts", "https"}, map[string]attack{
+		"stalled handshakes": stalledHandshakes, "garbage handshakes": garbageHandshakes,
+		"slow headers": slowHeaders, "slow readers": slowReaders, "header bombs": headerBombs,
+	})
+}
+
+// attack is one kind of client. It ends when the server has got rid of it.
+type attack func(t *testing.T, v *victim)
+
+// underAttack runs the attacks at a time, with downloads over the schemes in turns
+// beside them, and looks at the memory of the server.
+func (v *victim) underAttack(t *testing.T, schemes []string, attacks map[string]attack) {
+	t.Helper()
 	stop := make(chan struct{})
 	var normal sync.WaitGroup
 	downloads := 0
@@ -128,8 +179,8 @@ func TestHostileClients(t *testing.T) {
 				ended = true // once more, when all is over
 			default:
 			}
-			scheme, dir := []string{"udt", "http"}[downloads%2], t.TempDir()
-			c := get(t, dir, "-n", "4", v.url(scheme, "normal"))
+			scheme, dir := schemes[downloads%2], t.TempDir()
+			c := get(t, dir, "-n", "4", v.url(scheme, "normal")+v.pin)
 			if code := c.wait(); code != 0 {
 				t.Errorf("a download over %s ended with code %d\n%s", scheme, code, &c.stderr)
 				return
@@ -138,19 +189,12 @@ func TestHostileClients(t *testing.T) {
 		}
 	})
 	t.Run("attacks", func(t *testing.T) {
-		for name, attack := range map[string]func(t *testing.T, v *victim){
-			"slow headers": slowHeaders, "slow readers": slowReaders, "ranges": rangeFloods, "header bombs": headerBombs,
-			"names": traversalNames, "connections": connectionFloods, "requests": requestFlood,
-		} {
+		for name, attack := range attacks {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				attack(t, v)
 			})
 		}
-		t.Run("packets", func(t *testing.T) {
-			t.Parallel()
-			malformedPackets(t, v, corpus)
-		})
 	})
 	close(stop)
 	normal.Wait()
@@ -163,6 +207,104 @@ func TestHostileClients(t *testing.T) {
 		t.Errorf("the server needed %d MiB", peak)
 	}
 	t.Logf("%d downloads, %d MiB at most, %+v", downloads, peak, v.readStatus())
+}
+
+// helloOf returns what a client sends first.
+func helloOf(t *testing.T) []byte {
+	t.Helper()
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	go tls.Client(near, &tls.Config{InsecureSkipVerify: true}).Handshake()
+	hello := make([]byte, 1<<14)
+	n, err := far.Read(hello)
+	if err != nil || n < 100 {
+		t.Fatalf("a hello of %d bytes, %v", n, err)
+	}
+	return hello[:n]
+}
+
+// wantClosed fails the test unless the server ends the connection before its
+// deadline, however much it sends.
+func wantClosed(t *testing.T, what string, c net.Conn) {
+	t.Helper()
+	if _, err := io.Copy(io.Discard, c); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("%s over %s: the connection may last for ever", what, c.RemoteAddr().Network())
+	}
+}
+
+func stalledHandshakes(t *testing.T, v *victim) {
+	hello := helloOf(t)
+	var all sync.WaitGroup
+	for i, network := range []string{"tcp", "udt"} {
+		from := fmt.Sprintf("127.0.0.%d", 10+i)
+		for _, sent := range []int{1, 5, len(hello) / 2, len(hello)} {
+			for range 8 {
+				c := v.kept(t, v.dialPlain, network, from)
+				all.Go(func() {
+					c.Write(hello[:sent])
+					wantClosed(t, fmt.Sprintf("a handshake that stalls after %d bytes", sent), c)
+				})
+			}
+		}
+		for range 4 {
+			c := v.kept(t, v.dialPlain, network, from)
+			all.Go(func() {
+				var err error
+				tick := time.Tick(50 * time.Millisecond)
+				for i := 0; err == nil && i < len(hello); i++ {
+					_, err = c.Write(hello[i : i+1])
+					<-tick
+				}
+				if err == nil {
+					t.Errorf("a hello over %s may take %v", network, time.Duration(len(hello))*50*time.Millisecond)
+				}
+			})
+		}
+	}
+	all.Wait()
+}
+
+func garbageHandshakes(t *testing.T, v *victim) {
+	hello := helloOf(t)
+	rng := rand.New(rand.NewPCG(1, 2))
+	noise := func(n int) []byte {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = byte(rng.Uint32())
+		}
+		return b
+	}
+	record := func(body []byte) []byte {
+		return append([]byte{22, 3, 1, byte(len(body) >> 8), byte(len(body))}, body...)
+	}
+	var all sync.WaitGroup
+	for i, network := range []string{"tcp", "udt"} {
+		for n := range 36 {
+			var garbage []byte
+			switch n % 6 {
+			case 0: // not even a record
+				garbage = append([]byte{22}, noise(1<<14)...)
+			case 1: // a record of noise
+				garbage = record(noise(1 << 12))
+			case 2: // a hello with bytes turned
+				garbage = append(garbage, hello...)
+				for range 1 + n/6 {
+					garbage[5+rng.IntN(len(garbage)-5)] ^= byte(1 + rng.IntN(255))
+				}
+			case 3: // a hello that says it is of 16 MiB, and goes on
+				garbage = bytes.Repeat(record(append([]byte{1, 255, 255, 255}, noise(1<<13)...)), 50)
+			case 4: // records without end of nothing
+				garbage = bytes.Repeat([]byte{22, 3, 1, 0, 0}, 1<<12)
+			case 5: // a hello, and noise in the place of what follows
+				garbage = append(append(garbage, hello...), record(noise(1<<12))...)
+			}
+			c := v.kept(t, v.dialPlain, network, fmt.Sprintf("127.0.0.%d", 12+i))
+			go c.Write(garbage) // a server that has heard enough reads no more
+			all.Go(func() { wantClosed(t, fmt.Sprintf("garbage %d", n), c) })
+		}
+	}
+	all.Wait()
 }
 
 func slowHeaders(t *testing.T, v *victim) {
@@ -185,28 +327,39 @@ func slowHeaders(t *testing.T, v *victim) {
 }
 
 func slowReaders(t *testing.T, v *victim) {
-	var conns []net.Conn
-	for _, network := range []string{"tcp", "udt"} {
-		c := v.mustDial(t, network, "127.0.0.3")
-		if _, err := io.WriteString(c, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-			t.Fatal(err)
+	networks := []string{"tcp", "udt"}
+	// The server counts who was cut off and does not say who it was: on a busy machine
+	// it may have been another.
+	for range 4 {
+		var conns []net.Conn
+		for _, network := range networks {
+			c := v.mustDial(t, network, "127.0.0.3")
+			if _, err := io.WriteString(c, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			conns = append(conns, c)
 		}
-		conns = append(conns, c)
-	}
-	before := v.readStatus().ConnsSlow
-	for tick := time.Tick(100 * time.Millisecond); v.readStatus().ConnsSlow < before+int64(len(conns)); <-tick {
-		for _, c := range conns {
-			c.Read(make([]byte, 1))
+		before := v.readStatus().ConnsSlow
+		for tick := time.Tick(100 * time.Millisecond); v.readStatus().ConnsSlow < before+int64(len(conns)); <-tick {
+			for _, c := range conns {
+				c.Read(make([]byte, 1))
+			}
+			if t.Context().Err() != nil {
+				return
+			}
 		}
-		if t.Context().Err() != nil {
+		var again []string
+		for i, c := range conns {
+			if n, err := io.Copy(io.Discard, c); err == nil && n >= v.large {
+				again = append(again, networks[i])
+			}
+			c.Close()
+		}
+		if networks = again; len(networks) == 0 {
 			return
 		}
 	}
-	for _, c := range conns {
-		if n, err := io.Copy(io.Discard, c); err == nil && n >= v.large {
-			t.Errorf("%s: a client that read a byte ten times a second has got everything", c.RemoteAddr().Network())
-		}
-	}
+	t.Errorf("%v: a client that read a byte ten times a second has got everything", networks)
 }
 
 func rangeFloods(t *testing.T, v *victim) {
