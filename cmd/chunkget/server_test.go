@@ -55,6 +55,8 @@ type server struct {
 //	linked       like range, with the right one, and names the same path at ARG
 //	corrupt      like chunkserve, with the byte at offset ARG wrong
 //	basic        like range, for those with the login ARG, NAME:PASSWORD
+//	bomb         begins answers with what ARG says, fields, field or 103, and ends none
+//	udtbomb      the same over UDT
 //	status       answers with the status ARG
 //	blocked      like chunkserve, at a udt:// URL, or one of the scheme ARG, whose UDP port is silent
 //	blockedudts  like https, at a udts:// URL whose UDP port is silent
@@ -142,12 +144,39 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 			files{dir: dir, ranges: true}.ServeHTTP(w, r)
 		}), nil, nil
 	},
+	"bomb":    bombHandler,
+	"udtbomb": bombHandler,
 	"status": func(_ *server, _, arg string) (http.Handler, func(), error) {
 		code, err := strconv.Atoi(arg)
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "no file, only this text", code)
 		}), nil, err
 	},
+}
+
+// bombs are beginnings of answers, and what goes on after them without end.
+var bombs = map[string][2]string{
+	"fields": {"HTTP/1.1 200 OK\r\n", "X: x\r\n"},
+	"field":  {"HTTP/1.1 200 OK\r\nX: ", strings.Repeat("x", 1000)},
+	"103":    {"", "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"},
+}
+
+func bombHandler(_ *server, _, arg string) (http.Handler, func(), error) {
+	bomb, ok := bombs[arg]
+	if !ok {
+		return nil, nil, fmt.Errorf("no bomb %q", arg)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		c, _, err := w.(*holdingWriter).ResponseWriter.(http.Hijacker).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer c.Close()
+		_, err = io.WriteString(c, bomb[0])
+		for block := strings.Repeat(bomb[1], 100); err == nil; {
+			_, err = io.WriteString(c, block)
+		}
+	}), nil, nil
 }
 
 // answeringUnless answers with a status unless ok.
