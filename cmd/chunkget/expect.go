@@ -116,7 +116,7 @@ func (o *options) download(ctx context.Context, u *ui, target *url.URL, most int
 	_, err = fetch.Get(ctx, fetch.Options{
 		URL: target, Transport: n.rt, Connections: 1, Writer: into, GivenOnly: true,
 		Header: own.security.header(own.header, target),
-		Retry:  n.rt.limit.retry(fetch.RetryPolicy{Tries: own.tries, Stall: own.timeout}),
+		Retry:  own.retry(),
 		Logger: n.log, DisableCompression: true,
 	})
 	if err != nil && ctx.Err() != nil {

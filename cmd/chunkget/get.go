@@ -72,7 +72,6 @@ type fetcher func(context.Context, fetch.Options) (*fetch.Result, error)
 
 // shown runs a fetcher over rt and shows how it goes. It reports no error.
 func shown(ctx context.Context, run fetcher, fo fetch.Options, rt *transports, show observer) (*fetch.Result, error) {
-	fo.Retry = rt.limit.retry(fo.Retry)
 	fo.Observe = func(e fetch.Event) {
 		if e.Kind == fetch.EventDone {
 			e.Result.Transport, e.Reason = rt.route.carried(fo.URL)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/chunkget/chunkget/fetch"
 	"github.com/chunkget/chunkget/internal/units"
@@ -13,15 +12,11 @@ import (
 
 // readLimit paces what all connections of this process read together, in bytes,
 // and of uploads what they send. Who does not read has no window to offer, so that
-// servers slow down as well, over TCP and over UDT. It also knows how little may come
-// of a download. The nil readLimit does not limit.
+// servers slow down as well, over TCP and over UDT. The nil readLimit does not
+// limit.
 type readLimit struct {
-	tokens *rate.Limiter // nil = no limit
-	most   int           // bytes in one read; also what may come at once after a pause
-
-	// Of each download; zero for the defaults of package fetch.
-	least     float64
-	leastTime time.Duration
+	tokens *rate.Limiter
+	most   int // bytes in one read; also what may come at once after a pause
 }
 
 // minLimit is the least rate, in bit/s, at which each of many connections still
@@ -52,37 +47,12 @@ func newReadLimit(bits float64) *readLimit {
 	bytes := bits / 8
 	// A fiftieth of a second: small beside the time over which rates are looked at.
 	most := int(min(max(bytes/50, 512), 256<<10))
-	return &readLimit{tokens: rate.NewLimiter(rate.Limit(bytes), most), most: most}
-}
-
-// expect makes downloads end that bring less than a rate in bit/s over a time of
-// waiting for servers, 0 for none. Of jobs that share a limit none is expected to bring
-// more than a quarter of its share: no server is to blame for that.
-func (l *readLimit) expect(bits float64, over time.Duration, jobs int) *readLimit {
-	if l == nil {
-		l = new(readLimit)
-	}
-	l.least, l.leastTime = bits/8, over
-	if over == 0 {
-		l.leastTime = -1
-	}
-	if l.tokens != nil {
-		l.least = min(l.least, float64(l.tokens.Limit())/float64(4*jobs))
-	}
-	return l
-}
-
-// retry returns p with the least rate of a download.
-func (l *readLimit) retry(p fetch.RetryPolicy) fetch.RetryPolicy {
-	if l != nil {
-		p.MinRate, p.MinRateTime = l.least, l.leastTime
-	}
-	return p
+	return &readLimit{rate.NewLimiter(rate.Limit(bytes), most), most}
 }
 
 // body returns what reads b at the limit until ctx ends.
 func (l *readLimit) body(ctx context.Context, b io.ReadCloser) io.ReadCloser {
-	if l == nil || l.tokens == nil {
+	if l == nil {
 		return b
 	}
 	return &limitedBody{ReadCloser: b, ctx: ctx, limit: l}
@@ -104,4 +74,22 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 		}
 	}
 	return n, err
+}
+
+// retry returns when requests are made again, and how little may come of a download
+// before it is given up. Of jobs that share a limit none is expected to bring more than a
+// quarter of its share: no server is to blame for that.
+func (o *options) retry() fetch.RetryPolicy {
+	p := fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout}
+	if o.minRate == 0 { // of a command without the flag
+		return p
+	}
+	p.MinRate, p.MinRateTime = float64(o.minRate)/8, o.minRateTime
+	if o.minRateTime == 0 {
+		p.MinRateTime = -1
+	}
+	if o.limitRate != 0 {
+		p.MinRate = min(p.MinRate, float64(o.limitRate)/8/float64(4*max(o.jobs, 1)))
+	}
+	return p
 }

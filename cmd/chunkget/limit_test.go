@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/internal/units"
 )
 
 func TestReadLimit(t *testing.T) {
@@ -56,7 +57,7 @@ func TestReadLimitEndsWithItsContext(t *testing.T) {
 // TestLeastRateOfLimit: nobody is cut off for what the user's own limit takes.
 func TestLeastRateOfLimit(t *testing.T) {
 	for _, tt := range []struct {
-		limit float64
+		limit units.Rate
 		over  time.Duration
 		jobs  int
 		want  fetch.RetryPolicy
@@ -66,18 +67,19 @@ func TestLeastRateOfLimit(t *testing.T) {
 		{8e6, time.Minute, 4, fetch.RetryPolicy{Tries: 3, MinRate: 1000, MinRateTime: time.Minute}},
 		{minLimit, time.Minute, 4, fetch.RetryPolicy{Tries: 3, MinRate: 500, MinRateTime: time.Minute}},
 	} {
-		if got := newReadLimit(tt.limit).expect(8e3, tt.over, tt.jobs).retry(fetch.RetryPolicy{Tries: 3}); got != tt.want {
-			t.Errorf("limit %g, %d jobs: %+v, want %+v", tt.limit, tt.jobs, got, tt.want)
+		o := &options{tries: 3, minRate: 8e3, minRateTime: tt.over, limitRate: tt.limit, jobs: tt.jobs}
+		if got := o.retry(); got != tt.want {
+			t.Errorf("limit %v, %d jobs: %+v, want %+v", tt.limit, tt.jobs, got, tt.want)
 		}
 	}
-	if got := newReadLimit(0).retry(fetch.RetryPolicy{}); got != (fetch.RetryPolicy{}) {
+	if got := new(options).retry(); got != (fetch.RetryPolicy{}) {
 		t.Errorf("a command without the flag has %+v", got)
 	}
 }
 
 func TestNoReadLimit(t *testing.T) {
 	b := io.NopCloser(bytes.NewReader(nil))
-	if newReadLimit(0).body(t.Context(), b) != b || newReadLimit(0).expect(8e3, time.Minute, 1).body(t.Context(), b) != b {
+	if newReadLimit(0).body(t.Context(), b) != b {
 		t.Error("a body is wrapped without a limit")
 	}
 }

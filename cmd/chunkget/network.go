@@ -29,9 +29,6 @@ func openNetwork(u *ui, o *options, requests int) (*network, error) {
 	rt := newTransports(requests, o.dialTimeout(), o.security.trusted(), o.sending.ask(), paths, u, log, conns)
 	rt.route.mode = cmp.Or(o.transport, transportAuto)
 	rt.limit, rt.route.limited = newReadLimit(float64(o.limitRate)), o.limitRate != 0
-	if o.minRate != 0 {
-		rt.limit = rt.limit.expect(float64(o.minRate), o.minRateTime, o.jobs)
-	}
 	if o.proxyURL != nil {
 		rt.tcp.Proxy = http.ProxyURL(o.proxyURL)
 	}

@@ -68,7 +68,7 @@ func transferOne(ctx context.Context, u *ui, o *options, target *url.URL, line [
 		Output:      o.output,
 		Digest:      o.digest,
 		Header:      o.security.header(o.header, target),
-		Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
+		Retry:       o.retry(),
 		Logger:      n.log,
 
 		DisableCompression: o.compress == "off",

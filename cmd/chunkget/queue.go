@@ -92,7 +92,7 @@ func (q *queue) fetch(ctx context.Context, i int) outcome {
 		Restart:     o.restart,
 		Overwrite:   o.overwrite,
 		Header:      o.headerFor(target),
-		Retry:       fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout},
+		Retry:       o.retry(),
 		Logger:      q.log,
 
 		DisableCompression: o.compress == "off",
