@@ -95,11 +95,11 @@ func (r *routes) outcome(u *url.URL) (address string, overUDT bool, o tcpOutcome
 	}
 	// Where both had a good part of it the rate is that of neither.
 	const most = 0.8
-	tcp, udt := float64(up.brought[wayTCP].bytes), float64(up.brought[wayUDT].bytes)
-	switch {
-	case udt >= most*(tcp+udt):
+	tcp, udt := up.file(u)
+	switch all := most * float64(tcp+udt); {
+	case float64(udt) >= all:
 		return up.address, true, o
-	case tcp >= most*(tcp+udt) || up.slower:
+	case float64(tcp) >= all || up.slower:
 		return up.address, false, tcpOutcome{slowUDT: up.slower}
 	}
 	return "", false, o

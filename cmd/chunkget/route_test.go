@@ -193,7 +193,7 @@ func TestUpgrade(t *testing.T) {
 				t.Fatalf("%q, %v", got, err)
 			}
 			rt.route.upgrading.Wait()
-			scheme, why := rt.route.carried(&url.URL{Scheme: tt.scheme, Host: asked})
+			scheme, why := rt.route.carried(&url.URL{Scheme: tt.scheme, Host: asked, Path: "/"})
 			if scheme != tt.scheme || why != "" {
 				t.Errorf("at first carried over %s: %s", scheme, why)
 			}
@@ -207,7 +207,7 @@ func TestUpgrade(t *testing.T) {
 			if text := strings.Join(told, "; "); tt.note == "" && text != "" || !strings.Contains(text, tt.note) {
 				t.Errorf("told %q, want %q", text, tt.note)
 			}
-			scheme, why = rt.route.carried(&url.URL{Scheme: tt.scheme, Host: asked})
+			scheme, why = rt.route.carried(&url.URL{Scheme: tt.scheme, Host: asked, Path: "/"})
 			if scheme != cmp.Or(tt.over, tt.scheme) || strings.Contains(why, "Alt-Svc") != (tt.over != "") {
 				t.Errorf("carried over %s: %s", scheme, why)
 			}

@@ -40,6 +40,30 @@ type upgrade struct {
 		bytes int64
 		time  time.Duration // that requests took for them, one by one
 	}
+	files map[string]*[2]int64 // by path, what came of each by either way, in bytes
+}
+
+// file returns what came of the file at u by either way.
+func (up *upgrade) file(u *url.URL) (tcp, udt int64) {
+	if f := up.files[u.Path]; f != nil {
+		return f[wayTCP], f[wayUDT]
+	}
+	return 0, 0
+}
+
+// count takes note of what a request for the file at u has brought.
+func (up *upgrade) count(u *url.URL, w way, bytes int64, t time.Duration) {
+	up.brought[w].bytes += bytes
+	up.brought[w].time += t
+	f := up.files[u.Path]
+	if f == nil {
+		f = new([2]int64)
+		if up.files == nil {
+			up.files = make(map[string]*[2]int64)
+		}
+		up.files[u.Path] = f
+	}
+	f[w] += bytes
 }
 
 // rate returns what one request over w brings, in bytes per second.
@@ -132,11 +156,15 @@ func (r *routes) moved(u *url.URL) (scheme, why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	up := r.upgrades[origin(u)]
-	if up == nil || up.brought[wayUDT].bytes == 0 {
+	if up == nil {
+		return "", ""
+	}
+	tcp, udt := up.file(u)
+	if udt == 0 && !up.slower {
 		return "", ""
 	}
 	scheme, why = upgradedTo[u.Scheme], "the server offers it (Alt-Svc)"
-	if up.brought[wayUDT].bytes < up.brought[wayTCP].bytes {
+	if udt == 0 || udt < tcp {
 		scheme, why = u.Scheme, "UDT, which the server offers, came late"
 		if !up.ready {
 			why = "UDT, which the server offers, has failed"
@@ -161,8 +189,7 @@ func (r *routes) measured(u *url.URL, w way, body io.ReadCloser) io.ReadCloser {
 	return &measuredBody{ReadCloser: body, since: time.Now(), count: func(bytes int64, t time.Duration) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		up.brought[w].bytes += bytes
-		up.brought[w].time += t
+		up.count(u, w, bytes, t)
 	}}
 }
 

@@ -88,6 +88,9 @@ func TestMeasuredWays(t *testing.T) {
 				if address, ok := r.upgraded(u); ok != tt.stays || address != "h:9000" {
 					t.Errorf("goes on over UDT: %v, want %v", ok, tt.stays)
 				}
+				if scheme, why := r.carried(&url.URL{Scheme: "http", Host: "h", Path: "/y"}); scheme != "http" || why != "" && tt.stays {
+					t.Errorf("another file of the server was carried over %s: %q", scheme, why)
+				}
 				if scheme, why := r.carried(u); scheme != tt.scheme || why != tt.why {
 					t.Errorf("carried over %s: %q, want %s: %q", scheme, why, tt.scheme, tt.why)
 				}
