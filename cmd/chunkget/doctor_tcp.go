@@ -3,12 +3,10 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/chunkget/chunkget/fetch"
@@ -82,16 +80,6 @@ func (x *examination) throughProxy(ctx context.Context, d *destination) error {
 	}
 	x.clock(a)
 	x.offer(ctx, d, a.header)
-	return nil
-}
-
-// refusedByProxy returns the error that an answer of the proxy itself means, as far
-// as it can be told from one of the server.
-func refusedByProxy(status int) error {
-	switch status {
-	case http.StatusProxyAuthRequired, http.StatusBadGateway, http.StatusGatewayTimeout:
-		return errors.New("the answer is " + strconv.Quote(fmt.Sprintf("%d %s", status, http.StatusText(status))))
-	}
 	return nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/chunkget/chunkget/udt"
@@ -159,11 +160,7 @@ func (t *transports) reach(ctx context.Context, u *url.URL) error {
 			return err
 		}
 		resp.Body.Close()
-		switch resp.StatusCode {
-		case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
-			return fmt.Errorf("the proxy answered %q", resp.Status)
-		}
-		return nil
+		return refusedByProxy(resp.StatusCode)
 	}
 	c, err := t.dial(ctx, "tcp", root.Host)
 	if err != nil {
@@ -204,6 +201,16 @@ func proxied(tcp *http.Transport, req *http.Request) bool {
 	}
 	u, err := tcp.Proxy(req)
 	return u != nil || err != nil
+}
+
+// refusedByProxy returns the error that an answer of the proxy itself means, as far
+// as it can be told from one of the server.
+func refusedByProxy(status int) error {
+	switch status {
+	case http.StatusProxyAuthRequired, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return errors.New("the answer is " + strconv.Quote(fmt.Sprintf("%d %s", status, http.StatusText(status))))
+	}
+	return nil
 }
 
 // warm dials ahead where UDT is what the first request will try.

@@ -166,13 +166,13 @@ func (r *routes) moved(u *url.URL) (scheme, why string) {
 	scheme, why = upgradedTo[u.Scheme], "the server offers it (Alt-Svc)"
 	if udt == 0 || udt < tcp {
 		scheme, why = u.Scheme, "UDT, which the server offers, came late"
-		if !up.ready {
+		switch {
+		case up.slower:
+			why = fmt.Sprintf("a connection brings more than over UDT, which the server offers: %s against %s",
+				formatRate(up.rate(wayTCP)), formatRate(up.rate(wayUDT)))
+		case !up.ready:
 			why = "UDT, which the server offers, has failed"
 		}
-	}
-	if up.slower {
-		why = fmt.Sprintf("a connection brings more than over UDT, which the server offers: %s against %s",
-			formatRate(up.rate(wayTCP)), formatRate(up.rate(wayUDT)))
 	}
 	return scheme, why
 }

@@ -61,6 +61,8 @@ func TestMeasuredWays(t *testing.T) {
 			scheme: "http", why: "a connection brings more than over UDT, which the server offers: 7.8 MiB/s against 3.9 MiB/s", address: "h:9000", slow: true},
 		{name: "UDT is faster", tcp: 8, udt: 40, tcpStep: 2 * step, udtStep: step, stays: true,
 			scheme: "udt", why: "the server offers it (Alt-Svc)", address: "h:9000", over: true},
+		{name: "TCP is faster, as shows in the end", tcp: 8, udt: 16, tcpStep: step, udtStep: 2 * step,
+			scheme: "udt", why: "the server offers it (Alt-Svc)", address: "h:9000", slow: true},
 		{name: "about the same", tcp: 16, udt: 16, tcpStep: 20 * step, udtStep: 21 * step, stays: true,
 			scheme: "udt", why: "the server offers it (Alt-Svc)"},
 		{name: "too little to tell", tcp: 16, udt: 7, tcpStep: step, udtStep: 9 * step, stays: true,
@@ -172,7 +174,7 @@ func TestReach(t *testing.T) {
 		return newTransports(1, timeout, new(trust), udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
 	}
 	u := &url.URL{Scheme: "udt", Host: "inner.invalid:9000"}
-	for status, want := range map[int]bool{200: true, 404: true, 502: false, 504: false} {
+	for status, want := range map[int]bool{200: true, 404: true, 407: false, 502: false, 503: false, 504: false} {
 		proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.String() != "http://inner.invalid:9000/" {
 				t.Errorf("the proxy was asked for %s", r.URL)
