@@ -85,9 +85,7 @@ func (s *stack) root(base, height int) Hash {
 // leaves pushes the leaves of data, which begins at a leaf boundary and, unless
 // it ends the file, ends at one.
 func (s *stack) leaves(data []byte) {
-	for len(data) > 0 {
-		n := min(len(data), LeafSize)
-		s.push(sha256.Sum256(data[:n]))
-		data = data[n:]
+	for h := range leaves(data) {
+		s.push(h)
 	}
 }

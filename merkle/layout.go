@@ -2,6 +2,7 @@ package merkle
 
 import (
 	"fmt"
+	"io"
 	"math/bits"
 )
 
@@ -75,6 +76,27 @@ func (l Layout) HashPiece(i int, data []byte) Hash {
 	var s stack
 	s.leaves(data)
 	return s.root(0, l.pieceHeight())
+}
+
+// HashPieceAt is HashPiece for a piece of the file r, which it reads through buf:
+// as few leaves at a time as fit there stay in the processor's cache until they
+// are hashed. It panics unless buf has room for a leaf.
+func (l Layout) HashPieceAt(i int, r io.ReaderAt, buf []byte) (Hash, error) {
+	off, n := l.Piece(i)
+	step := int64(len(buf) - len(buf)%LeafSize)
+	if step == 0 {
+		panic(fmt.Sprintf("merkle: a buffer of %d bytes for leaves of %d", len(buf), LeafSize))
+	}
+	var s stack
+	for end := off + n; off < end; off += step {
+		b := buf[:min(end-off, step)]
+		// The last bytes may come with io.EOF.
+		if k, err := r.ReadAt(b, off); k < len(b) {
+			return Hash{}, err
+		}
+		s.leaves(b)
+	}
+	return s.root(0, l.pieceHeight()), nil
 }
 
 // Root returns the root of the tree over the whole piece layer, the zero Hash

@@ -3,6 +3,7 @@ package merkle
 import (
 	"crypto/sha256"
 	"fmt"
+	"iter"
 )
 
 // LeavesMediaType is the media type of leaf hashes on the wire: those of some
@@ -20,12 +21,30 @@ func (l Layout) Leaves(i int) int {
 // AppendLeaves appends the hash of each leaf of data, which begins at a leaf
 // boundary and, unless it ends the file, ends at one.
 func AppendLeaves(hashes []Hash, data []byte) []Hash {
-	for len(data) > 0 {
-		n := min(len(data), LeafSize)
-		hashes = append(hashes, sha256.Sum256(data[:n]))
-		data = data[n:]
+	for h := range leaves(data) {
+		hashes = append(hashes, h)
 	}
 	return hashes
+}
+
+// leaves yields the hash of each leaf of data, of which only the last may be short.
+func leaves(data []byte) iter.Seq[Hash] {
+	return func(yield func(Hash) bool) {
+		for pairs && len(data) >= 2*LeafSize {
+			left, right := sumPair((*[LeafSize]byte)(data), (*[LeafSize]byte)(data[LeafSize:]))
+			if !yield(left) || !yield(right) {
+				return
+			}
+			data = data[2*LeafSize:]
+		}
+		for len(data) > 0 {
+			n := min(len(data), LeafSize)
+			if !yield(sha256.Sum256(data[:n])) {
+				return
+			}
+			data = data[n:]
+		}
+	}
 }
 
 // FromLeaves returns what HashPiece would for bytes with these leaf hashes. It

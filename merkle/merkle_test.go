@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
+	"io"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -72,6 +73,24 @@ func TestRootIndependentOfPieceSize(t *testing.T) {
 		if _, root := treeOf(mustLayout(t, int64(len(file)), pieceSize), file); root != want {
 			t.Errorf("piece size %d: root %v, want %v", pieceSize, root, want)
 		}
+	}
+}
+
+// What a buffer holds makes no difference, and a file that ends early is no piece.
+func TestHashPieceAt(t *testing.T) {
+	file := testFile(21*LeafSize + 9)
+	l := mustLayout(t, int64(len(file)), 8*LeafSize)
+	for _, room := range []int{LeafSize, LeafSize + 1, 3 * LeafSize, 8 * LeafSize, 9 * LeafSize} {
+		for i := range l.Pieces() {
+			off, n := l.Piece(i)
+			got, err := l.HashPieceAt(i, bytes.NewReader(file), make([]byte, room))
+			if want := l.HashPiece(i, file[off:off+n]); err != nil || got != want {
+				t.Errorf("piece %d through %d bytes: %v, %v, want %v", i, room, got, err, want)
+			}
+		}
+	}
+	if got, err := l.HashPieceAt(2, bytes.NewReader(file[:len(file)-1]), make([]byte, 2*LeafSize)); err != io.EOF {
+		t.Errorf("of a file that is too short: %v, %v", got, err)
 	}
 }
 

@@ -75,7 +75,7 @@ var rules = map[string]rule{
 		not:      map[string]string{"net/http": noHTTP},
 	},
 	"segment":  {not: pureNot, noClock: true},
-	"merkle":   {not: pureNot, noClock: true},
+	"merkle":   {external: []string{"github.com/klauspost/cpuid/v2"}, not: pureNot, noClock: true},
 	"metalink": {not: pureNot, noClock: true},
 	"journal": {
 		external: []string{"golang.org/x/sys"},
