@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/chunkget/chunkget/journal"
 	"github.com/chunkget/chunkget/merkle"
@@ -28,6 +29,7 @@ type target struct {
 	name     string // of the finished file in dir
 
 	part    journal.File
+	writes  sync.Mutex // see writeAt
 	journal *journal.Writer
 	damage  error // why the journal on disk could not be read, nil if it could
 	hadPart bool  // there was a partial file with data
@@ -129,6 +131,15 @@ func (t *target) open() error {
 	t.hadPart = size > 0
 	t.resumable = t.state() != nil && t.state().Header.ETag != ""
 	return nil
+}
+
+// writeAt writes to the partial file. Kernels let one write to a file at a time
+// anyway, and those who wait for it there do so on a processor of their own.
+func (t *target) writeAt(p []byte, off int64) error {
+	t.writes.Lock()
+	defer t.writes.Unlock()
+	_, err := t.part.WriteAt(p, off)
+	return err
 }
 
 // opened reports whether open has been called with success.

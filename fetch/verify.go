@@ -23,30 +23,43 @@ type verifyJob struct {
 	compare bool // against want; otherwise only compute
 }
 
+// verifyBuffer is what a verifier reads at a time to hash a piece of a tree, in
+// bytes: few enough to stay in the processor's own cache.
+const verifyBuffer = 128 << 10
+
 // verifier checks pieces until there are no more jobs.
 func (d *download) verifier() {
 	var buf []byte
 	for job := range d.verify {
-		off, n := d.layout.Piece(job.piece)
-		if int64(cap(buf)) < n {
-			buf = make([]byte, n)
-		}
-		buf = buf[:n]
-		read, err := d.target.part.ReadAt(buf, off)
 		var got merkle.Hash
-		if read == len(buf) {
-			err = nil // io.EOF may come with the last bytes
-			switch d.mode {
-			case checkTree:
-				got = d.layout.HashPiece(job.piece, buf)
-			case checkPieces:
-				got = d.plain(buf)
-			default:
-				got = sha256.Sum256(buf)
+		var err error
+		if d.mode == checkTree {
+			if buf == nil {
+				buf = make([]byte, verifyBuffer)
+			}
+			got, err = d.layout.HashPieceAt(job.piece, d.target.part, buf)
+		} else {
+			off, n := d.layout.Piece(job.piece)
+			if int64(cap(buf)) < n {
+				buf = make([]byte, n)
+			}
+			buf = buf[:n]
+			var read int
+			if read, err = d.target.part.ReadAt(buf, off); read == len(buf) {
+				err = nil // io.EOF may come with the last bytes
+				got = d.hashWhole(buf)
 			}
 		}
 		d.post(func(now time.Time) { d.verified(now, job, got, err) })
 	}
+}
+
+// hashWhole returns the hash of a piece where there is no tree.
+func (d *download) hashWhole(piece []byte) merkle.Hash {
+	if d.mode == checkPieces {
+		return d.plain(piece)
+	}
+	return sha256.Sum256(piece)
 }
 
 // nextVerify returns the job to hand to a verifier, and the channel to do it,

@@ -145,7 +145,7 @@ func (d *download) receive(ctx context.Context, a *attempt, body io.Reader, r se
 		n, err := body.Read(a.slot.buf[:min(readBuffer, r.End-a.off)])
 		if n > 0 {
 			a.writing.Store(true)
-			_, err := d.target.part.WriteAt(a.slot.buf[:n], a.off)
+			err := d.target.writeAt(a.slot.buf[:n], a.off)
 			a.writing.Store(false)
 			if err != nil {
 				return diskError("write partial file", err)
