@@ -1,6 +1,9 @@
 package udt
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // timeoutState is the loop's part in noticing that acknowledgements do not come.
 type timeoutState struct {
@@ -55,9 +58,13 @@ func (c *Conn) onRTO(now time.Duration) {
 	c.snd.mu.Lock()
 	base, next, out := c.snd.base, c.snd.next, 0
 	if base < next {
-		// The peer may have it and hold the ACK back, which asks to be asked.
+		// The peer may have it and hold the ACK back, which asks to be asked. What
+		// becomes of the packet is open again, so the next report has to tell it.
 		if m := c.snd.markLocked(base); m.fate == fateDelivered {
 			m.fate = fateAssumed
+			if c.heardAny {
+				c.missing = slices.Insert(c.missing, 0, span{base, base + 1})
+			}
 		}
 		again := func(i int64) {
 			if c.markLostLocked(i, &out) > 0 {

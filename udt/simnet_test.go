@@ -462,6 +462,34 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
+// While a window is closed, the last packet is sent again and again, though the peer
+// has it. Nothing of that stays in flight once it is acknowledged.
+func TestReaderThatStopsOften(t *testing.T) {
+	cfg := &Config{RecvBuffer: 64 * 1456}
+	inLab(t, simnet.LinkConfig{Delay: 5 * time.Millisecond, Rate: 100e6}, cfg, func(l *lab) {
+		client, server := l.connect()
+		data := randomBytes(1<<20, 5)
+		go server.Write(data)
+		got := make([]byte, len(data))
+		for rest := got; len(rest) > 0; {
+			time.Sleep(3 * time.Second)
+			client.SetReadDeadline(time.Now().Add(time.Minute))
+			n, err := io.ReadFull(client, rest[:min(len(rest), 64*1456)])
+			if err != nil {
+				t.Fatal(err)
+			}
+			rest = rest[n:]
+		}
+		if !bytes.Equal(got, data) {
+			t.Error("other bytes arrived")
+		}
+		time.Sleep(3 * time.Second)
+		if s := server.Stats(); server.inFlight != 0 || server.grp.inFlight != 0 || s.PktRetrans < 10 {
+			t.Errorf("%d packets in flight after the end, %d in the group, %d sent again", server.inFlight, server.grp.inFlight, s.PktRetrans)
+		}
+	})
+}
+
 func TestSequenceWrap(t *testing.T) {
 	link := simnet.LinkConfig{Delay: 5 * time.Millisecond, Rate: 100e6, Queue: 200_000, Loss: 0.05}
 	for _, isn := range []seqNo{seqMask, seqMask - 100, 1<<30 - 50, 0} {
