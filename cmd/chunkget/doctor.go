@@ -7,6 +7,7 @@ import (
 	"net/url"
 
 	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/internal/printable"
 	"github.com/spf13/cobra"
 )
 
@@ -49,9 +50,9 @@ func (x *examination) add(f finding) {
 		}
 		return
 	}
-	fmt.Fprintf(x.ui.stdout, "%-4s  %-15s  %s\n", f.Verdict, f.Check, clean(f.Text))
+	fmt.Fprintf(x.ui.stdout, "%-4s  %-15s  %s\n", f.Verdict, f.Check, printable.Text(f.Text))
 	if f.Advice != "" {
-		fmt.Fprintf(x.ui.stdout, "%23s  → %s\n", "", clean(f.Advice))
+		fmt.Fprintf(x.ui.stdout, "%23s  → %s\n", "", printable.Text(f.Advice))
 	}
 }
 

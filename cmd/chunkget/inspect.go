@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/internal/printable"
 	"github.com/chunkget/chunkget/journal"
 	"github.com/spf13/cobra"
 )
@@ -110,7 +111,7 @@ func describe(path string, s *journal.State) inspectEvent {
 
 func printJournal(w io.Writer, e inspectEvent) {
 	row := func(name, format string, args ...any) {
-		fmt.Fprintf(w, "%-11s %s\n", name, clean(fmt.Sprintf(format, args...)))
+		fmt.Fprintf(w, "%-11s %s\n", name, printable.Text(fmt.Sprintf(format, args...)))
 	}
 	row("url", "%s", e.URL)
 	row("size", "%d bytes in %d pieces of %s", e.Total, e.Pieces, formatBytes(e.PieceSize))

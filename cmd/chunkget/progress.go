@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/internal/printable"
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 )
@@ -149,7 +150,7 @@ const nameWidth = 24
 // barName is the end of a path that tells a file from others, in nameWidth
 // characters and one space.
 func barName(path string) string {
-	name := []rune(clean(filepath.Base(path)))
+	name := []rune(printable.Text(filepath.Base(path)))
 	if len(name) > nameWidth {
 		name = append(append(name[:nameWidth/2:nameWidth/2], '…'), name[len(name)-nameWidth/2+1:]...)
 	}

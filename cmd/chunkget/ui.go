@@ -12,9 +12,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/internal/printable"
 	"github.com/chunkget/chunkget/udtpool"
 	"golang.org/x/term"
 )
@@ -85,7 +85,7 @@ func (u *ui) divert(w io.Writer) (previous io.Writer) {
 func (u *ui) line(format string, args ...any) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	text := clean(fmt.Sprintf(format, args...))
+	text := printable.Text(fmt.Sprintf(format, args...))
 	if u.colour {
 		text = highlight(text)
 	}
@@ -185,39 +185,13 @@ func (u *ui) Write(b []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for line := range strings.Lines(string(b)) {
-		fmt.Fprintf(u.stderr, "chunkget: debug: %s\n", clean(strings.TrimRight(line, "\n")))
+		fmt.Fprintf(u.stderr, "chunkget: debug: %s\n", printable.Text(strings.TrimRight(line, "\n")))
 	}
 	return len(b), nil
 }
 
 // quote makes a remote string safe to print and shows where it ends.
 func quote(s string) string { return strconv.Quote(s) }
-
-// clean replaces what could steer a terminal or hide text by its escaped form.
-// Text without such characters stays as it is.
-func clean(s string) string {
-	bad := func(r rune) bool { return r == utf8.RuneError || !strconv.IsPrint(r) }
-	if strings.IndexFunc(s, bad) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for i, r := range s {
-		switch {
-		case r == utf8.RuneError:
-			// Either U+FFFD itself or a byte that is no UTF-8.
-			_, n := utf8.DecodeRuneInString(s[i:])
-			for _, c := range []byte(s[i : i+n]) {
-				fmt.Fprintf(&b, `\x%02x`, c)
-			}
-		case bad(r):
-			q := strconv.QuoteRune(r)
-			b.WriteString(q[1 : len(q)-1])
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
-}
 
 // shellQuote writes args so that a POSIX shell reads them back.
 func shellQuote(args []string) string {

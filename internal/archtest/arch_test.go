@@ -52,7 +52,7 @@ func (r rule) internal() (names []string) {
 //	fetch → segment, journal, merkle, metalink    serve → merkle, journal    udtpool → udt
 var rules = map[string]rule{
 	"cmd/chunkget": {
-		siblings: []string{"fetch", "journal", "merkle", "metalink", "serve", "udtpool", "udt", "internal/buildinfo", "internal/connstats", "internal/credentials", "internal/pin", "internal/units"},
+		siblings: []string{"fetch", "journal", "merkle", "metalink", "serve", "udtpool", "udt", "internal/buildinfo", "internal/connstats", "internal/credentials", "internal/pin", "internal/printable", "internal/units"},
 		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/net/http/httpguts", "golang.org/x/term", "golang.org/x/time"},
 	},
 	"cmd/chunkserve": {
@@ -114,7 +114,8 @@ var rules = map[string]rule{
 		external: []string{"github.com/spf13/cobra"},
 		not:      map[string]string{"net": noSocket, "net/http": noSocket},
 	},
-	"internal/pin": {not: pureNot, noClock: true},
+	"internal/pin":       {not: pureNot, noClock: true},
+	"internal/printable": {not: pureNot, noClock: true},
 	"internal/tlsport": {
 		siblings: []string{"internal/credentials", "internal/pin"},
 		not:      map[string]string{"net/http": noHTTP},
