@@ -10,7 +10,6 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
@@ -52,27 +51,25 @@ func (c *client) do(ctx context.Context, method string, u *url.URL, body io.Read
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		if e, ok := errors.AsType[*url.Error](err); ok {
-			err = e.Err // the URL inside would tell the query
-		}
-		return nil, networkError(method+" "+redact(u), withCause(ctx, err))
+		return nil, requestError(ctx, method+" "+redact(u), err, c.sent)
 	}
 	if resp.StatusCode/100 == 2 || method == http.MethodPatch && resp.StatusCode == http.StatusUnprocessableEntity {
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	return nil, putStatusError(method, u, resp, time.Now())
+	return nil, putStatusError(method, u, resp, c.sent, time.Now())
 }
 
-// putStatusError returns what an answer means that is no success.
-func putStatusError(method string, u *url.URL, resp *http.Response, now time.Time) error {
+// putStatusError returns what an answer means that is no success, without the secrets
+// that were sent.
+func putStatusError(method string, u *url.URL, resp *http.Response, sent secrets, now time.Time) error {
 	e := &Error{Kind: KindHTTPStatus, Op: method + " " + redact(u), StatusCode: resp.StatusCode,
-		Err: fmt.Errorf("the server answered %q%s", resp.Status, saidBy(resp))}
+		Err: errors.New("the server answered " + saidBy(resp, sent))}
 	switch s := resp.StatusCode; {
 	case s == http.StatusUnauthorized, s == http.StatusForbidden, s == http.StatusProxyAuthRequired:
 		e.Kind, e.Hint = KindAuth, refusedHint(resp)
 	case s/100 == 3:
-		e.Hint = "the server sends uploads elsewhere: give the URL that it names, " + strconv.Quote(resp.Header.Get("Location"))
+		e.Hint = "the server sends uploads elsewhere: give the URL that it names" + elsewhere(resp, sent)
 	case s == http.StatusNotFound:
 		e.Hint = "check the path in the URL; its folder must exist at the server"
 	case s == http.StatusMethodNotAllowed, s == http.StatusNotImplemented:
@@ -89,6 +86,15 @@ func putStatusError(method string, u *url.URL, resp *http.Response, now time.Tim
 		return slowDown(e, resp.Header, now)
 	}
 	return e
+}
+
+// elsewhere returns the URL that an answer leads to, after a comma, if it is one.
+func elsewhere(resp *http.Response, sent secrets) string {
+	u, err := resp.Location()
+	if err != nil {
+		return ""
+	}
+	return ", " + sent.ofRequests(resp.Request).quoted(RedactURL(u))
 }
 
 // isCompleted reports whether an answer says that the file is in its place.

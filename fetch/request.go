@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,11 +30,13 @@ type client struct {
 	http   *http.Client
 	url    *url.URL
 	header http.Header // of the user, for the origin of url
+	sent   secrets     // of url and header, also where they are not sent
 	accept string      // codings of the answer; "" means identity
 }
 
 func newClient(o *Options) *client {
 	c := &client{url: withoutFragment(o.URL)}
+	c.sent = secrets(nil).ofURL(c.url).ofHeader(o.Header)
 	c.header = takeUser(c.url, o.Header)
 	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.checkRedirect}
 	return c
@@ -97,9 +100,9 @@ func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange s
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, requestError(ctx, u, err)
+		return nil, requestError(ctx, "GET "+redact(u), err, c.sent)
 	}
-	if err := checkStatus(resp, time.Now()); err != nil {
+	if err := checkStatus(resp, c.sent, time.Now()); err != nil {
 		resp.Body.Close()
 		if cr, perr := parseContentRange(resp.Header.Get("Content-Range")); perr == nil && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 			return nil, &unsatisfiedError{cr.total, err}
@@ -134,16 +137,19 @@ func rangeHeader(r segment.Range) string {
 // not known.
 const openEnd = 1<<63 - 1
 
-// requestError classifies why there is no answer.
-func requestError(ctx context.Context, u *url.URL, err error) error {
-	// The URL inside would tell the query.
+// requestError classifies why there is no answer. The error may repeat one that is
+// malformed, and with it what was sent.
+func requestError(ctx context.Context, op string, err error, sent secrets) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
-		err = e.Err
+		if last, perr := url.Parse(e.URL); perr == nil { // a redirect may have led to it
+			sent = slices.Clip(sent).ofURL(last)
+		}
+		err = e.Err // without the URL, which would tell the query
 	}
 	if strings.HasPrefix(err.Error(), "failed to parse Location header") { // and repeats it
 		err = &finalError{errors.New("the server redirects to a malformed URL")}
 	}
-	return networkError("GET "+redact(u), withCause(ctx, err))
+	return networkError(op, sent.hiding(withCause(ctx, err)))
 }
 
 // withCause puts the reason of a cancellation in the place of its effect.

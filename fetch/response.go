@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -179,15 +180,15 @@ func strongETag(h http.Header) string {
 // maxETag is the length of the longest tag that is taken for one, in bytes.
 const maxETag = 4 << 10
 
-// checkStatus returns the error that a status other than 200 and 206 means. now is
-// the time of the answer.
-func checkStatus(resp *http.Response, now time.Time) error {
+// checkStatus returns the error that a status other than 200 and 206 means, without
+// the secrets that were sent. now is the time of the answer.
+func checkStatus(resp *http.Response, sent secrets, now time.Time) error {
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent:
 		return nil
 	}
-	said := saidBy(resp)
-	e := statusError(resp, fmt.Errorf("the server answered %q%s", resp.Status, said))
+	said := saidBy(resp, sent)
+	e := statusError(resp, errors.New("the server answered "+said))
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
 		e.Kind, e.Hint = KindAuth, refusedHint(resp)
@@ -204,19 +205,25 @@ func checkStatus(resp *http.Response, now time.Time) error {
 	return e
 }
 
-// saidBy returns the first line of what a server says of its refusal, quoted, if it
-// says more than the status does.
-func saidBy(resp *http.Response) string {
-	if t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); t != "text/plain" && t != "" {
-		return ""
+// saidBy returns the status of a refusal, and the first line of what the server says of
+// it if that is more than the status does, quoted and without the secrets that were
+// sent.
+func saidBy(resp *http.Response, sent secrets) string {
+	sent = sent.ofRequests(resp.Request)
+	code, reason, ok := strings.Cut(resp.Status, " ")
+	if ok { // a code is none of the server's words
+		reason = " " + sent.hide(reason, maxSaid)
 	}
-	const most = 300
-	line, err := bufio.NewReaderSize(io.LimitReader(resp.Body, most), most).ReadString('\n')
+	status := strconv.Quote(code + reason)
+	if t, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); t != "text/plain" && t != "" {
+		return status
+	}
+	line, err := bufio.NewReaderSize(io.LimitReader(resp.Body, readSaid), readSaid).ReadString('\n')
 	line = strings.TrimSpace(line)
 	if line == "" || err != nil && err != io.EOF || strings.HasSuffix(strings.ToLower(line), strings.ToLower(http.StatusText(resp.StatusCode))) {
-		return ""
+		return status
 	}
-	return ": " + strconv.Quote(line)
+	return status + ": " + sent.quoted(line)
 }
 
 // refusedHint says what to do about a refusal of who asks, if what was sent of that
@@ -244,8 +251,9 @@ func slowDown(e *Error, h http.Header, now time.Time) error {
 	return e
 }
 
+// statusError is an answer that is not the wanted one. err may repeat fields of it.
 func statusError(resp *http.Response, err error) *Error {
-	return &Error{Kind: KindHTTPStatus, Op: "GET " + redact(resp.Request.URL), Err: err, StatusCode: resp.StatusCode}
+	return &Error{Kind: KindHTTPStatus, Op: "GET " + redact(resp.Request.URL), Err: secrets(nil).ofRequests(resp.Request).hiding(err), StatusCode: resp.StatusCode}
 }
 
 // maxRetryAfter is the longest wait a server may ask for.

@@ -60,7 +60,7 @@ var rules = map[string]rule{
 		external: []string{"github.com/coreos/go-systemd/v22", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sync"},
 	},
 	"fetch": {
-		siblings: []string{"segment", "journal", "merkle", "metalink", "internal/pin"},
+		siblings: []string{"segment", "journal", "merkle", "metalink", "internal/pin", "internal/printable"},
 		external: []string{"github.com/klauspost/compress", "golang.org/x/sync"},
 	},
 	"serve": {
