@@ -45,7 +45,7 @@ func networkError(op string, err error) *Error {
 	if hint, ok := untrusted(err); ok {
 		return &Error{Kind: KindAuth, Op: op, Err: err, Hint: hint}
 	}
-	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok || errors.Is(err, http.ErrSchemeMismatch) {
+	if SpeaksNoTLS(err) {
 		return &Error{Kind: KindNetwork, Op: op, Err: &finalError{err}, Hint: "the server does not speak TLS at this port; check the port and the scheme of the URL"}
 	}
 	k := KindNetwork
@@ -56,6 +56,12 @@ func networkError(op string, err error) *Error {
 		k = KindTimeout
 	}
 	return &Error{Kind: k, Op: op, Err: err, Hint: connectHint(err)}
+}
+
+// SpeaksNoTLS reports whether err is an answer to a TLS handshake that is no TLS.
+func SpeaksNoTLS(err error) bool {
+	_, ok := errors.AsType[tls.RecordHeaderError](err)
+	return ok || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 // connectHint says what to do about a connection that could not be made, if that is

@@ -82,6 +82,33 @@ func TestConnectHints(t *testing.T) {
 	}
 }
 
+func TestSpeaksNoTLS(t *testing.T) {
+	for _, tt := range []struct {
+		err  error
+		want bool
+	}{
+		{tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, true},
+		{http.ErrSchemeMismatch, true},
+		{&tls.CertificateVerificationError{Err: errors.New("unknown authority")}, false},
+		{io.EOF, false},
+		{nil, false},
+	} {
+		err := tt.err
+		if err != nil {
+			err = fmt.Errorf("round trip: %w", err)
+		}
+		if got := SpeaksNoTLS(err); got != tt.want {
+			t.Errorf("%v: %v, want %v", err, got, tt.want)
+		}
+		if tt.err == nil {
+			continue
+		}
+		if hint := networkError("op", err).Hint; strings.Contains(hint, "does not speak TLS") != tt.want {
+			t.Errorf("%v: hint %q", err, hint)
+		}
+	}
+}
+
 // Answers other than the wanted one: what the server says of them, and what to do.
 func TestStatusSaysWhatToDo(t *testing.T) {
 	for _, tt := range []struct {

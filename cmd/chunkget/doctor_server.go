@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -156,7 +154,7 @@ func identityFinding(pinned bool, err error) finding {
 	case err == nil:
 	case distrusts(err):
 		f.Advice = "get the URL with its pin anew from whoever runs the server, or name its authority with --cacert; if nothing has changed there, somebody is in between"
-	case speaksNoTLS(err):
+	case fetch.SpeaksNoTLS(err):
 		f.Text = fmt.Sprintf("the server does not speak TLS at this port: %v", err)
 		f.Advice = "check the port and the scheme of the URL"
 	default:
@@ -164,12 +162,6 @@ func identityFinding(pinned bool, err error) finding {
 		f.Advice = "check the port and the scheme of the URL, and that nothing on the way cuts TLS off"
 	}
 	return f
-}
-
-// speaksNoTLS reports whether err is an answer to a TLS handshake that is no TLS.
-func speaksNoTLS(err error) bool {
-	_, ok := errors.AsType[tls.RecordHeaderError](err)
-	return ok || errors.Is(err, http.ErrSchemeMismatch)
 }
 
 // connectTimes returns how long connections over TCP take to be made, which is a

@@ -61,7 +61,7 @@ func (x *examination) throughProxy(ctx context.Context, d *destination) error {
 		err = refusedByProxy(a.status)
 	}
 	var identityErr error
-	if encrypted(d.url) && (err == nil || distrusts(err) || speaksNoTLS(err)) {
+	if encrypted(d.url) && (err == nil || distrusts(err) || fetch.SpeaksNoTLS(err)) {
 		identityErr = x.identified(d.url, d.security.trusted(), err)
 	}
 	switch {
