@@ -37,6 +37,12 @@ func (p RetryPolicy) resolved() RetryPolicy {
 	if p.MinRateTime == 0 {
 		p.MinRateTime = DefaultMinRateTime
 	}
+	switch {
+	case p.MaxRetryAfter == 0:
+		p.MaxRetryAfter = DefaultMaxRetryAfter
+	case p.MaxRetryAfter < 0:
+		p.MaxRetryAfter = 0
+	}
 	return p
 }
 
@@ -96,6 +102,7 @@ func (p RetryPolicy) retrying(ctx context.Context, observe func(Event), op strin
 // slowDownError is an answer 429 or 503 that says when to come again.
 type slowDownError struct {
 	after time.Duration
+	final bool // it is longer than is waited for
 	err   error
 }
 
@@ -115,7 +122,7 @@ func isFinal(err error) bool {
 	case KindNetwork, KindTimeout, KindOther:
 		return false
 	case KindHTTPStatus:
-		if s, ok := errors.AsType[*slowDownError](err); ok && s.after > maxRetryAfter {
+		if s, ok := errors.AsType[*slowDownError](err); ok && s.final {
 			return true
 		}
 		switch e.StatusCode {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"syscall"
 )
 
@@ -45,6 +46,9 @@ func networkError(op string, err error) *Error {
 	if hint, ok := untrusted(err); ok {
 		return &Error{Kind: KindAuth, Op: op, Err: err, Hint: hint}
 	}
+	if _, ok := errors.AsType[*redirectsError](err); ok {
+		return &Error{Kind: KindNetwork, Op: op, Err: &finalError{err}, Hint: "give the URL that the server leads to, or follow more with --max-redirects"}
+	}
 	if SpeaksNoTLS(err) {
 		return &Error{Kind: KindNetwork, Op: op, Err: &finalError{err}, Hint: "the server does not speak TLS at this port; check the port and the scheme of the URL"}
 	}
@@ -55,13 +59,23 @@ func networkError(op string, err error) *Error {
 	} else if errors.As(err, &t) && t.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		k = KindTimeout
 	}
-	return &Error{Kind: k, Op: op, Err: err, Hint: connectHint(err)}
+	hint := connectHint(err)
+	if HeaderTooLarge(err) {
+		hint = "the header of the answer is larger than --max-header allows"
+	}
+	return &Error{Kind: k, Op: op, Err: err, Hint: hint}
 }
 
 // SpeaksNoTLS reports whether err is an answer to a TLS handshake that is no TLS.
 func SpeaksNoTLS(err error) bool {
 	_, ok := errors.AsType[tls.RecordHeaderError](err)
 	return ok || errors.Is(err, http.ErrSchemeMismatch)
+}
+
+// HeaderTooLarge reports whether err is about an answer whose header is larger than the
+// transport takes. Its text says how much that is; package net/http has no type for it.
+func HeaderTooLarge(err error) bool {
+	return strings.Contains(err.Error(), "server response headers exceeded")
 }
 
 // connectHint says what to do about a connection that could not be made, if that is

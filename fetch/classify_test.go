@@ -152,7 +152,7 @@ func TestStatusSaysWhatToDo(t *testing.T) {
 			h = make(http.Header)
 		}
 		h.Set("Content-Type", tt.contentType)
-		err = checkStatus(&http.Response{Status: tt.status, StatusCode: code, Header: h, Body: io.NopCloser(strings.NewReader(tt.body)), Request: req}, nil, time.Time{})
+		err = checkStatus(&http.Response{Status: tt.status, StatusCode: code, Header: h, Body: io.NopCloser(strings.NewReader(tt.body)), Request: req}, nil, DefaultMaxRetryAfter, time.Time{})
 		e, ok := errors.AsType[*Error](err)
 		if !ok || e.StatusCode != code || !strings.HasSuffix(err.Error(), tt.message) || (e.Hint == "") != (tt.hint == "") || !strings.Contains(e.Hint, tt.hint) {
 			t.Errorf("%s: %v; %+v", tt.name, err, e)

@@ -334,10 +334,27 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		if len(times) != defaultTries {
 			t.Errorf("%d tries", len(times))
 		}
-		// Longer than anybody wants to wait.
-		times, after = nil, "86400"
-		if r.fails(KindHTTPStatus); len(times) != 1 {
-			t.Errorf("%d tries of a server that is away for a day", len(times))
+		// Longer than is waited for.
+		for _, tt := range []struct {
+			after string
+			most  time.Duration
+			tries int
+			hint  string
+		}{
+			{"86400", 0, 1, "no more than 5m0s"},
+			{"301", 0, 1, "no more than 5m0s"},
+			{"300", 0, defaultTries, ""},
+			{"300", 299 * time.Second, 1, "no more than 4m59s"},
+			{"86400", 24 * time.Hour, defaultTries, ""},
+			{"1", -1, 1, "no more than 0s"},
+			{"0", -1, defaultTries, ""},
+		} {
+			times, after = nil, tt.after
+			r.opts.Retry.MaxRetryAfter = tt.most
+			e := r.fails(KindHTTPStatus)
+			if len(times) != tt.tries || !strings.Contains(e.Hint, tt.hint) || (tt.hint != "") != strings.Contains(e.Hint, "--max-retry-after") {
+				t.Errorf("Retry-After %s, %v at most: %d tries, hint %q", tt.after, tt.most, len(times), e.Hint)
+			}
 		}
 	})
 }

@@ -98,6 +98,10 @@ type Options struct {
 	// Retry says when to give up.
 	Retry RetryPolicy
 
+	// MaxRedirects is the number of redirects one request follows. 0 means
+	// DefaultMaxRedirects, a negative number none. Put follows none.
+	MaxRedirects int
+
 	// Header holds further request headers. They are not sent to another
 	// origin after a redirect.
 	Header http.Header
@@ -119,6 +123,13 @@ type Options struct {
 	openDir func(path string) (journal.Dir, func() error, error)
 }
 
+// DefaultMaxRedirects is the number of redirects when Options.MaxRedirects is 0, and
+// DefaultMaxRetryAfter the time when RetryPolicy.MaxRetryAfter is.
+const (
+	DefaultMaxRedirects  = 10
+	DefaultMaxRetryAfter = 5 * time.Minute
+)
+
 // RetryPolicy says how often and when a failed request is made again. Progress
 // (a byte written) sets the count of tries back to zero; so that this cannot go on for
 // ever, there is a least rate. Zero fields mean the defaults.
@@ -135,6 +146,11 @@ type RetryPolicy struct {
 	// failed. Default 30 s. While a request waits for a connection, which is for
 	// the transport to end, it counts as no less than that.
 	Stall time.Duration
+
+	// MaxRetryAfter is the longest wait that a server may ask for with Retry-After; who
+	// asks for more is not asked again. Default DefaultMaxRetryAfter; if it is negative
+	// no server may ask for any.
+	MaxRetryAfter time.Duration
 
 	// A download that brings less than MinRate bytes per second, from all addresses
 	// together and on the average over MinRateTime of waiting for them, ends with

@@ -57,12 +57,12 @@ func (c *client) do(ctx context.Context, method string, u *url.URL, body io.Read
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	return nil, putStatusError(method, u, resp, c.sent, time.Now())
+	return nil, putStatusError(method, u, resp, c.sent, c.maxRetryAfter, time.Now())
 }
 
 // putStatusError returns what an answer means that is no success, without the secrets
-// that were sent.
-func putStatusError(method string, u *url.URL, resp *http.Response, sent secrets, now time.Time) error {
+// that were sent. most and now are as in checkStatus.
+func putStatusError(method string, u *url.URL, resp *http.Response, sent secrets, most time.Duration, now time.Time) error {
 	e := &Error{Kind: KindHTTPStatus, Op: method + " " + redact(u), StatusCode: resp.StatusCode,
 		Err: errors.New("the server answered " + saidBy(resp, sent))}
 	switch s := resp.StatusCode; {
@@ -83,7 +83,7 @@ func putStatusError(method string, u *url.URL, resp *http.Response, sent secrets
 	case s == http.StatusUnsupportedMediaType:
 		e.Hint = "the server is none that takes files in parts; try: curl -T FILE URL"
 	case s == http.StatusTooManyRequests, s == http.StatusServiceUnavailable:
-		return slowDown(e, resp.Header, now)
+		return slowDown(e, resp.Header, most, now)
 	}
 	return e
 }

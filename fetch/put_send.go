@@ -301,7 +301,7 @@ func (s *sender) request(ctx context.Context, worker int, r segment.Range) error
 		if wrong := wrongPieces(b, p.layout); err == nil && wrong != nil {
 			return wrong
 		}
-		return putStatusError(http.MethodPatch, p.upload, resp, p.client.sent, time.Now())
+		return putStatusError(http.MethodPatch, p.upload, resp, p.client.sent, p.client.maxRetryAfter, time.Now())
 	}
 	if isCompleted(resp.Header) {
 		s.mu.Lock()

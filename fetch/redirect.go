@@ -8,19 +8,30 @@ import (
 	"strings"
 )
 
-// maxRedirects is the number of redirects one request follows.
-const maxRedirects = 10
-
 // A finalError is one that another try would not change.
 type finalError struct{ error }
 
 func (e *finalError) Unwrap() error { return e.error }
 
+// redirectsError is one redirect more than one request follows. Another try would not
+// change it.
+type redirectsError struct{ most int }
+
+func (e *redirectsError) Error() string {
+	switch e.most {
+	case 0:
+		return "the server redirects, and no redirect is followed"
+	case 1:
+		return "more than 1 redirect"
+	}
+	return fmt.Sprintf("more than %d redirects", e.most)
+}
+
 // checkRedirect lets no redirect leave encryption, and keeps what the user
 // wants to tell one server from another.
 func (c *client) checkRedirect(req *http.Request, via []*http.Request) error {
-	if len(via) > maxRedirects {
-		return &finalError{fmt.Errorf("more than %d redirects", maxRedirects)}
+	if len(via) > c.maxRedirects {
+		return &redirectsError{c.maxRedirects}
 	}
 	if secure(via[len(via)-1].URL.Scheme) && !secure(req.URL.Scheme) {
 		return &finalError{fmt.Errorf("redirect from %s to %s, which is not encrypted", via[len(via)-1].URL.Scheme, redact(req.URL))}

@@ -139,8 +139,45 @@ func TestRefusedRedirects(t *testing.T) {
 			if strings.Contains(e.Error(), "SECRET") {
 				t.Errorf("%s to %s: %v", tt.from, tt.to, e)
 			}
-			if n != 1 && n != maxRedirects+1 {
+			if n != 1 && n != DefaultMaxRedirects+1 {
 				t.Errorf("%s to %s: %d requests", tt.from, tt.to, n)
+			}
+		}
+	})
+}
+
+// TestRedirectLimit: as many redirects are followed as may be, and not one more.
+func TestRedirectLimit(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		f := &file{data: randomData(mib, 13), etag: `"a"`, tree: true}
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if left, ok := strings.CutPrefix(r.URL.Path, "/x/"); ok && left != "" {
+				http.Redirect(w, r, "/x/"+left[1:], http.StatusFound)
+				return
+			}
+			f.ServeHTTP(w, r)
+		})
+		for _, tt := range []struct {
+			most, redirects int
+			want            string // error, "" for none
+		}{
+			{-1, 0, ""},
+			{-1, 1, "no redirect is followed"},
+			{1, 1, ""},
+			{1, 2, "more than 1 redirect"},
+			{0, DefaultMaxRedirects, ""},
+			{0, DefaultMaxRedirects + 1, "more than 10 redirects"},
+			{12, 12, ""},
+		} {
+			r := newRig(t, tr, h, "/x/"+strings.Repeat("r", tt.redirects))
+			r.opts.Output = "x"
+			r.opts.MaxRedirects = tt.most
+			if tt.want == "" {
+				r.must("x", f.data)
+				continue
+			}
+			if e := r.fails(KindNetwork); !strings.Contains(e.Error(), tt.want) || !strings.Contains(e.Hint, "--max-redirects") {
+				t.Errorf("%d redirects, at most %d: %v, hint %q", tt.redirects, tt.most, e, e.Hint)
 			}
 		}
 	})

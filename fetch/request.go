@@ -32,12 +32,16 @@ type client struct {
 	header http.Header // of the user, for the origin of url
 	sent   secrets     // of url and header, also where they are not sent
 	accept string      // codings of the answer; "" means identity
+
+	maxRedirects  int           // that one request follows
+	maxRetryAfter time.Duration // that is obeyed
 }
 
 func newClient(o *Options) *client {
 	c := &client{url: withoutFragment(o.URL)}
 	c.sent = secrets(nil).ofURL(c.url).ofHeader(o.Header)
 	c.header = takeUser(c.url, o.Header)
+	c.maxRedirects, c.maxRetryAfter = max(cmp.Or(o.MaxRedirects, DefaultMaxRedirects), 0), o.Retry.resolved().MaxRetryAfter
 	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.checkRedirect}
 	return c
 }
@@ -102,7 +106,7 @@ func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange s
 	if err != nil {
 		return nil, requestError(ctx, "GET "+redact(u), err, c.sent)
 	}
-	if err := checkStatus(resp, c.sent, time.Now()); err != nil {
+	if err := checkStatus(resp, c.sent, c.maxRetryAfter, time.Now()); err != nil {
 		resp.Body.Close()
 		if cr, perr := parseContentRange(resp.Header.Get("Content-Range")); perr == nil && resp.StatusCode == http.StatusRequestedRangeNotSatisfiable {
 			return nil, &unsatisfiedError{cr.total, err}

@@ -181,8 +181,9 @@ func strongETag(h http.Header) string {
 const maxETag = 4 << 10
 
 // checkStatus returns the error that a status other than 200 and 206 means, without
-// the secrets that were sent. now is the time of the answer.
-func checkStatus(resp *http.Response, sent secrets, now time.Time) error {
+// the secrets that were sent. most is the longest wait that is obeyed, now the time of
+// the answer.
+func checkStatus(resp *http.Response, sent secrets, most time.Duration, now time.Time) error {
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent:
 		return nil
@@ -200,7 +201,7 @@ func checkStatus(resp *http.Response, sent secrets, now time.Time) error {
 			e.Hint = "the server wants TLS: use https:// or udts://"
 		}
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		return slowDown(e, resp.Header, now)
+		return slowDown(e, resp.Header, most, now)
 	}
 	return e
 }
@@ -236,17 +237,17 @@ func refusedHint(resp *http.Response) string {
 }
 
 // slowDown returns e, which is of an answer 429 or 503, with what that says of another
-// try.
-func slowDown(e *Error, h http.Header, now time.Time) error {
+// try, which is obeyed if it is no more than most.
+func slowDown(e *Error, h http.Header, most time.Duration, now time.Time) error {
 	after := retryAfter(h, now)
 	if e.StatusCode == http.StatusTooManyRequests {
 		e.Hint = "the server limits requests: use fewer connections, or come again later"
 	}
-	if after > maxRetryAfter {
-		e.Hint = fmt.Sprintf("the server asks to come again in %v, which is longer than is waited for", after.Round(time.Second))
+	if after > most {
+		e.Hint = fmt.Sprintf("the server asks to come again in %v, and no more than %v is waited for: come again then, or see --max-retry-after", after.Round(time.Second), most)
 	}
 	if after > 0 {
-		return &slowDownError{after, e}
+		return &slowDownError{after, after > most, e}
 	}
 	return e
 }
@@ -255,9 +256,6 @@ func slowDown(e *Error, h http.Header, now time.Time) error {
 func statusError(resp *http.Response, err error) *Error {
 	return &Error{Kind: KindHTTPStatus, Op: "GET " + redact(resp.Request.URL), Err: secrets(nil).ofRequests(resp.Request).hiding(err), StatusCode: resp.StatusCode}
 }
-
-// maxRetryAfter is the longest wait a server may ask for.
-const maxRetryAfter = 5 * time.Minute
 
 // retryAfter returns how long the server wants to be left alone (RFC 9110,
 // section 10.2.3), 0 if it does not say.

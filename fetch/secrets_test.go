@@ -184,7 +184,7 @@ func TestEchoedSecretsStayOut(t *testing.T) {
 				StatusCode: status, Status: fmt.Sprintf("%d %s", status, echo(req)), Request: req, Body: io.NopCloser(strings.NewReader(echo(req))),
 				Header: http.Header{"Location": {"http://u:" + url.PathEscape(password) + "@h/" + cookie + "?token=" + custom}},
 			}
-			stayOut(t, putStatusError(http.MethodPost, req.URL, resp, nil, time.Time{}), nil)
+			stayOut(t, putStatusError(http.MethodPost, req.URL, resp, nil, DefaultMaxRetryAfter, time.Time{}), nil)
 		}
 	})
 }

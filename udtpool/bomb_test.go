@@ -41,13 +41,35 @@ func TestHeaderBombs(t *testing.T) {
 				if _, err := get(t.Context(), p, u); err == nil || !strings.Contains(err.Error(), "response headers exceeded") {
 					t.Errorf("err = %v", err)
 				}
-				if most := int64(maxHeaderBytes + readBufferBytes); written.Load() > most {
+				if most := int64(DefaultHeaderBytes + readBufferBytes); written.Load() > most {
 					t.Errorf("%d bytes were read, %d at most are wanted", written.Load(), most)
 				}
 				if s := mustGet(t, p, u); s != "ok" {
 					t.Errorf("afterwards: %q", s)
 				}
 			})
+		})
+	}
+}
+
+// TestHeaderBytes: a header may be as large as the configuration says.
+func TestHeaderBytes(t *testing.T) {
+	const most = 4 << 10
+	for _, tt := range []struct {
+		size int // of the header
+		ok   bool
+	}{{most / 2, true}, {most - 1, true}, {most + 100, false}, {DefaultHeaderBytes, false}} {
+		bubble(t, Config{Connections: 1, HeaderBytes: most}, func(t *testing.T, n *network, p *Pool) {
+			u := n.listenRaw(t, "h:9000", func(_ int, c net.Conn) {
+				if readRequest(c) != nil {
+					return
+				}
+				const begin, end = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX: ", "\r\n\r\n"
+				io.WriteString(c, begin+strings.Repeat("x", tt.size-len(begin)-len(end))+end+"ok")
+			})
+			if s, err := get(t.Context(), p, u); (err == nil && s == "ok") != tt.ok || err != nil && !strings.Contains(err.Error(), "headers exceeded 4096 bytes") {
+				t.Errorf("header of %d bytes: %q, %v", tt.size, s, err)
+			}
 		})
 	}
 }

@@ -35,6 +35,7 @@ const (
 	DefaultConnections = 8
 	DefaultDialTimeout = 10 * time.Second
 	DefaultIdleTimeout = 90 * time.Second
+	DefaultHeaderBytes = 256 << 10
 )
 
 const (
@@ -47,9 +48,6 @@ const (
 	// a pause that starts at redialMin and doubles up to redialMax.
 	redialMin = 500 * time.Millisecond
 	redialMax = 5 * time.Second
-
-	// maxHeaderBytes bounds what the headers of a response may take in memory.
-	maxHeaderBytes = 256 << 10
 
 	// readBufferBytes is the buffer between a connection and its response body.
 	// Reads of at least this size bypass it.
@@ -73,6 +71,10 @@ type Config struct {
 	// IdleTimeout is how long a connection may be idle before it is closed.
 	// Default 90 s; negative means for ever.
 	IdleTimeout time.Duration
+
+	// HeaderBytes is how large the header of an answer may be, informational answers
+	// before it included. Default 256 KiB.
+	HeaderBytes int64
 
 	// Opened, if not nil, is told of each connection that comes into the pool: what
 	// Dial returned. It must not block, and not call the pool.
@@ -137,6 +139,9 @@ func New(cfg Config) *Pool {
 	if cfg.IdleTimeout == 0 {
 		cfg.IdleTimeout = DefaultIdleTimeout
 	}
+	if cfg.HeaderBytes <= 0 {
+		cfg.HeaderBytes = DefaultHeaderBytes
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -152,7 +157,7 @@ func New(cfg Config) *Pool {
 		DialContext:            dialledConn,
 		Protocols:              protocols,
 		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHeaderBytes,
+		MaxResponseHeaderBytes: cfg.HeaderBytes,
 		ReadBufferSize:         readBufferBytes,
 	}
 	return p

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/chunkget/chunkget/udt"
+	"github.com/chunkget/chunkget/udtpool"
 )
 
 // TestHeaderBombsOverTCP: of a header without end no more is read than its bound and
@@ -19,7 +20,7 @@ import (
 func TestHeaderBombsOverTCP(t *testing.T) {
 	for name, bomb := range bombs {
 		t.Run(name, func(t *testing.T) {
-			rt := newTransports(1, time.Second, new(trust), udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
+			rt := newTransports(1, time.Second, udtpool.DefaultHeaderBytes, new(trust), udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
 			defer rt.Close()
 			near, far := net.Pipe()
 			rt.tcp.DialContext = func(context.Context, string, string) (net.Conn, error) { return near, nil }

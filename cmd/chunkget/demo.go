@@ -91,7 +91,7 @@ func demo(ctx context.Context, u *ui, connections int, size int64) (err error) {
 	if err != nil {
 		return err
 	}
-	rt := newTransports(connections, udtpool.DefaultDialTimeout, new(trust), udt.Ask{}, new(pathMemory), u, log, conns)
+	rt := newTransports(connections, udtpool.DefaultDialTimeout, udtpool.DefaultHeaderBytes, new(trust), udt.Ask{}, new(pathMemory), u, log, conns)
 	rt.route.mode = transportUDT
 	defer rt.Close()
 	defer func() { err = errors.Join(err, conns.close()) }()

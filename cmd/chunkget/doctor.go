@@ -94,6 +94,7 @@ whatever the verdicts, and that of the failure if the server cannot be reached.`
 	f.SortFlags = false
 	f.StringVarP(&o.dir, "dir", "d", ".", "the `DIR` that downloads go to")
 	f.DurationVar(&o.connect, "connect-timeout", defaultDoctorTimeout, "how long to wait for an answer")
+	o.answers.addHeader(f)
 	f.StringVar(&o.proxy, "proxy", "", proxyUsage)
 	o.security.addFlags(f)
 	f.BoolVar(&o.json, "json", false, "print one JSON object per finding on stdout")
@@ -103,6 +104,9 @@ whatever the verdicts, and that of the failure if the server cannot be reached.`
 func doctor(ctx context.Context, x *examination, target *url.URL, o *options) error {
 	if o.connect <= 0 {
 		return &usageError{fmt.Sprintf("--connect-timeout %v is not positive", o.connect), ""}
+	}
+	if err := o.answers.validate(); err != nil {
+		return err
 	}
 	x.offload()
 	if err := x.disk(ctx, o.dir); err != nil {
@@ -116,7 +120,7 @@ func doctor(ctx context.Context, x *examination, target *url.URL, o *options) er
 	if err != nil {
 		return err
 	}
-	d, err := newDestination(target, proxy, &o.security, o.connect)
+	d, err := newDestination(target, proxy, o)
 	if err != nil {
 		return err
 	}

@@ -28,12 +28,13 @@ type destination struct {
 	security *security
 	proxy    *url.URL // nil = none is in between
 	timeout  time.Duration
+	header   int64 // bytes that an answer may have
 }
 
 // newDestination finds out whether a download from u would go through a proxy: the
 // given one, or that of the environment. UDT does not.
-func newDestination(u, proxy *url.URL, s *security, timeout time.Duration) (*destination, error) {
-	d := &destination{url: u, security: s, timeout: timeout}
+func newDestination(u, proxy *url.URL, o *options) (*destination, error) {
+	d := &destination{url: u, security: &o.security, timeout: o.connect, header: o.answers.maxHeader()}
 	if udtAddress(u) != "" {
 		return d, nil
 	}
@@ -229,7 +230,7 @@ type udtSample struct {
 func sampleUDT(ctx context.Context, d *destination, at *url.URL) (*udtSample, error) {
 	u := *d.url
 	u.Scheme, u.Host = at.Scheme, at.Host
-	pool := udtpool.New(udtpool.Config{Connections: 1, DialTimeout: d.timeout, TLS: d.security.trusted().overUDT})
+	pool := udtpool.New(udtpool.Config{Connections: 1, DialTimeout: d.timeout, HeaderBytes: d.header, TLS: d.security.trusted().overUDT})
 	defer pool.Close()
 	if err := pool.Connect(ctx, &u); err != nil {
 		return nil, err
@@ -252,7 +253,7 @@ func sampleUDT(ctx context.Context, d *destination, at *url.URL) (*udtSample, er
 	defer cancel()
 	resp, err := pool.RoundTrip(req.WithContext(ctx))
 	if err != nil {
-		return nil, err
+		return nil, withFlag(err)
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(resp.Body, doctorSample))
 	s := &udtSample{bytes: n, elapsed: time.Since(begun), status: resp.StatusCode}

@@ -34,17 +34,25 @@ func ask(ctx context.Context, d *destination) (*answer, error) {
 	if h := d.security.header(nil, d.url); h != nil {
 		req.Header = h
 	}
-	rt := &http.Transport{DisableKeepAlives: true, TLSClientConfig: d.security.trusted().config(origin(d.url))}
+	rt := &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: d.header, TLSClientConfig: d.security.trusted().config(origin(d.url))}
 	if d.proxy != nil {
 		rt.Proxy = http.ProxyURL(d.proxy)
 	}
 	begun := time.Now()
 	resp, err := rt.RoundTrip(req)
 	if err != nil {
-		return nil, err
+		return nil, withFlag(err)
 	}
 	resp.Body.Close()
 	return &answer{resp.StatusCode, resp.Header, begun.Add(time.Since(begun) / 2)}, nil
+}
+
+// withFlag says with err by which flag it can be avoided.
+func withFlag(err error) error {
+	if fetch.HeaderTooLarge(err) {
+		return fmt.Errorf("%w (--max-header)", err)
+	}
+	return err
 }
 
 // throughProxy looks at the way to a server that a proxy is in between of.

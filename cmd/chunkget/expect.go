@@ -115,9 +115,10 @@ func (o *options) download(ctx context.Context, u *ui, target *url.URL, most int
 	into := &boundedBuffer{most: most}
 	_, err = fetch.Get(ctx, fetch.Options{
 		URL: target, Transport: n.rt, Connections: 1, Writer: into, GivenOnly: true,
-		Header: own.security.header(own.header, target),
-		Retry:  own.retry(),
-		Logger: n.log, DisableCompression: true,
+		Header:       own.security.header(own.header, target),
+		Retry:        own.retry(),
+		MaxRedirects: o.answers.maxRedirects(),
+		Logger:       n.log, DisableCompression: true,
 	})
 	if err != nil && ctx.Err() != nil {
 		return nil, interrupted(err)

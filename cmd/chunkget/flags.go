@@ -39,6 +39,7 @@ type options struct {
 	minRate     units.Rate // 0 = of a command without the flag
 	minRateTime time.Duration
 	tries       int
+	answers     answerLimits
 	compress    string
 	json        bool
 	quiet       bool
@@ -83,6 +84,7 @@ func (o *options) addFlags(f *pflag.FlagSet) {
 // addRequests adds what says how requests are made, and how that is told.
 func (o *options) addRequests(f *pflag.FlagSet) {
 	o.addReaching(f)
+	o.answers.addRedirects(f)
 	o.sending.addFlags(f)
 	o.addManners(f)
 }
@@ -99,6 +101,8 @@ func (o *options) addReaching(f *pflag.FlagSet) {
 	f.DurationVar(&o.connect, "connect-timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s, if --timeout is not less")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long a connection may make no progress, such as 30s; then its request is made again")
 	f.IntVar(&o.tries, "tries", 5, "give up after this many tries in a row without progress")
+	o.answers.addRetryAfter(f)
+	o.answers.addHeader(f)
 }
 
 // addLeastRate adds how little may come of a file.
@@ -196,6 +200,9 @@ func (o *options) validateRequests() (err error) {
 		return &usageError{"--quiet and --verbose exclude each other", ""}
 	}
 	if err := o.sending.validate(); err != nil {
+		return err
+	}
+	if err := o.answers.validate(); err != nil {
 		return err
 	}
 	if err := checkTransport(o.transport); err != nil {

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/chunkget/chunkget/fetch"
 	"github.com/chunkget/chunkget/internal/units"
+	"github.com/chunkget/chunkget/udtpool"
+	"github.com/spf13/pflag"
 	"golang.org/x/time/rate"
 )
 
@@ -76,11 +80,68 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// answerLimits is what the command line says about what answers may ask for. The zero
+// value is that of a command without the flags.
+type answerLimits struct {
+	header     units.Size
+	redirects  int
+	retryAfter time.Duration
+}
+
+func (l *answerLimits) addHeader(f *pflag.FlagSet) {
+	l.header = udtpool.DefaultHeaderBytes
+	f.Var(&l.header, "max-header", "take no answer whose header is larger than this `SIZE`")
+}
+
+func (l *answerLimits) addRetryAfter(f *pflag.FlagSet) {
+	f.DurationVar(&l.retryAfter, "max-retry-after", fetch.DefaultMaxRetryAfter, "give up at once where a busy server asks to come again (Retry-After) after more than this `TIME`; 0: whenever it does")
+}
+
+func (l *answerLimits) addRedirects(f *pflag.FlagSet) {
+	f.IntVar(&l.redirects, "max-redirects", fetch.DefaultMaxRedirects, "follow no more than `N` redirects of one request; 0: none")
+}
+
+// Bounds of the header of an answer, in bytes.
+const (
+	leastHeader = 1 << 10
+	mostHeader  = 1 << 30
+)
+
+func (l *answerLimits) validate() error {
+	switch {
+	case l.header != 0 && (l.header < leastHeader || l.header > mostHeader):
+		return &usageError{fmt.Sprintf("--max-header %s is not between 1KiB and 1GiB", l.header.String()), "servers that behave send about a KiB; the default is 256KiB"}
+	case l.retryAfter < 0:
+		return &usageError{fmt.Sprintf("--max-retry-after %v is negative", l.retryAfter), "0 stands for none that is obeyed; the default is 5m"}
+	case l.redirects < 0:
+		return &usageError{fmt.Sprintf("--max-redirects %d is negative", l.redirects), "0 stands for none; the default is 10"}
+	}
+	return nil
+}
+
+func (l *answerLimits) maxHeader() int64 { return cmp.Or(int64(l.header), udtpool.DefaultHeaderBytes) }
+
+// maxRetryAfter is for package fetch, to which 0 says nothing.
+func (l *answerLimits) maxRetryAfter() time.Duration {
+	if l.header != 0 && l.retryAfter == 0 {
+		return -1
+	}
+	return l.retryAfter
+}
+
+// maxRedirects likewise.
+func (l *answerLimits) maxRedirects() int {
+	if l.header != 0 && l.redirects == 0 {
+		return -1
+	}
+	return l.redirects
+}
+
 // retry returns when requests are made again, and how little may come of a download
 // before it is given up. Of jobs that share a limit none is expected to bring more than a
 // quarter of its share: no server is to blame for that.
 func (o *options) retry() fetch.RetryPolicy {
-	p := fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout}
+	p := fetch.RetryPolicy{Tries: o.tries, Stall: o.timeout, MaxRetryAfter: o.answers.maxRetryAfter()}
 	if o.minRate == 0 { // of a command without the flag
 		return p
 	}

@@ -72,6 +72,10 @@ func TestLeastRateOfLimit(t *testing.T) {
 			t.Errorf("limit %v, %d jobs: %+v, want %+v", tt.limit, tt.jobs, got, tt.want)
 		}
 	}
+	o := &options{answers: answerLimits{header: 1 << 10}}
+	if got := o.retry(); got != (fetch.RetryPolicy{MaxRetryAfter: -1}) || o.answers.maxRedirects() != -1 {
+		t.Errorf("without waits and redirects: %+v, %d redirects", got, o.answers.maxRedirects())
+	}
 	if got := new(options).retry(); got != (fetch.RetryPolicy{}) {
 		t.Errorf("a command without the flag has %+v", got)
 	}

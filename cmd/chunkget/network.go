@@ -26,7 +26,7 @@ func openNetwork(u *ui, o *options, requests int) (*network, error) {
 	if err != nil {
 		u.note("%v", err)
 	}
-	rt := newTransports(requests, o.dialTimeout(), o.security.trusted(), o.sending.ask(), paths, u, log, conns)
+	rt := newTransports(requests, o.dialTimeout(), o.answers.maxHeader(), o.security.trusted(), o.sending.ask(), paths, u, log, conns)
 	rt.route.mode = cmp.Or(o.transport, transportAuto)
 	rt.limit, rt.route.limited = newReadLimit(float64(o.limitRate)), o.limitRate != 0
 	if o.proxyURL != nil {

@@ -62,14 +62,15 @@ func transferOne(ctx context.Context, u *ui, o *options, target *url.URL, line [
 		show = &eventWriter{w: u.stdout, url: fetch.RedactURL(target), connections: o.connections}
 	}
 	_, err = shown(ctx, run(n), fetch.Options{
-		URL:         target,
-		Transport:   n.rt,
-		Connections: o.connections,
-		Output:      o.output,
-		Digest:      o.digest,
-		Header:      o.security.header(o.header, target),
-		Retry:       o.retry(),
-		Logger:      n.log,
+		URL:          target,
+		Transport:    n.rt,
+		Connections:  o.connections,
+		Output:       o.output,
+		Digest:       o.digest,
+		Header:       o.security.header(o.header, target),
+		Retry:        o.retry(),
+		MaxRedirects: o.answers.maxRedirects(),
+		Logger:       n.log,
 
 		DisableCompression: o.compress == "off",
 	}, n.rt, show)

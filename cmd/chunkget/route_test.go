@@ -163,7 +163,7 @@ func TestUpgrade(t *testing.T) {
 			defer serving.Wait()
 			defer tcpServer.Close()
 			defer udtServer.Close()
-			rt := newTransports(2, time.Second, trusted, udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
+			rt := newTransports(2, time.Second, udtpool.DefaultHeaderBytes, trusted, udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
 			defer rt.Close()
 			var told []string
 			rt.route.note = func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
@@ -243,7 +243,7 @@ func TestReconsider(t *testing.T) {
 	udtServer, tcpServer := open(), serveName("tcp", overTCP)
 	defer tcpServer.Close()
 	var told []string
-	rt := newTransports(2, time.Second, new(trust), udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
+	rt := newTransports(2, time.Second, udtpool.DefaultHeaderBytes, new(trust), udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
 	defer rt.Close()
 	rt.route.note = func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
 	u := &url.URL{Scheme: "udt", Host: host, Path: "/"}

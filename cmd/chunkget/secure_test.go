@@ -29,6 +29,7 @@ import (
 	"github.com/chunkget/chunkget/internal/tlsport"
 	"github.com/chunkget/chunkget/serve"
 	"github.com/chunkget/chunkget/udt"
+	"github.com/chunkget/chunkget/udtpool"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -155,7 +156,7 @@ func TestNoOlderTLSInPlaceOfUDT(t *testing.T) {
 		if pinned {
 			who.pins["udts://"+host], who.pins["https://"+host] = pin.Of(old.Certificate()), pin.Of(old.Certificate())
 		}
-		rt := newTransports(1, time.Second, who, udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
+		rt := newTransports(1, time.Second, udtpool.DefaultHeaderBytes, who, udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
 		rt.route.mode = transportTCP
 		for scheme, works := range map[string]bool{"https": true, "udts": false} {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, scheme+"://"+host+"/", nil)

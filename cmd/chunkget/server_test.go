@@ -50,6 +50,7 @@ type server struct {
 //	wants        like range, but answers 403 without the field ARG, NAME=VALUE
 //	refuses      like chunkserve, but answers 418 with the field ARG
 //	redirect     sends to the same path at ARG
+//	udtredirect  the same over UDT
 //	proxy        a proxy that answers for every host like range
 //	misdigest    like range, with a Repr-Digest that is wrong
 //	linked       like range, with the right one, and names the same path at ARG
@@ -58,6 +59,10 @@ type server struct {
 //	bomb         begins answers with what ARG says, fields, field or 103, and ends none
 //	udtbomb      the same over UDT
 //	status       answers with the status ARG
+//	large        like range, with a field of ARG bytes
+//	udtlarge     the same over UDT
+//	busy         answers 503 and asks to come again after ARG seconds
+//	udtbusy      the same over UDT
 //	blocked      like chunkserve, at a udt:// URL, or one of the scheme ARG, whose UDP port is silent
 //	blockedudts  like https, at a udts:// URL whose UDP port is silent
 //	offers       like chunkserve, and offers UDT, which answers unless ARG is mute; https does so with the ARG offer
@@ -100,11 +105,8 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 		h, stop, err := chunkserveHandler(s, dir, "")
 		return answeringUnless(h, http.StatusTeapot, func(r *http.Request) bool { return r.Header.Get(arg) == "" }), stop, err
 	},
-	"redirect": func(_ *server, _, arg string) (http.Handler, func(), error) {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, arg+r.URL.Path, http.StatusFound)
-		}), nil, nil
-	},
+	"redirect":    redirectHandler,
+	"udtredirect": redirectHandler,
 	"proxy": func(_ *server, dir, _ string) (http.Handler, func(), error) {
 		return answeringUnless(files{dir: dir, ranges: true}, http.StatusBadRequest, func(r *http.Request) bool {
 			return r.URL.Host != ""
@@ -144,8 +146,12 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 			files{dir: dir, ranges: true}.ServeHTTP(w, r)
 		}), nil, nil
 	},
-	"bomb":    bombHandler,
-	"udtbomb": bombHandler,
+	"bomb":     bombHandler,
+	"udtbomb":  bombHandler,
+	"large":    largeHandler,
+	"udtlarge": largeHandler,
+	"busy":     busyHandler,
+	"udtbusy":  busyHandler,
 	"status": func(_ *server, _, arg string) (http.Handler, func(), error) {
 		code, err := strconv.Atoi(arg)
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -176,6 +182,24 @@ func bombHandler(_ *server, _, arg string) (http.Handler, func(), error) {
 		for block := strings.Repeat(bomb[1], 100); err == nil; {
 			_, err = io.WriteString(c, block)
 		}
+	}), nil, nil
+}
+
+func redirectHandler(_ *server, _, arg string) (http.Handler, func(), error) {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, arg+r.URL.Path, http.StatusFound)
+	}), nil, nil
+}
+
+func largeHandler(_ *server, dir, arg string) (http.Handler, func(), error) {
+	size, err := units.ParseSize(arg)
+	return withHeader{files{dir: dir, ranges: true}, "X-Pad", strings.Repeat("x", int(size))}, nil, err
+}
+
+func busyHandler(_ *server, _, arg string) (http.Handler, func(), error) {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", arg)
+		w.WriteHeader(http.StatusServiceUnavailable)
 	}), nil, nil
 }
 

@@ -32,9 +32,10 @@ type transports struct {
 // newTransports makes room for n requests for data at a time and one more for
 // the hash tree, so that pieces can be checked while data flows.
 //
-// Servers are asked to send as ask says; u shows what they refuse. The
+// The header of an answer may have maxHeader bytes, over whatever it comes. Servers are
+// asked to send as ask says; u shows what they refuse. The
 // connections are added to conns. trust says which servers are believed.
-func newTransports(n int, dialTimeout time.Duration, trust *trust, ask udt.Ask, paths *pathMemory, u *ui, log *slog.Logger, conns *observation) *transports {
+func newTransports(n int, dialTimeout time.Duration, maxHeader int64, trust *trust, ask udt.Ask, paths *pathMemory, u *ui, log *slog.Logger, conns *observation) *transports {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	dialer := &net.Dialer{Timeout: dialTimeout}
@@ -54,6 +55,7 @@ func newTransports(n int, dialTimeout time.Duration, trust *trust, ask udt.Ask, 
 		udt: udtpool.New(udtpool.Config{
 			Connections: n + 1,
 			DialTimeout: dialTimeout,
+			HeaderBytes: maxHeader,
 			Ask:         ask,
 			OnAnswer:    answerNotes(u),
 			TLS:         trust.overUDT,
@@ -73,7 +75,7 @@ func newTransports(n int, dialTimeout time.Duration, trust *trust, ask udt.Ask, 
 			TLSHandshakeTimeout:    dialTimeout,
 			TLSClientConfig:        shared,
 			DisableCompression:     true,
-			MaxResponseHeaderBytes: 256 << 10,
+			MaxResponseHeaderBytes: maxHeader,
 			ReadBufferSize:         64 << 10,
 		},
 	}

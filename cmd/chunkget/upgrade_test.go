@@ -171,7 +171,7 @@ func TestStand(t *testing.T) {
 // TestReach: TCP is tried as requests would go, and no longer than a connection may take.
 func TestReach(t *testing.T) {
 	newTransport := func(timeout time.Duration) *transports {
-		return newTransports(1, timeout, new(trust), udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
+		return newTransports(1, timeout, udtpool.DefaultHeaderBytes, new(trust), udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
 	}
 	u := &url.URL{Scheme: "udt", Host: "inner.invalid:9000"}
 	for status, want := range map[int]bool{200: true, 404: true, 407: false, 502: false, 503: false, 504: false} {

@@ -134,7 +134,7 @@ func verify(ctx context.Context, u *ui, o *options, co fetch.CheckOptions) (err 
 	if co.URL != nil {
 		co.Header = o.security.header(o.header, co.URL)
 	}
-	co.Retry = o.retry()
+	co.Retry, co.MaxRedirects = o.retry(), o.answers.maxRedirects()
 	if n.rt != nil {
 		co.Transport = n.rt
 	}
