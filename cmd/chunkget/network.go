@@ -32,7 +32,7 @@ func openNetwork(u *ui, o *options, requests int) (*network, error) {
 	if o.proxyURL != nil {
 		rt.tcp.Proxy = http.ProxyURL(o.proxyURL)
 	}
-	o.security.tell(u)
+	o.security.noteUntold(u)
 	stop := toggleOnSignal(u, o.sending, rt.udt)
 	return &network{rt, paths, log, func() error {
 		err := conns.close()

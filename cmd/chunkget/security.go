@@ -40,7 +40,7 @@ func (s *security) addFlags(f *pflag.FlagSet) {
 	f.StringVar(&s.caCert, "cacert", "", "trust the authorities in `FILE` (PEM) for udts:// and https://, instead of those of the system")
 	f.StringVar(&s.cert, "cert", "", "show servers of the URLs the client certificate in `FILE` (PEM)")
 	f.StringVar(&s.key, "key", "", "private key of --cert, in `FILE` (PEM; default: the file of --cert)")
-	f.StringVar(&s.tokenFile, "token-file", "", "send the first token in `FILE` as Bearer to the server of the URLs, and to no other one")
+	f.StringVar(&s.tokenFile, "token-file", "", "send a token of `FILE` as Bearer to the server of the URLs: of lines ORIGIN TOKEN that of exactly its scheme://host[:port] or host[:port], else the first token, which is for one server; to no other server")
 	f.BoolVar(&s.allowPlain, "allow-plain-token", false, "send a token or a login of .netrc over udt:// or http://, too, where others can read it")
 	f.BoolVar(&s.noNetrc, "no-netrc", false, "do not look for the login of a host in ~/.netrc, or the file that $NETRC names")
 }
@@ -60,7 +60,9 @@ func (s *security) validate(urls []*url.URL, header http.Header) error {
 		return err
 	}
 	if s.tokenFile != "" {
-		return s.loadToken(urls, header)
+		if one, err := s.loadTokens(urls, header); one || err != nil {
+			return err
+		}
 	}
 	if s.noNetrc || header.Get("Authorization") != "" {
 		return nil
@@ -104,31 +106,56 @@ func (s *security) loadCertificates() (err error) {
 	return nil
 }
 
-func (s *security) loadToken(urls []*url.URL, header http.Header) error {
-	if len(urls) == 0 {
-		return &usageError{"--token-file is for the server of a URL, but there is none", "what a Metalink names gets no token"}
-	}
+// loadTokens takes what the token file has for the servers of the URLs and of --mirror.
+// one is true if it is the one token for the one server of the URLs.
+func (s *security) loadTokens(urls []*url.URL, header http.Header) (one bool, err error) {
 	data, err := credentials.ReadFile(s.tokenFile)
+	var tokens *credentials.ClientTokens
 	if err == nil {
-		var token string
-		if token, err = credentials.ParseToken(data); err != nil {
+		if tokens, err = credentials.ParseClientTokens(data, defaultPorts); err != nil {
 			err = fmt.Errorf("%s: %w", quote(s.tokenFile), err)
 		}
-		s.auth[origin(urls[0])] = "Bearer " + token
 	}
 	if err != nil {
-		return fileError("--token-file", err, "name a file with the token that the server's operator has given you")
+		return false, fileError("--token-file", err, "name a file with the token that the server's operator has given you, or with lines ORIGIN TOKEN")
+	}
+	if tokens.One == "" {
+		for i, u := range append(slices.Clip(urls), s.mirrors...) {
+			if i == len(urls) {
+				header = nil // what it says is not for mirrors
+			}
+			if token, ok := tokens.By[origin(u)]; ok {
+				if err := s.tell(u, token, header); err != nil {
+					return false, err
+				}
+			}
+		}
+		return false, nil
+	}
+	if len(urls) == 0 {
+		return true, &usageError{"--token-file is for the server of a URL, but there is none", "what a Metalink names gets no token"}
 	}
 	for _, u := range urls {
-		switch {
-		case origin(u) != origin(urls[0]):
-			return &usageError{fmt.Sprintf("--token-file is for one server, but the URLs are of %s and %s", quote(urls[0].Host), quote(u.Host)), "fetch from each server by itself"}
-		case header.Get("Authorization") != "" || u.User != nil:
-			return &usageError{"--token-file excludes another Authorization", "leave out --header Authorization, or the user in the URL"}
-		case !s.mayTell(u):
-			return &usageError{fmt.Sprintf("a token would go to %s in plain text", quote(u.Host)), "use udts:// or https://; where the network is trusted, add --allow-plain-token"}
+		if origin(u) != origin(urls[0]) {
+			return true, &usageError{fmt.Sprintf("--token-file has one token for one server, but the URLs are of %s and %s", quote(urls[0].Host), quote(u.Host)),
+				"write lines of the form ORIGIN TOKEN, such as: https://host:8443 TOKEN"}
+		}
+		if err := s.tell(u, tokens.One, header); err != nil {
+			return true, err
 		}
 	}
+	return true, nil
+}
+
+// tell makes requests to the origin of u say a token, unless they say something else.
+func (s *security) tell(u *url.URL, token string, header http.Header) error {
+	switch {
+	case header.Get("Authorization") != "" || u.User != nil:
+		return &usageError{"--token-file excludes another Authorization", "leave out --header Authorization, or the user in the URL"}
+	case !s.mayTell(u):
+		return &usageError{fmt.Sprintf("a token would go to %s in plain text", quote(u.Host)), "use udts:// or https://; where the network is trusted, add --allow-plain-token"}
+	}
+	s.auth[origin(u)] = "Bearer " + token
 	return nil
 }
 
@@ -189,8 +216,8 @@ func (s *security) trusted() *trust {
 	return s.trust
 }
 
-// tell says what is not done.
-func (s *security) tell(u *ui) {
+// noteUntold says what is not done.
+func (s *security) noteUntold(u *ui) {
 	for _, host := range s.plain {
 		u.note("the login for %s in .netrc is not sent in plain text; --allow-plain-token sends it", quote(host))
 	}

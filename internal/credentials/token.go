@@ -15,17 +15,11 @@ type grant struct {
 	prefix string            // of URL paths, "/" for all of them; without a slash at the end otherwise
 }
 
-// ParseToken returns the first token of a token file.
-func ParseToken(data []byte) (string, error) {
-	for n, line := range lines(data) {
-		token, _, err := parseLine(line)
-		if err != nil {
-			return "", fmt.Errorf("line %d: %w", n, err)
-		}
-		return token, nil
-	}
-	return "", errors.New("no token in it")
-}
+// What is wrong with token files, of servers and of clients.
+var (
+	errNoToken = errors.New("no token in it")
+	errToken   = errors.New("a token consists of letters, digits and -._~+/ and perhaps = at the end")
+)
 
 // parseTokens reads a token file of a server: one token a line, perhaps followed
 // by the prefix of the paths that it opens, perhaps by a comment.
@@ -38,7 +32,7 @@ func parseTokens(data []byte) (grants []grant, err error) {
 		grants = append(grants, grant{sha256.Sum256([]byte(token)), prefix})
 	}
 	if len(grants) == 0 {
-		return nil, errors.New("no token in it")
+		return nil, errNoToken
 	}
 	return grants, nil
 }
@@ -70,7 +64,7 @@ func parseLine(fields []string) (token, prefix string, err error) {
 	case len(fields) > 2:
 		return "", "", errors.New("more than a token and a path prefix; comments begin with #")
 	case !validToken(token):
-		return "", "", errors.New("a token consists of letters, digits and -._~+/ and perhaps = at the end")
+		return "", "", errToken
 	case len(fields) == 2:
 		prefix = fields[1]
 		if !strings.HasPrefix(prefix, "/") {
