@@ -21,14 +21,6 @@ import (
 	"github.com/chunkget/chunkget/udt"
 )
 
-// TestMain is chunkserve itself when a test starts this binary again.
-func TestMain(m *testing.M) {
-	if os.Getenv("CHUNKSERVE_TEST_MAIN") == "1" {
-		main()
-	}
-	os.Exit(m.Run())
-}
-
 // A lockedBuffer is a bytes.Buffer for several goroutines.
 type lockedBuffer struct {
 	mu  sync.Mutex
