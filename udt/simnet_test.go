@@ -298,6 +298,9 @@ func TestVanishedPeer(t *testing.T) {
 			inLab(t, simnet.LinkConfig{Delay: 5 * time.Millisecond}, cfg, func(l *lab) {
 				client, _ := l.connect()
 				time.Sleep(time.Minute) // keepalives hold an idle connection
+				if s := client.Stats().Silence; s > 3*time.Second+10*time.Millisecond {
+					t.Errorf("silent for %v in spite of keepalives", s)
+				}
 				cut := simnet.LinkConfig{Loss: 1}
 				l.net.SetLinks(clientHost, serverHost, cut)
 				start := time.Now()
@@ -305,6 +308,10 @@ func TestVanishedPeer(t *testing.T) {
 					if _, err := client.Write(make([]byte, 100_000)); err != nil {
 						t.Fatal(err)
 					}
+				}
+				time.Sleep(10 * time.Second)
+				if s := client.Stats().Silence; s < 10*time.Second || s > 14*time.Second {
+					t.Errorf("after 10 s without packets silent for %v", s)
 				}
 				_, err := client.Read(make([]byte, 1))
 				var gone *PeerTimeoutError

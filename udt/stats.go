@@ -27,6 +27,7 @@ type Stats struct {
 	ByteRetrans int64 // payload sent again, bytes
 
 	SndDuration time.Duration // time with data outstanding (usSndDuration)
+	Silence     time.Duration // since the last packet of the peer, of any kind
 
 	SendPeriod       time.Duration // between packets (usPktSndPeriod)
 	FlowWindow       int           // the peer's free buffer, packets
@@ -91,6 +92,7 @@ func (c *Conn) snapshot(now time.Duration) Stats {
 		PktDropped: n.dropped + c.in.dropped.Load(), PktInvalid: n.invalid,
 		ByteSent: n.byteSent, ByteRecv: n.byteRecv, ByteRetrans: n.byteRetrans,
 		SndDuration:      busy,
+		Silence:          now - c.lastHeard,
 		SendPeriod:       period,
 		FlowWindow:       c.peerWindow,
 		CongestionWindow: window,

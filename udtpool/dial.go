@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"time"
 
@@ -176,6 +177,30 @@ func (p *Pool) connect(ctx context.Context, h *host) (*conn, error) {
 		return nil, &DialError{Network: network, Address: h.key.address, Elapsed: time.Since(start), Err: err}
 	}
 	return &conn{host: h, nc: nc, cc: cc, opened: start}, nil
+}
+
+// Probe asks the server of u for a connection beside those of the pool, whatever
+// their number, and closes it: whether anything comes back, while those are silent.
+func (p *Pool) Probe(ctx context.Context, u *url.URL) error {
+	key, err := keyOf(u)
+	if err != nil {
+		return err
+	}
+	if !p.enter() {
+		return errClosed
+	}
+	defer p.wg.Done()
+	const network = "udt"
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.DialTimeout)
+	defer cancel()
+	defer context.AfterFunc(p.ctx, cancel)()
+	c, err := p.cfg.Dial(ctx, network, key.address)
+	if err != nil {
+		return &DialError{Network: network, Address: key.address, Elapsed: time.Since(start), Err: err}
+	}
+	_ = c.Close() // it was never used
+	return nil
 }
 
 // dialledKey is the context key under which connect hands a net.Conn to the

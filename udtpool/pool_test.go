@@ -386,6 +386,24 @@ func TestStatsOrder(t *testing.T) {
 	})
 }
 
+// TestProbe: whether a server answers is found out beside the connections of the pool.
+func TestProbe(t *testing.T) {
+	bubble(t, Config{Connections: 1, DialTimeout: time.Second}, func(t *testing.T, n *network, p *Pool) {
+		u := n.listen(t, "a:9000", http.HandlerFunc(hello))
+		mustGet(t, p, u)
+		if err := p.Probe(t.Context(), u); err != nil {
+			t.Error(err)
+		}
+		if s := p.Stats(); s.Dials != 1 || len(s.Conns) != 1 {
+			t.Errorf("stats %+v", s)
+		}
+		begun := time.Now()
+		if err := p.Probe(t.Context(), &url.URL{Scheme: "udt", Host: "nobody:9000"}); err == nil || time.Since(begun) != time.Second {
+			t.Errorf("nobody has answered after %v: %v", time.Since(begun), err)
+		}
+	})
+}
+
 func TestConnect(t *testing.T) {
 	bubble(t, Config{Connections: 2, DialTimeout: time.Second}, func(t *testing.T, n *network, p *Pool) {
 		u := n.listen(t, "a:9000", http.HandlerFunc(hello))

@@ -31,6 +31,7 @@ var inPlaceOf = map[string]string{"udt": "http", "udts": "https"}
 // race is the choice for a udt:// or udts:// server.
 type race struct {
 	done    chan struct{}
+	passage *passage // over UDT, if that is the choice
 	overTCP bool
 	blocked bool // because UDP did not get through
 	why     string
@@ -51,6 +52,9 @@ func (r *routes) choose(ctx context.Context, u *url.URL) (*race, error) {
 		r.mu.Unlock()
 		if mine {
 			r.run(ctx, u, c)
+			if c.err == nil && !c.overTCP {
+				r.take(u, c)
+			}
 			if c.err != nil {
 				// Another request may have better luck.
 				r.mu.Lock()
@@ -69,6 +73,17 @@ func (r *routes) choose(ctx context.Context, u *url.URL) (*race, error) {
 			return c, nil
 		}
 	}
+}
+
+// take opens the passage of the choice c for the server of u. When that gets through no
+// more, TCP is the choice.
+func (r *routes) take(u *url.URL, c *race) {
+	key, server := origin(u), &url.URL{Scheme: u.Scheme, Host: u.Host}
+	c.passage = r.open(server, server, func() bool { return r.races[key] == c }, func() {
+		fallen := &race{done: make(chan struct{}), overTCP: true, blocked: true, why: "no answer over UDP any more"}
+		close(fallen.done)
+		r.races[key] = fallen
+	})
 }
 
 // chosen returns the choice for the server of u, nil if there is none.

@@ -28,17 +28,18 @@ var transportNames = []string{transportAuto, transportUDT, transportTCP}
 // who it is; an http:// or https:// server that offers UDT, or that with TLS (Alt-Svc),
 // is reached so as soon as it has answered there, and proved with TLS that it is the
 // same server, unless requests show that way to be slower. A proxy is not bypassed. Where
-// no connection can be made any more, both ways are tried again. What was faster in
-// earlier runs wins. There is no way from an encrypted URL to UDT or TCP that is not.
+// UDT falls silent and TCP answers, TCP is the way from then on; where no connection can
+// be made any more, both ways are tried again. What was faster in earlier runs wins.
+// There is no way from an encrypted URL to UDT or TCP that is not.
 //
 // The mutex guards the maps. Each record of race belongs to the request that makes
 // it until done is closed, and does not change after that. upgrading waits for the
-// goroutines that try UDT; they end with ctx.
+// goroutines that try UDT, watching for those that look after it; they end with ctx.
 type routes struct {
 	mode    string
 	limited bool // in rate by the user, so that none says anything of a way
 	udt     *udtpool.Pool
-	reach   func(ctx context.Context, u *url.URL) error // whether a server can be reached over TCP
+	reach   func(ctx context.Context, u *url.URL) error // whether the server of a URL can be reached over TCP
 	trust   *trust
 	paths   *pathMemory
 	note    func(format string, args ...any)
@@ -46,6 +47,7 @@ type routes struct {
 	ctx       context.Context
 	cancel    context.CancelFunc
 	upgrading sync.WaitGroup
+	watching  sync.WaitGroup
 
 	mu       sync.Mutex
 	races    map[string]*race    // by origin of udt:// and udts:// URLs
@@ -63,6 +65,7 @@ func newRoutes(mode string, pool *udtpool.Pool, reach func(context.Context, *url
 func (r *routes) close() {
 	r.cancel()
 	r.upgrading.Wait()
+	r.watching.Wait()
 }
 
 // carried tells what a download of u travelled over, as a scheme, and why, if that

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -132,26 +133,26 @@ func (t *transports) overEither(req *http.Request) (*http.Response, error) {
 
 func (t *transports) over(c *race, req *http.Request) (*http.Response, error) {
 	if !c.overTCP {
-		return t.udt.RoundTrip(req)
+		return t.overUDT(c.passage, req)
 	}
 	return t.inPlace(req.URL).RoundTrip(via(req, inPlaceOf[req.URL.Scheme], hostPort(req.URL)))
 }
 
-// inPlace is what carries requests to a udt:// or udts:// server over TCP.
+// inPlace is what carries requests to a server over TCP.
 func (t *transports) inPlace(u *url.URL) *http.Transport {
-	if u.Scheme == "udts" {
+	if encrypted(u) {
 		return t.trust.overTCP(origin(u), t.tcp)
 	}
 	return t.tcp
 }
 
-// reach returns whether a udt:// or udts:// server can be reached over TCP. With TLS
-// the handshake belongs to it, as it does over UDT, so that neither side of a race has
-// less to do. Through a proxy it takes an answer of the server to know.
+// reach returns whether a server can be reached over TCP. With TLS the handshake
+// belongs to it, as it does over UDT, so that neither side of a race has less to do.
+// Through a proxy it takes an answer of the server to know.
 func (t *transports) reach(ctx context.Context, u *url.URL) error {
 	ctx, cancel := context.WithTimeout(ctx, t.dialTimeout)
 	defer cancel()
-	root := url.URL{Scheme: inPlaceOf[u.Scheme], Host: hostPort(u), Path: "/"}
+	root := url.URL{Scheme: cmp.Or(inPlaceOf[u.Scheme], u.Scheme), Host: hostPort(u), Path: "/"}
 	req, err := http.NewRequestWithContext(ctx, http.MethodHead, root.String(), nil)
 	if err != nil {
 		return fmt.Errorf("make request: %w", err)
@@ -169,7 +170,7 @@ func (t *transports) reach(ctx context.Context, u *url.URL) error {
 		return err
 	}
 	defer c.Close()
-	if u.Scheme != "udts" {
+	if !encrypted(u) {
 		return nil
 	}
 	return handshake(ctx, c, u, t.trust)
@@ -178,8 +179,8 @@ func (t *transports) reach(ctx context.Context, u *url.URL) error {
 // fromTCP makes a request to a server of TCP, over UDT if it offers that, else over
 // tcp.
 func (t *transports) fromTCP(tcp *http.Transport, req *http.Request) (*http.Response, error) {
-	if address, ok := t.route.upgraded(req.URL); ok {
-		resp, err := t.udt.RoundTrip(via(req, upgradedTo[req.URL.Scheme], address))
+	if p, ok := t.route.upgraded(req.URL); ok {
+		resp, err := t.overUDT(p, via(req, p.over.Scheme, p.over.Host))
 		if err != nil {
 			t.route.downgrade(req.URL)
 			return nil, err

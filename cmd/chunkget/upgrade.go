@@ -32,9 +32,10 @@ const (
 // upgrade is what has become of an offer of UDT. All but address is guarded by
 // routes.mu.
 type upgrade struct {
-	address string // host:port over UDT
-	ready   bool   // connected, and not failed since
-	slower  bool   // than TCP, as requests have shown
+	address string   // host:port over UDT
+	passage *passage // that way, nil before it is ready
+	ready   bool     // connected, and not failed since
+	slower  bool     // than TCP, as requests have shown
 
 	brought [2]struct { // by way
 		bytes int64
@@ -107,6 +108,8 @@ func (r *routes) offered(u *url.URL, h http.Header) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		up.ready = true
+		up.passage = r.open(&url.URL{Scheme: u.Scheme, Host: u.Host}, &url.URL{Scheme: scheme, Host: address},
+			func() bool { return up.ready && !up.slower }, func() { up.ready = false })
 	})
 }
 
@@ -126,19 +129,19 @@ func (r *routes) mayStand(address, origin string) bool {
 	return r.trust.stand(address, origin)
 }
 
-// upgraded returns the address over UDT for requests to u, if there is one and it is
-// not slower than TCP.
-func (r *routes) upgraded(u *url.URL) (address string, ok bool) {
+// upgraded returns the way over UDT for requests to u, if there is one and it is not
+// slower than TCP.
+func (r *routes) upgraded(u *url.URL) (p *passage, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	up := r.upgrades[origin(u)]
 	if up == nil || !up.ready {
-		return "", false
+		return nil, false
 	}
 	if r.mode == transportAuto && !r.limited && min(up.brought[wayTCP].bytes, up.brought[wayUDT].bytes) >= leastMeasured && up.rate(wayTCP) > clearlyFaster*up.rate(wayUDT) {
 		up.slower = true
 	}
-	return up.address, !up.slower
+	return up.passage, !up.slower
 }
 
 // downgrade goes back to TCP for good, because UDT has failed.

@@ -81,13 +81,13 @@ func TestMeasuredWays(t *testing.T) {
 				defer r.close()
 				r.limited = tt.limited
 				u := &url.URL{Scheme: "http", Host: "h", Path: "/x"}
-				r.upgrades[origin(u)] = &upgrade{address: "h:9000", ready: true}
+				r.upgrades[origin(u)] = &upgrade{address: "h:9000", passage: new(passage), ready: true}
 				for w, b := range map[way]*timedBody{wayTCP: {tt.tcp << 20, tt.tcpStep}, wayUDT: {tt.udt << 20, tt.udtStep}} {
 					if n, err := io.Copy(io.Discard, r.measured(u, w, b)); err != nil || n%(1<<20) != 0 {
 						t.Fatal(n, err)
 					}
 				}
-				if address, ok := r.upgraded(u); ok != tt.stays || address != "h:9000" {
+				if p, ok := r.upgraded(u); ok != tt.stays || p == nil {
 					t.Errorf("goes on over UDT: %v, want %v", ok, tt.stays)
 				}
 				if scheme, why := r.carried(&url.URL{Scheme: "http", Host: "h", Path: "/y"}); scheme != "http" || why != "" && tt.stays {
