@@ -259,9 +259,18 @@ func (d *download) pieceRange(i int) segment.Range {
 	return segment.Range{Start: off, End: off + n}
 }
 
+// pieceAt returns the piece that byte off is in.
+func (d *download) pieceAt(off int64) int { return int(off / d.layout.PieceSize) }
+
 // note tells the user something.
 func (d *download) note(c Code, reason string) {
 	d.emit(Event{Kind: EventNote, Code: c, Reason: reason})
+}
+
+// decided tells of a decision about connections and requests.
+func (d *download) decided(e Event) {
+	d.log.Debug(e.Kind.String(), "decision", e.Decision, "piece", e.Piece, "bytes", e.Bytes, "connections", e.Connections, "mirror", e.Mirror, "by", e.By, "reason", e.Reason)
+	d.emit(e)
 }
 
 // expectedStatus is what a request of this download must be answered with.

@@ -36,6 +36,35 @@ const (
 	// local file, and once at the end of each reading: Path, Against, and of that
 	// reading Total, Done, Rate and ETA.
 	EventHash
+
+	// EventRamp reports a decision of the ramp: Decision (DecisionAdded or
+	// DecisionWithheld), Connections, RateNow, RateBefore, Reason.
+	EventRamp
+
+	// EventHedge reports that the rest of a slow request is asked for once more, and
+	// what became of that: Decision (DecisionStarted, then DecisionWon or
+	// DecisionLost), Piece, Bytes, Mirror, Reason, and Code if it failed.
+	EventHedge
+
+	// EventSteal reports that an idle connection takes the back of a request: Piece,
+	// Bytes, Mirror, By, Reason.
+	EventSteal
+
+	// EventRelief reports that a request to one of several addresses is given up for
+	// another to have its rest: Piece, Bytes, Mirror, By, Reason.
+	EventRelief
+)
+
+// A Decision is what EventRamp and EventHedge report.
+type Decision string
+
+// What a Decision may be.
+const (
+	DecisionAdded    Decision = "added"    // more connections may be in use
+	DecisionWithheld Decision = "withheld" // no more connections for now
+	DecisionStarted  Decision = "started"
+	DecisionWon      Decision = "won"  // its bytes are used
+	DecisionLost     Decision = "lost" // they are not
 )
 
 // String returns the name of the event in the JSON output of the command.
@@ -57,6 +86,14 @@ func (k EventKind) String() string {
 		return "mirror_dropped"
 	case EventHash:
 		return "hash"
+	case EventRamp:
+		return "ramp"
+	case EventHedge:
+		return "hedge"
+	case EventSteal:
+		return "steal"
+	case EventRelief:
+		return "relief"
 	}
 	return "unknown"
 }
@@ -79,13 +116,20 @@ type Event struct {
 	ETA     time.Duration // time left at Rate, -1 if not known
 	Active  int           // data requests in flight
 
-	Piece  int           // index of the piece, EventPieceBad
+	Piece  int           // index of the piece, EventPieceBad; or of the first of what is asked for
 	Try    int           // which try failed, from 1
 	Delay  time.Duration // until the next try, EventRetry
 	Reason string        // what happened, for people
-	Code   Code          // the same for programs: EventPieceBad, EventRetry, EventNote
-	Err    error         // the cause, EventRetry
-	Mirror string        // the address it is about, "" if there is only one: EventPieceBad, EventRetry, EventMirrorDropped
+	Code   Code          // the same for programs: EventPieceBad, EventRetry, EventNote, EventHedge
+	Err    error         // the cause, EventRetry, EventHedge
+	Mirror string        // the address it is about, "" if there is only one: EventPieceBad, EventRetry, EventMirrorDropped, EventHedge; whose request it was
+	By     string        // the address that is asked instead, "" if there is only one: EventSteal, EventRelief
+
+	Decision    Decision // EventRamp, EventHedge
+	Bytes       int64    // that are asked for, EventHedge, EventSteal and EventRelief; of DecisionWon and DecisionLost: that came
+	Connections int      // how many may be in use, EventRamp
+	RateNow     float64  // bytes per second as the ramp sees it, EventRamp
+	RateBefore  float64  // likewise before the last addition, or the best since; 0 when none was measured
 
 	Result *Result // EventDone
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -60,7 +61,8 @@ func (d *download) hedge(now time.Time, s *slot) bool {
 	if victim == nil {
 		return false
 	}
-	d.log.Debug("hedge", "slot", s.id, "victim", victim.slot.id, "range", rest.String())
+	d.decided(Event{Kind: EventHedge, Decision: DecisionStarted, Piece: d.pieceAt(rest.Start), Bytes: rest.Len(), Mirror: d.mirror(s.src),
+		Reason: fmt.Sprintf("the rest of a request would take %.1f s, and over another connection %.1f s", longest, float64(rest.Len())/s.best)})
 	victim.hedged = true
 	d.result.BytesHedged += rest.Len() // what does not come is settled at the end
 	ctx, cancel := context.WithCancelCause(d.ctx)
@@ -109,16 +111,22 @@ func (d *download) receiveHedge(ctx context.Context, a *attempt) ([]byte, net.Co
 func (d *download) hedgeEnded(now time.Time, a *attempt, data []byte, conn net.Conn, err error) {
 	a.slot.attempt = nil
 	d.result.BytesHedged -= a.asked.Len() - int64(len(data))
+	e := Event{Kind: EventHedge, Decision: DecisionLost, Piece: d.pieceAt(a.asked.Start), Bytes: int64(len(data)), Mirror: d.mirror(a.src)}
 	v := a.hedges
 	switch {
-	case err != nil:
-		d.log.Debug("hedge failed", "slot", a.slot.id, "err", err)
-	case d.stopping || a.condemned || v.slot.attempt != v:
+	case d.stopping || v.slot.attempt != v:
 		// The other has won, or has failed and its bytes are handed out anew.
+		e.Reason = "the first request has ended"
+	case a.condemned:
+		e.Reason = "the connection has brought a piece that is wrong"
+	case err != nil:
+		e.Reason, e.Code, e.Err = err.Error(), CodeOf(err), err
 	default:
+		e.Decision, e.Reason = DecisionWon, "it has all that was left of the first request"
 		v.outrun = func(now time.Time, s *slot) { d.adopt(now, s, a, data, conn) }
 		v.cancel(errOutrun)
 	}
+	d.decided(e)
 }
 
 // adopt writes what a hedge has received, as an attempt of the slot whose

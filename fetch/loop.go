@@ -248,9 +248,21 @@ func (d *download) steal(now time.Time, thief *slot) (segment.Segment, bool) {
 		return rates[s.ID], at[s.ID]
 	})
 	if ok {
-		d.log.Debug("steal", "slot", thief.id, "victim", victim, "start", seg.Start, "end", seg.End)
+		d.emitSteal(thief, seg, victim, rates[victim])
 	}
 	return seg, ok
+}
+
+// emitSteal tells that thief takes seg from the attempt at victim, which brings rate.
+func (d *download) emitSteal(thief *slot, seg segment.Segment, victim segment.SegmentID, rate float64) {
+	e := Event{Kind: EventSteal, Piece: d.pieceAt(seg.Start), Bytes: seg.End - seg.Start, By: d.mirror(thief.src),
+		Reason: fmt.Sprintf("a connection has nothing else to do, and the request brings %s", rateText(rate))}
+	for _, s := range d.slots {
+		if a := s.attempt; a != nil && a.seg == victim {
+			e.Mirror = d.mirror(a.src)
+		}
+	}
+	d.decided(e)
 }
 
 // start runs an attempt.
@@ -370,7 +382,7 @@ func (d *download) everyTick(now time.Time) {
 	d.sampleParts(now)
 	f := d.fetched()
 	d.speed.add(now, f-d.lastFetched)
-	d.ramp.sample(now, f-d.lastFetched)
+	d.sampleRamp(now, f-d.lastFetched)
 	d.judgeRate(now, f-d.lastFetched)
 	d.lastFetched = f
 	d.emit(Event{Kind: EventProgress})

@@ -418,6 +418,31 @@ func TestFasterMirrorBringsMore(t *testing.T) {
 	})
 }
 
+// TestRelief: the last piece is not waited for from a slow address, and both are told.
+func TestRelief(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &file{data: randomData(32*mib, 94), etag: `"a"`}
+		r := pathRig(t, "http://fast", map[string]*modelPath{
+			"fast": {f: f, rtt: 20 * time.Millisecond, rate: 8e6},
+			"slow": {f: f, rtt: 20 * time.Millisecond, rate: 50e3},
+		})
+		r.opts.Connections, r.opts.Pieces = 4, plainPieces(f.data, mib)
+		res := r.must("x", f.data)
+		told := 0
+		for _, e := range r.events {
+			if e.Kind != EventRelief {
+				continue
+			}
+			if told++; e.Mirror != "http://slow/x" || e.By != "http://fast/x" || e.Bytes == 0 || e.Bytes > mib || e.Reason == "" {
+				t.Errorf("told %+v", e)
+			}
+		}
+		if told == 0 || told > 4 || res.Elapsed > 10*time.Second {
+			t.Errorf("%d requests were given up to another address, %v", told, res.Elapsed)
+		}
+	})
+}
+
 // TestSilentFirst: who does not answer is not waited for when there are others.
 func TestSilentFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

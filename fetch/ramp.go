@@ -54,19 +54,27 @@ func newRamp(now time.Time, first, most int) ramp {
 	return ramp{limit: min(max(first, 1), most), most: most, at: now, since: now}
 }
 
-// sample takes the bytes that have come since the last sample.
-func (r *ramp) sample(now time.Time, bytes int64) {
+// A rampStep is a decision of the ramp: to allow more connections, or no more for now.
+type rampStep struct {
+	decision     Decision
+	rate, before float64 // bytes per second; before is 0 with the first
+	why          string
+}
+
+// sample takes the bytes that have come since the last sample, and returns what that
+// leads to, nil if nothing changes.
+func (r *ramp) sample(now time.Time, bytes int64) *rampStep {
 	dt := now.Sub(r.at).Seconds()
 	if r.limit >= r.most || dt <= 0 {
-		return
+		return nil
 	}
 	r.at = now
 	rate := float64(bytes) / dt
 	if r.base == 0 {
 		if rate > 0 {
-			r.add(now, rate)
+			return r.add(now, rate, 0, "the file has begun to come")
 		}
-		return
+		return nil
 	}
 	r.samples = append(r.samples, rate)
 	if n := len(r.samples); n > rampSamples {
@@ -78,19 +86,29 @@ func (r *ramp) sample(now time.Time, bytes int64) {
 		r.best = max(r.best, mean)
 		if len(r.samples) == rampSamples && mean < r.best/2 {
 			r.settled = false
-			r.add(now, mean)
+			return r.add(now, mean, r.best, "the rate has fallen below half of its best: the path may be another one")
 		}
 	case len(r.samples) >= 2 && least > want, len(r.samples) == rampSamples && mean-2*noise > want:
-		r.add(now, mean)
+		return r.add(now, mean, r.base, "the rate has risen since the last addition")
 	case now.Sub(r.since) >= rampPatience:
 		r.settled, r.best = true, mean
+		return &rampStep{DecisionWithheld, mean, r.base, "the last addition has not raised the rate by more than its noise"}
 	}
+	return nil
 }
 
 // add allows more requests, at a rate.
-func (r *ramp) add(now time.Time, rate float64) {
+func (r *ramp) add(now time.Time, rate, before float64, why string) *rampStep {
 	r.limit = min(r.most, r.limit+max(r.limit/2, 1))
 	r.base, r.since, r.samples = rate, now, nil
+	return &rampStep{DecisionAdded, rate, before, why}
+}
+
+// sampleRamp lets the ramp decide, and tells what.
+func (d *download) sampleRamp(now time.Time, bytes int64) {
+	if s := d.ramp.sample(now, bytes); s != nil {
+		d.decided(Event{Kind: EventRamp, Decision: s.decision, Connections: d.ramp.limit, RateNow: s.rate, RateBefore: s.before, Reason: s.why})
+	}
 }
 
 // spread returns the mean of some values, the least of them, and the standard

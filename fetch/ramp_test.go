@@ -42,8 +42,14 @@ func TestRamp(t *testing.T) {
 		r := newRamp(now, tt.first, tt.most)
 		for _, rate := range tt.rates {
 			now = now.Add(tick)
-			was := r.limit
-			r.sample(now, int64(rate*1e6*tick.Seconds()))
+			was, settled := r.limit, r.settled
+			step := r.sample(now, int64(rate*1e6*tick.Seconds()))
+			switch changed := r.limit > was || r.settled && !settled; {
+			case changed != (step != nil):
+				t.Errorf("%s: from %d to %d, but told %+v", tt.name, was, r.limit, step)
+			case step != nil && (step.why == "" || step.rate <= 0 || (step.decision == DecisionAdded) != (r.limit > was)):
+				t.Errorf("%s: from %d to %d: %+v", tt.name, was, r.limit, step)
+			}
 			if r.limit < was {
 				t.Errorf("%s: fell from %d to %d", tt.name, was, r.limit)
 			}

@@ -1,6 +1,7 @@
 package fetch
 
 import (
+	"fmt"
 	"math"
 	"time"
 )
@@ -41,3 +42,6 @@ func (r *rate) value() float64 {
 	}
 	return r.sum / r.weight
 }
+
+// rateText writes bytes per second for people.
+func rateText(r float64) string { return fmt.Sprintf("%.1f Mbit/s", r*8/1e6) }

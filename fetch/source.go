@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -293,7 +294,8 @@ func (d *download) relieve(now time.Time, s *slot) {
 	if victim == nil {
 		return
 	}
-	d.log.Debug("relieve", "url", victim.src.url, "by", s.src.url, "range", rest.String())
+	d.decided(Event{Kind: EventRelief, Piece: d.pieceAt(rest.Start), Bytes: rest.Len(), Mirror: d.mirror(victim.src), By: d.mirror(s.src),
+		Reason: fmt.Sprintf("the rest of a request would take %.1f s, and from another address %.1f s", longest, float64(rest.Len())/s.src.pace)})
 	victim.src.late, victim.condemned = true, true
 	for _, v := range d.slots {
 		if v.src == victim.src {

@@ -47,6 +47,14 @@ func TestStuckConnection(t *testing.T) {
 		if res.BytesFetched != size || res.Retries != 0 {
 			t.Errorf("%+v", res)
 		}
+		if n := r.count(EventSteal); n == 0 || n > len(f.asked()) {
+			t.Errorf("told of %d thefts, with %d requests", n, len(f.asked()))
+		}
+		for _, e := range r.events {
+			if e.Kind == EventSteal && (e.Bytes < mib || e.Reason == "" || e.Mirror != "" || e.By != "") {
+				t.Errorf("told %+v", e)
+			}
+		}
 	})
 }
 
@@ -105,6 +113,23 @@ func TestHedge(t *testing.T) {
 			res := r.must("x", f.data)
 			if res.Retries != tt.retries || res.BytesFetched != int64(size) || res.BytesHedged != int64(tt.hedged) || res.Verified != tree {
 				t.Errorf("%+v: %+v", tt, res)
+			}
+			var told []Event
+			for _, e := range r.events {
+				if e.Kind == EventHedge {
+					told = append(told, e)
+				}
+			}
+			if tt.hedged == 0 && len(told) == 0 {
+				continue
+			}
+			if len(told) != 2 || told[0].Decision != DecisionStarted || told[1].Decision != DecisionWon {
+				t.Fatalf("%+v: told %+v", tt, told)
+			}
+			for _, e := range told {
+				if e.Bytes != int64(tt.hedged) || e.Piece == 0 || e.Reason == "" || e.Mirror != "" {
+					t.Errorf("told %+v", e)
+				}
 			}
 		}
 	})

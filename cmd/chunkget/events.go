@@ -73,6 +73,41 @@ type mirrorResult struct {
 	Code    string `json:"code,omitempty"`
 }
 
+// rampEvent says how many connections may be in use from now on.
+type rampEvent struct {
+	Event       string  `json:"event"`
+	URL         string  `json:"url"`
+	Decision    string  `json:"decision"` // added, withheld
+	Connections int     `json:"connections"`
+	Rate        float64 `json:"rate"`        // now
+	RateBefore  float64 `json:"rate_before"` // the last addition, or the best since
+	Reason      string  `json:"reason"`
+}
+
+// hedgeEvent says that the rest of a slow request is asked for once more, or what
+// became of that.
+type hedgeEvent struct {
+	Event    string `json:"event"`
+	URL      string `json:"url"`
+	Decision string `json:"decision"` // started, won, lost
+	Piece    int    `json:"piece"`    // the first
+	Bytes    int64  `json:"bytes"`    // asked for, or received
+	Mirror   string `json:"mirror,omitempty"`
+	Reason   string `json:"reason"`
+	Code     string `json:"code,omitempty"` // if it failed
+}
+
+// takenEvent says that a part of one request goes to another.
+type takenEvent struct {
+	Event  string `json:"event"` // steal, relief
+	URL    string `json:"url"`
+	Piece  int    `json:"piece"` // the first
+	Bytes  int64  `json:"bytes"`
+	Mirror string `json:"mirror,omitempty"` // whose request it was
+	By     string `json:"by,omitempty"`     // who is asked for it now
+	Reason string `json:"reason"`
+}
+
 type retryEvent struct {
 	Event  string  `json:"event"`
 	URL    string  `json:"url"`
@@ -170,6 +205,12 @@ func (w *eventWriter) observe(e fetch.Event) {
 		w.write(retryEvent{"retry", w.url, e.Try, seconds(e.Delay), e.Reason, string(e.Code), e.Mirror})
 	case fetch.EventMirrorDropped:
 		w.write(mirrorDroppedEvent{"mirror_dropped", w.url, e.Mirror, e.Reason, string(e.Code)})
+	case fetch.EventRamp:
+		w.write(rampEvent{"ramp", w.url, string(e.Decision), e.Connections, finite(e.RateNow), finite(e.RateBefore), e.Reason})
+	case fetch.EventHedge:
+		w.write(hedgeEvent{"hedge", w.url, string(e.Decision), e.Piece, e.Bytes, e.Mirror, e.Reason, string(e.Code)})
+	case fetch.EventSteal, fetch.EventRelief:
+		w.write(takenEvent{e.Kind.String(), w.url, e.Piece, e.Bytes, e.Mirror, e.By, e.Reason})
 	case fetch.EventNote:
 		w.write(noteEvent{"note", w.url, e.Reason, string(e.Code)})
 	case fetch.EventDone:

@@ -22,6 +22,11 @@ func TestEvents(t *testing.T) {
 	w.observe(fetch.Event{Kind: fetch.EventPieceBad, Piece: 7, Try: 1, Reason: "hash differs", Code: fetch.CodePieceMismatch})
 	w.observe(fetch.Event{Kind: fetch.EventRetry, Try: 2, Delay: 500 * time.Millisecond, Reason: "lost\n\x1b<", Code: fetch.CodeConnection})
 	w.observe(fetch.Event{Kind: fetch.EventNote, Reason: "n"})
+	w.observe(fetch.Event{Kind: fetch.EventRamp, Decision: fetch.DecisionWithheld, Connections: 3, RateNow: 1.2e6, RateBefore: 1e6, Reason: "r"})
+	w.observe(fetch.Event{Kind: fetch.EventHedge, Decision: fetch.DecisionStarted, Piece: 9, Bytes: 50, Reason: "slow"})
+	w.observe(fetch.Event{Kind: fetch.EventHedge, Decision: fetch.DecisionLost, Piece: 9, Bytes: 20, Mirror: "udt://g/f", Reason: "lost", Code: fetch.CodeConnection})
+	w.observe(fetch.Event{Kind: fetch.EventSteal, Piece: 4, Bytes: 30, Reason: "idle"})
+	w.observe(fetch.Event{Kind: fetch.EventRelief, Piece: 4, Bytes: 30, Mirror: "udt://g/f", By: "udt://h/f", Reason: "slow"})
 	w.observe(fetch.Event{Kind: fetch.EventDone, Result: &fetch.Result{
 		Path: "f", Bytes: 100, BytesFetched: 40, BytesWire: 15, BytesResumed: 60, PiecesBad: 1, Retries: 1, Connections: 8,
 		Elapsed: 2500 * time.Millisecond, Verified: true, Digest: fetch.Digest{Algorithm: "sha-256", Sum: []byte{0xab}}, Transport: "udt",
@@ -37,6 +42,11 @@ func TestEvents(t *testing.T) {
 {"event":"piece_bad","url":"udt://h/f","piece":7,"try":1,"reason":"hash differs","code":"piece_mismatch"}
 {"event":"retry","url":"udt://h/f","try":2,"delay":0.5,"reason":"lost\n\u001b\u003c","code":"connection"}
 {"event":"note","url":"udt://h/f","reason":"n"}
+{"event":"ramp","url":"udt://h/f","decision":"withheld","connections":3,"rate":1200000,"rate_before":1000000,"reason":"r"}
+{"event":"hedge","url":"udt://h/f","decision":"started","piece":9,"bytes":50,"reason":"slow"}
+{"event":"hedge","url":"udt://h/f","decision":"lost","piece":9,"bytes":20,"mirror":"udt://g/f","reason":"lost","code":"connection"}
+{"event":"steal","url":"udt://h/f","piece":4,"bytes":30,"reason":"idle"}
+{"event":"relief","url":"udt://h/f","piece":4,"bytes":30,"mirror":"udt://g/f","by":"udt://h/f","reason":"slow"}
 {"event":"done","url":"udt://h/f","path":"f","bytes":100,"bytes_fetched":40,"bytes_wire":15,"bytes_resumed":60,"pieces_bad":1,"retries":1,"seconds":2.5,"verified":true,"root":"` + zeros + `","sha256":"ab","connections":8,"transport":"udt"}
 {"event":"done","url":"udt://h/f","path":"f","bytes":0,"bytes_fetched":0,"bytes_wire":0,"bytes_resumed":0,"pieces_bad":0,"retries":0,"seconds":0,"verified":false,"root":"","connections":1,"transport":"http"}
 {"event":"error","url":"udt://h/f","kind":"network","code":"connection","message":"GET: lost","hint":"h","exit_code":3,"resumable":true}
