@@ -37,6 +37,10 @@ const (
 	// reading Total, Done, Rate and ETA.
 	EventHash
 
+	// EventDigestUnused reports that the digest of the whole file that the server
+	// announced is not checked: Digest, Reason.
+	EventDigestUnused
+
 	// EventRamp reports a decision of the ramp: Decision (DecisionAdded or
 	// DecisionWithheld), Connections, RateNow, RateBefore, Reason.
 	EventRamp
@@ -86,6 +90,8 @@ func (k EventKind) String() string {
 		return "mirror_dropped"
 	case EventHash:
 		return "hash"
+	case EventDigestUnused:
+		return "digest_unused"
 	case EventRamp:
 		return "ramp"
 	case EventHedge:
@@ -124,6 +130,8 @@ type Event struct {
 	Err    error         // the cause, EventRetry, EventHedge
 	Mirror string        // the address it is about, "" if there is only one: EventPieceBad, EventRetry, EventMirrorDropped, EventHedge; whose request it was
 	By     string        // the address that is asked instead, "" if there is only one: EventSteal, EventRelief
+
+	Digest Digest // EventDigestUnused
 
 	Decision    Decision // EventRamp, EventHedge
 	Bytes       int64    // that are asked for, EventHedge, EventSteal and EventRelief; of DecisionWon and DecisionLost: that came

@@ -7,12 +7,23 @@ import (
 	"time"
 )
 
+// digestBesideTree is the size of file up to which a digest that the server announces
+// is checked beside its hash tree, in bytes. Who lies can give both to suit, so all that
+// it finds is a tree and a digest of different versions. For that a large file is not
+// read and hashed once more, which over a fast path takes as long as the download.
+const digestBesideTree = 16 << 20
+
 // finish checks the digest of the whole file where that is called for, and
 // gives the file its name.
 func finish(ctx context.Context, o *Options, t *target, r *remote, res *Result) error {
 	want, source := o.Digest, "the one that was asked for"
-	if want.IsZero() && !res.Verified {
+	if want.IsZero() {
 		want, source = r.digest, "the one that the server announced"
+	}
+	if o.Digest.IsZero() && !want.IsZero() && res.Verified && res.Bytes > digestBesideTree {
+		o.observe(Event{Kind: EventDigestUnused, Total: res.Bytes, Done: res.Bytes, Resumed: res.BytesResumed, ETA: -1, Digest: want,
+			Reason: "every piece was checked against the hash tree, and a file of this size is not read once more for a digest of the same server; one given with --checksum is checked"})
+		want = Digest{}
 	}
 	if !want.IsZero() {
 		got, err := hashFile(ctx, t.part, res.Bytes, want.Algorithm, nil)
@@ -26,7 +37,9 @@ func finish(ctx context.Context, o *Options, t *target, r *remote, res *Result) 
 				return diskError("set the bad file aside", err)
 			}
 			hint := "the file was transferred as the server has it; compare digest and source"
-			if len(res.Mirrors) > 1 {
+			if res.Verified && o.Digest.IsZero() {
+				hint = "the hash tree and the digest of the server contradict each other: one of them is of another version of the file"
+			} else if len(res.Mirrors) > 1 {
 				hint = "without hashes of its pieces nothing tells which mirror is wrong: fetch from one of them alone"
 			}
 			return errorf(KindIntegrity, "check digest", "it is %v, not %s, %v; the file is kept as %s", got, source, want, bad).

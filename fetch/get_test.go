@@ -1,11 +1,13 @@
 package fetch
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base64"
 	"io"
 	"log"
+	"strings"
 	"testing"
 )
 
@@ -114,6 +116,40 @@ func TestGetWholeDigest(t *testing.T) {
 			r := newRig(t, tr, &file{data: data, etag: `"a"`, repr: wrong[:]}, "/x")
 			r.fails(KindIntegrity)
 			r.wantFile("x.bad", data)
+		})
+		// Beside a tree it counts where it is cheap to look at.
+		inBubble(t, "announced beside a tree", func(t *testing.T) {
+			r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true, repr: sum[:]}, "/x")
+			if res := r.must("x", data); !res.Digest.Equal(Digest{"sha-256", sum[:]}) || !res.Verified || r.count(EventDigestUnused) != 0 {
+				t.Errorf("%+v", res)
+			}
+		})
+		inBubble(t, "announced wrongly beside a tree", func(t *testing.T) {
+			r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true, repr: wrong[:]}, "/x")
+			if e := r.fails(KindIntegrity); CodeOf(e) != CodeDigestMismatch || e.Resumable || !strings.Contains(e.Hint, "contradict") {
+				t.Errorf("%+v", e)
+			}
+			r.wantFile("x.bad", data)
+			if r.dir.Bytes("x") != nil || r.count(EventDone) != 0 {
+				t.Error("it is called complete")
+			}
+			r.opts.Writer = new(bytes.Buffer)
+			if e := r.fails(KindIntegrity); CodeOf(e) != CodeDigestMismatch {
+				t.Errorf("to a writer: %+v", e)
+			}
+		})
+		inBubble(t, "announced beside the tree of a large file", func(t *testing.T) {
+			large := randomData(digestBesideTree+1, 3)
+			r := newRig(t, tr, &file{data: large, etag: `"a"`, tree: true, repr: wrong[:]}, "/x")
+			if res := r.must("x", large); !res.Digest.IsZero() || !res.Verified {
+				t.Errorf("%+v", res)
+			}
+			if n := r.count(EventDigestUnused); n != 1 {
+				t.Errorf("told of the digest %d times", n)
+			}
+			if last := r.events[len(r.events)-1]; last.Kind != EventDone {
+				t.Errorf("the last event is %v", last.Kind)
+			}
 		})
 	})
 }

@@ -80,7 +80,9 @@ type Options struct {
 	Writer io.Writer
 
 	// Digest is the expected digest of the whole file, none when that is not
-	// asked. It is checked besides the hash tree.
+	// asked. It is checked besides the hash tree. Without it the digest counts that
+	// the server announces (Repr-Digest): where there is no tree, for a file of at
+	// most 16 MiB, and to Writer.
 	Digest Digest
 
 	// Restart discards partial data that belongs to another version of the

@@ -152,9 +152,9 @@ func pipeAll(ctx context.Context, o *Options, p *probed, res *Result, begun time
 }
 
 // pipedDigest returns what the whole file is held against: what the user gave, or
-// what the server did where there is no tree.
+// what the server did, beside a tree, too, since all of it passes in order.
 func (o *Options) pipedDigest(r *remote) Digest {
-	if o.Digest.IsZero() && r.tree == nil {
+	if o.Digest.IsZero() {
 		return r.digest
 	}
 	return o.Digest

@@ -108,6 +108,14 @@ type takenEvent struct {
 	Reason string `json:"reason"`
 }
 
+// digestUnusedEvent says that a digest of the server is not checked.
+type digestUnusedEvent struct {
+	Event  string `json:"event"`
+	URL    string `json:"url"`
+	Digest string `json:"digest"` // ALGORITHM:HEX
+	Reason string `json:"reason"`
+}
+
 type retryEvent struct {
 	Event  string  `json:"event"`
 	URL    string  `json:"url"`
@@ -205,6 +213,8 @@ func (w *eventWriter) observe(e fetch.Event) {
 		w.write(retryEvent{"retry", w.url, e.Try, seconds(e.Delay), e.Reason, string(e.Code), e.Mirror})
 	case fetch.EventMirrorDropped:
 		w.write(mirrorDroppedEvent{"mirror_dropped", w.url, e.Mirror, e.Reason, string(e.Code)})
+	case fetch.EventDigestUnused:
+		w.write(digestUnusedEvent{"digest_unused", w.url, e.Digest.String(), e.Reason})
 	case fetch.EventRamp:
 		w.write(rampEvent{"ramp", w.url, string(e.Decision), e.Connections, finite(e.RateNow), finite(e.RateBefore), e.Reason})
 	case fetch.EventHedge:

@@ -22,6 +22,7 @@ func TestEvents(t *testing.T) {
 	w.observe(fetch.Event{Kind: fetch.EventPieceBad, Piece: 7, Try: 1, Reason: "hash differs", Code: fetch.CodePieceMismatch})
 	w.observe(fetch.Event{Kind: fetch.EventRetry, Try: 2, Delay: 500 * time.Millisecond, Reason: "lost\n\x1b<", Code: fetch.CodeConnection})
 	w.observe(fetch.Event{Kind: fetch.EventNote, Reason: "n"})
+	w.observe(fetch.Event{Kind: fetch.EventDigestUnused, Digest: fetch.Digest{Algorithm: "sha-256", Sum: []byte{0xab}}, Reason: "large"})
 	w.observe(fetch.Event{Kind: fetch.EventRamp, Decision: fetch.DecisionWithheld, Connections: 3, RateNow: 1.2e6, RateBefore: 1e6, Reason: "r"})
 	w.observe(fetch.Event{Kind: fetch.EventHedge, Decision: fetch.DecisionStarted, Piece: 9, Bytes: 50, Reason: "slow"})
 	w.observe(fetch.Event{Kind: fetch.EventHedge, Decision: fetch.DecisionLost, Piece: 9, Bytes: 20, Mirror: "udt://g/f", Reason: "lost", Code: fetch.CodeConnection})
@@ -42,6 +43,7 @@ func TestEvents(t *testing.T) {
 {"event":"piece_bad","url":"udt://h/f","piece":7,"try":1,"reason":"hash differs","code":"piece_mismatch"}
 {"event":"retry","url":"udt://h/f","try":2,"delay":0.5,"reason":"lost\n\u001b\u003c","code":"connection"}
 {"event":"note","url":"udt://h/f","reason":"n"}
+{"event":"digest_unused","url":"udt://h/f","digest":"sha-256:ab","reason":"large"}
 {"event":"ramp","url":"udt://h/f","decision":"withheld","connections":3,"rate":1200000,"rate_before":1000000,"reason":"r"}
 {"event":"hedge","url":"udt://h/f","decision":"started","piece":9,"bytes":50,"reason":"slow"}
 {"event":"hedge","url":"udt://h/f","decision":"lost","piece":9,"bytes":20,"mirror":"udt://g/f","reason":"lost","code":"connection"}
