@@ -44,8 +44,8 @@
 // fails when one connection has failed five times in a row and no other got
 // anything meanwhile. Answers that will not change (404, 403, another ETag)
 // are final at once. So that single bytes do not count for ever, the download also
-// fails when it has brought less than a least rate over minutes of waiting for servers
-// (least.go).
+// fails when it has brought less than a least rate over minutes of waiting for servers,
+// or hashes that only drip (least.go).
 //
 // Every answer is checked: status, unit, start, end and total of
 // Content-Range, Content-Length, coding, ETag. Requests after the first carry

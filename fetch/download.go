@@ -42,6 +42,8 @@ type download struct {
 	verify  chan verifyJob
 	commits chan commit
 
+	treeRead atomic.Int64 // bytes of the hash tree since the loop last looked
+
 	// Owned by the loop.
 
 	sources   []*source // in the order given, dropped ones included
@@ -53,12 +55,13 @@ type download struct {
 	verifying int            // handed to verifiers
 	delivered map[int]origin // who brought the bytes of unverified pieces
 
-	hashes   []merkle.Hash // of the tree, as far as it has come, or of Options.Pieces
-	root     merkle.Hash
-	rootDone bool // root is known and the hashes lead to it
-	treeBusy bool
-	treeStop context.CancelCauseFunc
-	treeSeen time.Time // last sign of life of the tree request
+	hashes    []merkle.Hash // of the tree, as far as it has come, or of Options.Pieces
+	root      merkle.Hash
+	rootDone  bool // root is known and the hashes lead to it
+	treeBusy  bool
+	treeStop  context.CancelCauseFunc
+	treeSeen  time.Time // last sign of life of the tree request
+	treeFlows bool      // hashes have come of the request that is open
 
 	kept          map[int]merkle.Hash // digests that the journal had at the start
 	forget        []int               // pieces that the journal must no longer name
@@ -77,6 +80,7 @@ type download struct {
 	ramp          ramp
 	lastFetched   int64
 	least         leastRate
+	leastTree     leastRate // of the hash tree, while nothing else is waited for
 	result        *Result
 	resumed       int64 // bytes of earlier runs that count, rechecks pending included
 	lastReport    time.Time

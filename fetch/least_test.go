@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -200,6 +202,72 @@ func TestLeastRateOfWaiting(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDrippingTree: single bytes of hashes do not keep a download from ending, nor a
+// comparison; a server that is computing them has its time. Another tree will do.
+func TestDrippingTree(t *testing.T) {
+	data := randomData(32*mib, 98)
+	dripping := &drip{bytes: 1, every: 300 * time.Millisecond}
+	tooSlow := func(t *testing.T, err error, over time.Duration, since time.Time) {
+		t.Helper()
+		if took := time.Since(since); kindOf(err) != KindTimeout || CodeOf(err) != CodeTooSlow || took < over || took > over+20*time.Second { // the first hash comes after 17 s
+			t.Fatalf("after %v: %v", took, err)
+		}
+		if !strings.Contains(err.Error(), " bit/s of hashes came in") {
+			t.Errorf("it does not say what: %v", err)
+		}
+	}
+	inBubble(t, "download", func(t *testing.T) {
+		f := &file{data: data, etag: `"a"`, tree: true, slow: dripping}
+		r := newRig(t, transports[0], f, "/x")
+		now := time.Now()
+		e := r.fails(KindTimeout)
+		tooSlow(t, e, DefaultMinRateTime, now)
+		if !e.Resumable {
+			t.Error("not resumable")
+		}
+		f.slow = nil
+		f.honest()
+		r.must("x", f.data)
+	})
+	inBubble(t, "any rate", func(t *testing.T) {
+		f := &file{data: data, etag: `"a"`, tree: true, slow: dripping}
+		r := newRig(t, transports[0], f, "/x")
+		r.opts.Retry.MinRateTime = -1
+		r.must("x", f.data)
+	})
+	inBubble(t, "being computed", func(t *testing.T) {
+		f := &file{data: data, etag: `"a"`, tree: true, slow: &drip{bytes: 32, every: 900 * time.Millisecond}}
+		r := newRig(t, transports[0], f, "/x")
+		r.opts.Retry.MinRate, r.opts.Retry.MinRateTime = 1e6, 10*time.Second
+		now := time.Now()
+		r.must("x", f.data)
+		if took := time.Since(now); took < 2*r.opts.Retry.MinRateTime {
+			t.Fatalf("over after %v, which shows nothing", took)
+		}
+	})
+	inBubble(t, "mirror", func(t *testing.T) {
+		f := &file{data: data, etag: `"a"`, tree: true, slow: dripping}
+		other := f.copyOf(`"b"`)
+		other.tree, other.slow = true, &drip{bytes: 32, every: 900 * time.Millisecond}
+		r := mirrored(t, transports[0], f, other)
+		res := r.must("x", f.data)
+		if res.Elapsed > DefaultMinRateTime+50*time.Second || res.Elapsed < DefaultMinRateTime {
+			t.Errorf("took %v", res.Elapsed)
+		}
+	})
+	inBubble(t, "comparison", func(t *testing.T) {
+		f := &file{data: data, etag: `"a"`, tree: true, slow: dripping}
+		r := newRig(t, transports[0], f, "/x")
+		r.opts.Output = filepath.Join(t.TempDir(), "x")
+		if err := os.WriteFile(r.opts.Output, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		_, err := Check(t.Context(), CheckOptions{Options: r.opts})
+		tooSlow(t, err, DefaultMinRateTime, now)
+	})
 }
 
 func slowly(b []byte) (int, error) {

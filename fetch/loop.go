@@ -54,7 +54,7 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 	now := time.Now()
 	d.lastCommit, d.lastBytes, d.lastReport, d.treeSeen = now, now, now, now
 	d.speed.start(now)
-	d.least = newLeastRate(d.retry, now)
+	d.least, d.leastTree = newLeastRate(d.retry, now), newLeastHashes(d.retry, d.layout.PieceSize, now)
 	d.startParts(now)
 	d.ramp = newRamp(now, d.rampFrom(first), len(d.slots))
 	d.queueRechecks()

@@ -157,9 +157,11 @@ type RetryPolicy struct {
 	// A download that brings less than MinRate bytes per second, from all addresses
 	// together and on the average over MinRateTime of waiting for them, ends with
 	// KindTimeout. Time in which Options.Writer or the disk takes no more, or in which
-	// a failed request waits to be made again, does not count, nor do hash trees,
-	// whose length is known. Defaults DefaultMinRate and DefaultMinRateTime; with a
-	// negative MinRateTime there is no minimum. It is not for Put.
+	// a failed request waits to be made again, does not count. Nor do hash trees, but
+	// while nothing but hashes is waited for, they must come as if the server read 1 MB
+	// of the file per second, or less if MinRate is below its default. Defaults
+	// DefaultMinRate and DefaultMinRateTime; with a negative MinRateTime there is no
+	// minimum. It is not for Put.
 	MinRate     float64
 	MinRateTime time.Duration
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/chunkget/chunkget/merkle"
 	"github.com/chunkget/chunkget/segment"
@@ -43,7 +44,8 @@ func fetchTree(ctx context.Context, o *Options, c *client, r *remote) (*remoteTr
 		if err := r.checkDigestAnswer(resp, r.tree, merkle.MediaType); err != nil {
 			return err
 		}
-		dec, err := merkle.NewDecoder(resp.Body)
+		body := &hashReader{r: resp.Body, least: newLeastHashes(t.policy, merkle.DefaultPieceSize(r.size), time.Time{})}
+		dec, err := merkle.NewDecoder(body)
 		if err != nil {
 			return treeError(ctx, err)
 		}
@@ -60,6 +62,7 @@ func fetchTree(ctx context.Context, o *Options, c *client, r *remote) (*remoteTr
 				return treeError(ctx, err)
 			}
 			alive()
+			body.flows = true
 			t.hashes = append(t.hashes, h)
 		}
 		if t.root, err = dec.Root(); err != nil {
@@ -98,15 +101,17 @@ func (t *remoteTree) fetchLeaves(ctx context.Context, o *Options, first, last in
 		if err := t.remote.checkDigestAnswer(resp, &u, merkle.LeavesMediaType); err != nil {
 			return err
 		}
+		body := &hashReader{r: resp.Body, least: newLeastHashes(t.policy, merkle.LeafSize, time.Time{})}
 		leaves = leaves[:0]
 		for i := first; i <= last; i++ {
 			row := make([]merkle.Hash, t.layout.Leaves(i))
 			for j := range row {
-				if _, err := io.ReadFull(resp.Body, row[j][:]); err != nil {
+				if _, err := io.ReadFull(body, row[j][:]); err != nil {
 					return networkError("read", withCause(ctx, err))
 				}
 			}
 			alive()
+			body.flows = true
 			if t.layout.FromLeaves(i, row) != t.hashes[i] {
 				return &Error{Kind: KindOther, Op: "check piece " + strconv.Itoa(i), Err: errLeaves, Code: CodeTreeInvalid}
 			}

@@ -206,6 +206,7 @@ type file struct {
 	tree   bool
 	leaves bool            // leaf hashes are offered
 	lag    <-chan struct{} // the tree is sent when this is closed
+	slow   *drip           // how the tree is sent, nil for at once
 	repr   []byte          // Repr-Digest
 	dispo  string          // Content-Disposition
 
@@ -300,6 +301,9 @@ func (f *file) serveTree(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		}
+	}
+	if f.slow != nil {
+		w = drip{w, r, f.slow.bytes, f.slow.every}
 	}
 	w.Write(treeOf(f.data))
 }

@@ -77,6 +77,7 @@ func (d *download) treeOnce(src *source) (n int, err error) {
 	}
 	var r *remote
 	alive(func() { d.treeStop, r = cancel, src.remote })
+	defer d.call(func(time.Time) { d.treeFlows = false })
 	resp, err := src.client.forOffered(r).get(ctx, r.tree, segment.Range{}, "", nil)
 	if err != nil {
 		return 0, err
@@ -85,7 +86,7 @@ func (d *download) treeOnce(src *source) (n int, err error) {
 	if err := r.checkDigestAnswer(resp, r.tree, merkle.MediaType); err != nil {
 		return 0, err
 	}
-	dec, err := merkle.NewDecoder(resp.Body)
+	dec, err := merkle.NewDecoder(&countedReader{resp.Body, &d.treeRead})
 	if err != nil {
 		return 0, treeError(ctx, err)
 	}
@@ -101,7 +102,10 @@ func (d *download) treeOnce(src *source) (n int, err error) {
 		if err != nil {
 			return n, treeError(ctx, err)
 		}
-		alive(func() { d.setHash(n, h) })
+		alive(func() {
+			d.treeFlows = true
+			d.setHash(n, h)
+		})
 	}
 	root, err := dec.Root()
 	if err != nil {
