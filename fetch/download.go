@@ -174,6 +174,7 @@ type attempt struct {
 	rate      rate
 	yield     bool // is to end after the piece that it writes
 	condemned bool // stopped because of a bad piece; its error does not count
+	bounded   bool // it began on probation
 
 	hedges *attempt                     // whose rest it asks for, too; nil for others
 	hedged bool                         // somebody asks, or has asked, for its rest

@@ -192,9 +192,13 @@ func (d *download) dispatch(now time.Time) {
 	if d.result.Connections <= 1 && busy == 1 {
 		sharers++
 	}
-	for range 2 {
+	for waiting, included := false, false; ; {
 		for _, s := range d.slots {
 			if s.attempt != nil || s.notUntil.After(now) || busy >= d.ramp.limit {
+				continue
+			}
+			if d.overdrawn(s.src, d.requestsTo(s.src)) {
+				waiting = true // for a verifier, or for hashes
 				continue
 			}
 			seg, ok := d.plan.HandOut(s.id, d.shareFor(s, sharers))
@@ -211,12 +215,13 @@ func (d *download) dispatch(now time.Time) {
 			busy++
 			d.start(now, &attempt{slot: s, seg: seg.ID, asked: segment.Range{Start: seg.Start, End: seg.End}})
 		}
-		if busy > 0 || d.plan.Unassigned() == 0 {
+		if busy > 0 || waiting || included || d.plan.Unassigned() == 0 {
 			return
 		}
 		// None of those who can fetch may have what is left: whoever spoiled it
 		// before has to try again.
 		d.plan.Include(segment.Range{Start: 0, End: d.layout.Size})
+		included = true
 	}
 }
 
@@ -285,6 +290,7 @@ func (d *download) start(now time.Time, a *attempt) {
 	a.active.Store(now.UnixNano())
 	a.rate.start(now)
 	a.begun = now
+	a.bounded = a.resp == nil && d.onProbation(a.src)
 	a.part = a.resp == nil && d.parts.state == partsOn && a.remote.offersParts()
 	a.slot.attempt = a
 	if a.slot.buf == nil {

@@ -130,6 +130,33 @@ func TestLyingMirror(t *testing.T) {
 	})
 }
 
+// TestLiarIsBounded: while no hash has come, a liar brings no more than it takes to find
+// it out, however fast it is. When they have, those that are right are used in full.
+func TestLiarIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size, late = 32 * mib, 2 * time.Second
+		lag := make(chan struct{})
+		a := &file{data: randomData(size, 120), etag: `"a"`, tree: true, lag: lag}
+		liar := &file{data: randomData(size, 121), etag: `"l"`}
+		honest := func(tag string) *file { return a.copyOf(tag).dripping(mib/16, 100*time.Millisecond) }
+		a.dripping(mib/16, 100*time.Millisecond)
+		r := mirrored(t, transports[0], a, honest(`"b"`), liar, honest(`"c"`), honest(`"d"`))
+		r.opts.Connections = 10
+		time.AfterFunc(late, func() { close(lag) })
+		res := r.must("x", a.data)
+		r.wantDropped(res, "", "", CodePieceMismatch, "", "")
+		t.Logf("%v: fetched %d bytes of %d, %d of them from the liar", res.Elapsed, res.BytesFetched, size, res.Mirrors[2].Bytes)
+		if most := int64(unprovedPieces * mib); res.Mirrors[2].Bytes > most || res.BytesFetched > size+most {
+			t.Errorf("fetched %d bytes of %d, %d of them from the liar", res.BytesFetched, size, res.Mirrors[2].Bytes)
+		}
+		for i, m := range res.Mirrors {
+			if i != 2 && m.Bytes < size/16 {
+				t.Errorf("mirror %d brought %d bytes only", i, m.Bytes)
+			}
+		}
+	})
+}
+
 // plainPieces are the hashes of a Metalink.
 func plainPieces(data []byte, length int) *PieceHashes {
 	p := &PieceHashes{Size: int64(len(data)), Length: int64(length), Algorithm: "sha-256"}

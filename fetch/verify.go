@@ -150,7 +150,10 @@ func (d *download) verified(now time.Time, job verifyJob, got merkle.Hash, err e
 	if !job.compare || got == job.want {
 		p.state = pieceVerified
 		d.unchecked--
-		delete(d.delivered, i)
+		if job.compare {
+			d.proves(i)
+		}
+		d.forgetOrigin(i)
 		d.plan.Include(r)
 		d.record(i, got)
 		return
@@ -246,6 +249,7 @@ func (d *download) addOrigin(i int, a *attempt) {
 	}
 	if !o.from(a.src) {
 		o.sources = append(o.sources, a.src)
+		a.src.unproved++
 	}
 	if a.conn != nil && !slices.Contains(o.conns, a.conn) {
 		o.conns = append(o.conns, a.conn)
@@ -257,7 +261,7 @@ func (d *download) addOrigin(i int, a *attempt) {
 // slots, if exclude is set, from fetching it again, so that it comes another way.
 func (d *download) condemn(i int, exclude bool) {
 	o := d.delivered[i]
-	delete(d.delivered, i)
+	d.forgetOrigin(i)
 	for _, c := range o.conns {
 		for _, s := range d.slots {
 			if s.attempt != nil && s.attempt.conn == c {

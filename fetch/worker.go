@@ -132,7 +132,7 @@ func (d *download) checkAnswer(a *attempt, resp *response, asked segment.Range) 
 func (d *download) claim(a *attempt) (r segment.Range, ok bool) {
 	d.call(func(now time.Time) {
 		d.advance(now, a, a.off)
-		if !d.stopping && !a.yield {
+		if !d.stopping && !a.yield && d.mayClaim(a) {
 			r, ok = d.plan.Claim(a.seg)
 		}
 	})
