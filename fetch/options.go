@@ -47,7 +47,9 @@ type Options struct {
 
 	// Transport carries every request. At most Connections requests for data
 	// are in flight at a time, and one more while the hash tree is streamed; before,
-	// each address may be asked for one byte.
+	// each address may be asked for one byte. The body of an answer may have a method
+	// Stale() bool: while it returns true, and there is more than a little to come, the
+	// rest of the range is asked for anew.
 	Transport http.RoundTripper
 
 	// Connections is the number of requests for data in flight at a time, to all

@@ -430,6 +430,8 @@ type meteredBody struct {
 	r *rig
 }
 
+func (b *meteredBody) Stale() bool { return isStale(b.ReadCloser) }
+
 func (b *meteredBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if total := b.r.bytes.Add(int64(n)); b.r.received != nil {

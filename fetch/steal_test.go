@@ -223,3 +223,47 @@ func TestProgress(t *testing.T) {
 		}
 	})
 }
+
+// A staleBody is one whose request had better be made anew.
+type staleBody struct {
+	io.ReadCloser
+	read *atomic.Int64
+}
+
+func (b *staleBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.read.Add(int64(n))
+	return n, err
+}
+
+func (*staleBody) Stale() bool { return true }
+
+// TestStaleBody: a request whose transport says so ends at once, and the rest is asked for
+// anew, which is no failure.
+func TestStaleBody(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		f := &file{data: randomData(32*mib, 59), etag: `"a"`, tree: true}
+		r := newRig(t, tr, f, "/x")
+		below := r.opts.Transport
+		var stale [4]atomic.Int64 // what each of the first requests for data brings
+		var answers atomic.Int64
+		r.opts.Transport = roundTripFunc(func(req *http.Request) (*http.Response, error) {
+			resp, err := below.RoundTrip(req)
+			if err == nil && req.Header.Get("Range") != "" {
+				if n := answers.Add(1); n <= int64(len(stale)) {
+					resp.Body = &staleBody{resp.Body, &stale[n-1]}
+				}
+			}
+			return resp, err
+		})
+		res := r.must("x", f.data)
+		if res.Retries != 0 || res.BytesFetched != int64(len(f.data)) || !res.Verified {
+			t.Errorf("%+v", res)
+		}
+		for i := range stale {
+			if n := stale[i].Load(); n == 0 || n > readBuffer {
+				t.Errorf("stale request %d has brought %d bytes", i, n)
+			}
+		}
+	})
+}

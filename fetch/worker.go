@@ -35,12 +35,14 @@ func (d *download) transfer(ctx context.Context, a *attempt) error {
 		if !ok {
 			break
 		}
-		if err := d.receive(ctx, a, resp.Body, claim); err != nil {
+		if err := d.receive(ctx, a, resp.Body, claim); err == errStale {
+			break
+		} else if err != nil {
 			return err
 		}
 	}
 	if a.off < a.asked.End {
-		// The rest was stolen, or the loop is stopping. Closing the body drops
+		// The rest was stolen or is better asked for anew, or the loop is stopping. Closing the body drops
 		// the connection; reading on would cost more than a new one.
 		return nil
 	}
@@ -55,6 +57,15 @@ func (d *download) transfer(ctx context.Context, a *attempt) error {
 		d.log.Debug("after the last byte", "err", err)
 	}
 	return nil
+}
+
+// errStale is not an error of an answer: its rest is better asked for anew.
+var errStale = errors.New("the transport has a better way")
+
+// isStale reports whether the transport says so of a body, see Options.Transport.
+func isStale(body io.Reader) bool {
+	b, ok := body.(interface{ Stale() bool })
+	return ok && b.Stale()
 }
 
 // request asks for the range of a and checks that the answer is that range of the
@@ -139,7 +150,7 @@ func (d *download) claim(a *attempt) (r segment.Range, ok bool) {
 	return r, ok
 }
 
-// receive writes the bytes of r from body to the partial file.
+// receive writes the bytes of r from body to the partial file. errStale is no failure.
 func (d *download) receive(ctx context.Context, a *attempt, body io.Reader, r segment.Range) error {
 	for a.off < r.End {
 		n, err := body.Read(a.slot.buf[:min(readBuffer, r.End-a.off)])
@@ -156,6 +167,9 @@ func (d *download) receive(ctx context.Context, a *attempt, body io.Reader, r se
 		}
 		if a.off == r.End {
 			break
+		}
+		if err == nil && d.remote.ranges && a.asked.End-a.off >= minYield && isStale(body) {
+			return errStale
 		}
 		if err == io.EOF {
 			err = io.ErrUnexpectedEOF
