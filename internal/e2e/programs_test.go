@@ -153,6 +153,8 @@ type server struct {
 	args []string
 	cmd  *exec.Cmd
 	log  bytes.Buffer
+
+	launch func(*exec.Cmd) error // starts the program, nil for here
 }
 
 // serveDir starts a chunkserve of dir on a free port, with these flags.
@@ -183,7 +185,11 @@ func (s *server) start(listen string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.cmd.Start(); err != nil {
+	launch := (*exec.Cmd).Start
+	if s.launch != nil {
+		launch = s.launch
+	}
+	if err := launch(s.cmd); err != nil {
 		s.t.Fatal(err)
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
@@ -242,6 +248,9 @@ type event struct {
 	Root         string  `json:"root"`
 	Verified     bool    `json:"verified"`
 	Reason       string  `json:"reason"`
+	Retries      int     `json:"retries"`
+
+	TransportReason string `json:"transport_reason"`
 
 	Mirrors []struct {
 		URL   string `json:"url"`
