@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"testing/synctest"
 )
 
 // TestMetalinkOf: who may name which Metalink.
@@ -134,10 +133,11 @@ func TestDescribed(t *testing.T) {
 // TestDescribedOnly: where the user wants no other addresses the hashes count anyway,
 // also for what goes to a writer.
 func TestDescribedOnly(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		a := &file{data: randomData(8*mib, 112), etag: `"a"`}
-		d := &describing{file: a, doc: textDoc(metalinkText(a.data, "pieces", "http://elsewhere.invalid/x"))}
-		r := newRig(t, transports[0], d, "/x")
+		d := &describing{file: a}
+		r := newRig(t, tr, d, "/x")
+		d.doc = textDoc(metalinkText(a.data, "pieces", r.opts.URL.Scheme+"://elsewhere.invalid/x"))
 		r.opts.GivenOnly = true
 		if res := r.must("x", a.data); !res.ByPieces || res.Mirrors != nil {
 			t.Errorf("%+v", res)
@@ -177,10 +177,10 @@ func TestDescribedWrong(t *testing.T) {
 		{name: "pieces of another file", doc: textDoc(metalinkText(other, "pieces")), asked: 1, fails: CodePieceMismatch},
 		{name: "digest of another file", doc: textDoc(metalinkText(other, "digest")), asked: 1, fails: CodeDigestMismatch},
 	} {
-		inBubble(t, tt.name, func(t *testing.T) {
+		runPart(t, tt.name, func(t *testing.T, tr transport) {
 			a := &file{data: data, etag: `"a"`, tree: tt.tree, repr: tt.repr}
 			d := &describing{file: a, doc: tt.doc}
-			r := newRig(t, transports[0], d, "/x")
+			r := newRig(t, tr, d, "/x")
 			if tt.fails != "" {
 				if e := r.fails(KindIntegrity); e.Code != tt.fails {
 					t.Errorf("%v", e)
@@ -198,11 +198,11 @@ func TestDescribedWrong(t *testing.T) {
 // TestDescribedResume: what is on disk in the pieces of a Metalink is kept until that
 // can be had again.
 func TestDescribedResume(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		a := &file{data: randomData(24*mib, 115), etag: `"a"`}
 		text := textDoc(metalinkText(a.data, "size pieces"))
 		d := &describing{file: a, doc: text}
-		r := newRig(t, transports[0], d, "/x")
+		r := newRig(t, tr, d, "/x")
 		was := r.interrupt(10 * mib)
 		d.doc = http.NotFound
 		if e := r.fails(KindNetwork); e.Code != CodeMetalinkUnused || !e.Resumable {
@@ -215,7 +215,7 @@ func TestDescribedResume(t *testing.T) {
 		}
 
 		// Another version is not taken for this one, though its Metalink is there.
-		r = newRig(t, transports[0], d, "/x")
+		r = newRig(t, tr, d, "/x")
 		r.interrupt(10 * mib)
 		a.etag = `"b"`
 		if e := r.fails(KindRemoteChanged); e.Code != CodeETagChanged {
@@ -227,23 +227,23 @@ func TestDescribedResume(t *testing.T) {
 // TestRedirectDescribes: who redirects to a mirror tells what the file is and where
 // else it is.
 func TestRedirectDescribes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		b := &file{data: randomData(24*mib, 116), etag: `"b"`}
-		bBase, _ := transports[0].serve(t, b)
 		c := b.copyOf(`"c"`)
-		cBase, _ := transports[0].serve(t, c)
-		text := metalinkText(b.data, "size pieces", cBase+"/x")
-		r := newRig(t, transports[0], http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var text, toB, toC string // set before they are read
+		r := alike(t, tr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if strings.HasSuffix(r.URL.Path, ".meta4") {
 				io.WriteString(w, text)
 				return
 			}
 			w.Header().Set("Link", `<x.meta4>; rel=describedby; type="application/metalink4+xml"`)
-			http.Redirect(w, r, bBase+"/x", http.StatusFound)
-		}), "/x")
+			http.Redirect(w, r, toB, http.StatusFound)
+		}), b, c)
+		toB, toC = r.opts.Mirrors[0].URL.String(), r.opts.Mirrors[1].URL.String()
+		text, r.opts.Mirrors = metalinkText(b.data, "size pieces", toC), nil
 		res := r.must("x", b.data)
 		r.wantDropped(res, "", "")
-		if !res.ByPieces || res.Mirrors[1].Bytes == 0 || res.Mirrors[1].URL != cBase+"/x" {
+		if !res.ByPieces || res.Mirrors[1].Bytes == 0 || res.Mirrors[1].URL != toC {
 			t.Errorf("%+v", res)
 		}
 	})

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/chunkget/chunkget/journal"
@@ -101,11 +100,11 @@ func TestDrippingStream(t *testing.T) {
 // TestLeastRate: what is a little faster goes on for as long as it takes, and what was
 // fast at first has no credit.
 func TestLeastRate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		policy := RetryPolicy{MinRate: 10_000, MinRateTime: 30 * time.Second}
 		for rate, kind := range map[int]Kind{9_000: KindTimeout, 11_000: -1} {
 			f := (&file{data: randomData(3*mib, 91), etag: `"a"`}).dripping(rate, time.Second)
-			r := newRig(t, transports[0], f, "/x")
+			r := newRig(t, tr, f, "/x")
 			r.opts.Retry, r.opts.Connections = policy, 1
 			if _, err := r.get(t.Context()); kindOf(err) != kind {
 				t.Errorf("%d bytes a second: %v", rate, err)
@@ -118,7 +117,7 @@ func TestLeastRate(t *testing.T) {
 			}
 			return drip{w, r, mib, time.Millisecond}
 		}
-		r := newRig(t, transports[0], f, "/x")
+		r := newRig(t, tr, f, "/x")
 		r.opts.Retry, r.opts.Connections = policy, 2
 		begun := time.Now()
 		if e := r.fails(KindTimeout); CodeOf(e) != CodeTooSlow || time.Since(begun) > 3*policy.MinRateTime {
@@ -130,10 +129,10 @@ func TestLeastRate(t *testing.T) {
 // TestDrippingMirror: what counts is the total, and whom nobody waits for in the end
 // is relieved.
 func TestDrippingMirror(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		a := (&file{data: randomData(16*mib, 93), etag: `"a"`, tree: true}).dripping(1, 300*time.Millisecond)
 		b := a.copyOf(`"b"`).dripping(40_000, time.Second)
-		r := mirrored(t, transports[0], a, b)
+		r := alike(t, tr, a, b)
 		r.opts.Connections = 2
 		r.opts.Retry.MinRate, r.opts.Retry.MinRateTime = 10_000, 30*time.Second
 		begun := time.Now()
@@ -146,8 +145,8 @@ func TestDrippingMirror(t *testing.T) {
 
 // TestLeastRateOfWaiting: time in which no server is waited for does not count.
 func TestLeastRateOfWaiting(t *testing.T) {
-	for name, test := range map[string]func(t *testing.T){
-		"Retry-After": func(t *testing.T) {
+	for name, test := range map[string]func(t *testing.T, tr transport){
+		"Retry-After": func(t *testing.T, tr transport) {
 			f := &file{data: randomData(9*mib, 94), etag: `"a"`, tree: true}
 			f.script = func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
 				if n > 1 && n < 5 {
@@ -157,7 +156,7 @@ func TestLeastRateOfWaiting(t *testing.T) {
 				}
 				return false
 			}
-			r := newRig(t, transports[0], f, "/x")
+			r := newRig(t, tr, f, "/x")
 			r.opts.Connections = 1
 			f.rewrite = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter {
 				if len(f.asked()) == 1 {
@@ -167,25 +166,25 @@ func TestLeastRateOfWaiting(t *testing.T) {
 			}
 			r.must("x", f.data)
 		},
-		"writer": func(t *testing.T) {
+		"writer": func(t *testing.T, tr transport) {
 			f := &file{data: randomData(5*mib, 95), etag: `"a"`, tree: true}
-			r := newRig(t, transports[0], f, "/x")
+			r := newRig(t, tr, f, "/x")
 			r.opts.Writer = writerFunc(slowly)
 			if res, err := r.get(t.Context()); err != nil || !res.Verified {
 				t.Error(err)
 			}
 		},
-		"writer of a stream": func(t *testing.T) {
+		"writer of a stream": func(t *testing.T, tr transport) {
 			f := &file{data: randomData(5*mib, 96)}
-			r := newRig(t, transports[0], f, "/x")
+			r := newRig(t, tr, f, "/x")
 			r.opts.Writer = writerFunc(slowly)
 			if _, err := r.get(t.Context()); err != nil {
 				t.Error(err)
 			}
 		},
-		"disk": func(t *testing.T) {
+		"disk": func(t *testing.T, tr transport) {
 			f := &file{data: randomData(5*mib, 97), etag: `"a"`, tree: true}
-			r := newRig(t, transports[0], f, "/x")
+			r := newRig(t, tr, f, "/x")
 			r.opts.Connections = 1
 			r.opts.Retry.Stall = time.Hour
 			r.opts.openDir = func(string) (journal.Dir, func() error, error) {
@@ -194,9 +193,9 @@ func TestLeastRateOfWaiting(t *testing.T) {
 			r.must("x", f.data)
 		},
 	} {
-		inBubble(t, name, func(t *testing.T) {
+		runPart(t, name, func(t *testing.T, tr transport) {
 			begun := time.Now()
-			test(t)
+			test(t, tr)
 			if took := time.Since(begun); took < 2*DefaultMinRateTime {
 				t.Errorf("over after %v, which shows nothing", took)
 			}

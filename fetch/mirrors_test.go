@@ -17,10 +17,23 @@ import (
 // over TCP and UDT in turns.
 func mirrored(t *testing.T, tr transport, first http.Handler, others ...http.Handler) *rig {
 	t.Helper()
+	return mirroredOver(t, tr, transports[:2], first, others...)
+}
+
+// alike prepares the same with all of them over tr: what is not encrypted may not say
+// what the file is beside what is.
+func alike(t *testing.T, tr transport, first http.Handler, others ...http.Handler) *rig {
+	t.Helper()
+	return mirroredOver(t, tr, []transport{tr}, first, others...)
+}
+
+// mirroredOver prepares the same with the others over those transports in turns.
+func mirroredOver(t *testing.T, tr transport, over []transport, first http.Handler, others ...http.Handler) *rig {
+	t.Helper()
 	r := newRig(t, tr, first, "/x")
 	byHost := map[string]http.RoundTripper{r.opts.URL.Host: r.opts.Transport}
 	for i, h := range others {
-		base, rt := transports[i%2].serve(t, h)
+		base, rt := over[i%len(over)].serve(t, h)
 		u, err := url.Parse(base + "/x")
 		if err != nil {
 			t.Fatal(err)
@@ -92,10 +105,10 @@ func TestMirrors(t *testing.T) {
 
 // TestTreeOfMirror: the hash tree may be that of any of them.
 func TestTreeOfMirror(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		b := &file{data: randomData(12*mib, 81), etag: `"b"`, tree: true}
 		a := b.copyOf(`"a"`)
-		r := mirrored(t, transports[0], a, b)
+		r := alike(t, tr, a, b)
 		res := r.must("x", b.data)
 		r.wantDropped(res, "", "")
 		if root, _ := rootOf(b.data); !res.Verified || res.Root != root || res.Mirrors[0].Bytes < firstBytes {
@@ -210,14 +223,14 @@ func TestMirrorFails(t *testing.T) {
 		}},
 	} {
 		for _, first := range []bool{false, true} {
-			inBubble(t, fmt.Sprintf("%s, first=%v", tt.name, first), func(t *testing.T) {
+			runPart(t, fmt.Sprintf("%s, first=%v", tt.name, first), func(t *testing.T, tr transport) {
 				good := &file{data: data, etag: `"a"`, tree: true}
 				bad := &file{data: data, etag: `"b"`, script: tt.serve}
 				servers, want := []http.Handler{good, bad}, []Code{"", tt.code}
 				if first {
 					servers[0], servers[1], want[0], want[1] = bad, good, tt.code, ""
 				}
-				r := mirrored(t, transports[0], servers[0], servers[1])
+				r := alike(t, tr, servers[0], servers[1])
 				r.opts.Connections = 8 // so that each is asked more than once
 				r.opts.Retry.Tries = 2
 				r.wantDropped(r.must("x", data), want...)
@@ -244,7 +257,7 @@ func TestMirrorDies(t *testing.T) {
 
 // TestNoMirrorLeft: the error says what became of each.
 func TestNoMirrorLeft(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		data := randomData(24*mib, 86)
 		a := &file{data: data, etag: `"a"`, tree: true, script: func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
 			if n > 1 {
@@ -256,7 +269,7 @@ func TestNoMirrorLeft(t *testing.T) {
 			w.WriteHeader(403)
 			return true
 		}}
-		r := mirrored(t, transports[0], a, b)
+		r := alike(t, tr, a, b)
 		_, err := r.get(t.Context())
 		for _, want := range []string{"none of them is left", r.opts.URL.String() + ": ", "410", r.opts.Mirrors[0].URL.String() + ": ", "403"} {
 			if err == nil || !strings.Contains(err.Error(), want) {
@@ -267,7 +280,7 @@ func TestNoMirrorLeft(t *testing.T) {
 			t.Errorf("%+v is not resumable", err)
 		}
 		// Likewise when there is not even a first answer.
-		e := mirrored(t, transports[0], &file{script: b.script}, b).fails(KindAuth)
+		e := alike(t, tr, &file{script: b.script}, b).fails(KindAuth)
 		if e.StatusCode != 403 || strings.Count(e.Error(), "403") < 2 {
 			t.Errorf("%v", e)
 		}
@@ -277,10 +290,10 @@ func TestNoMirrorLeft(t *testing.T) {
 // TestMirrorsUnproved: without any hash the bytes of one server only are used, and
 // those of several with the digest of the whole file, which then decides.
 func TestMirrorsUnproved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		a := &file{data: randomData(24*mib, 87), etag: `"a"`}
 		liar := &file{data: randomData(24*mib, 88), etag: `"l"`}
-		r := mirrored(t, transports[0], a, liar)
+		r := alike(t, tr, a, liar)
 		if res := r.must("x", a.data); res.Mirrors != nil || !r.hasNote("nothing tells whether") {
 			t.Errorf("%+v", res)
 		}
@@ -289,12 +302,12 @@ func TestMirrorsUnproved(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r = mirrored(t, transports[0], a, liar)
+		r = alike(t, tr, a, liar)
 		r.opts.Digest = digest
 		if e := r.fails(KindIntegrity); e.Code != CodeDigestMismatch || !strings.Contains(e.Hint, "which mirror") {
 			t.Errorf("%+v", e)
 		}
-		r = mirrored(t, transports[0], a, a.copyOf(`"b"`), &file{data: a.data})
+		r = alike(t, tr, a, a.copyOf(`"b"`), &file{data: a.data})
 		r.opts.Digest = digest
 		res := r.must("x", a.data)
 		// The last one has nothing by which its own versions could be told apart.
@@ -308,21 +321,22 @@ func TestMirrorsUnproved(t *testing.T) {
 // TestNamedMirrors: addresses that the server names are used where hashes check what
 // comes from there, and are told nothing.
 func TestNamedMirrors(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		data := randomData(40*mib, 89)
+	runLight(t, func(t *testing.T, tr transport) {
+		data := randomData(24*mib, 89)
 		b := &file{data: data, etag: `"b"`}
 		for _, tt := range []struct {
 			tree, only, want bool
 		}{{true, false, true}, {true, true, false}, {false, false, false}} {
-			base, _ := transports[0].serve(t, b)
+			var named string // set before it is read
 			a := &file{data: data, etag: `"a"`, tree: tt.tree}
 			h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.Header.Get("X-Secret") != "s" {
 					t.Error("the header did not reach the first server")
 				}
-				a.ServeHTTP(&addedLink{ResponseWriter: w, link: "<" + base + "/x>; rel=duplicate; pri=1"}, r)
+				a.ServeHTTP(&addedLink{ResponseWriter: w, link: "<" + named + ">; rel=duplicate; pri=1"}, r)
 			})
-			r := newRig(t, transports[0], h, "/x") // over TCP it reaches both
+			r := alike(t, tr, h, b)
+			named, r.opts.Mirrors = r.opts.Mirrors[0].URL.String(), nil
 			r.opts.GivenOnly = tt.only
 			r.opts.Header = http.Header{"X-Secret": {"s"}, "Authorization": {"Bearer b"}}
 			b.honest()
@@ -355,10 +369,10 @@ func (w *addedLink) WriteHeader(code int) {
 
 // TestMirrorsToWriter: in order, each piece checked, from several.
 func TestMirrorsToWriter(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		a := &file{data: randomData(30*mib, 90), etag: `"a"`, tree: true}
 		liar := &file{data: randomData(30*mib, 91), etag: `"l"`}
-		r := mirrored(t, transports[0], a, liar, a.copyOf(`"c"`))
+		r := mirrored(t, tr, a, liar, a.copyOf(`"c"`))
 		var out bytes.Buffer
 		r.opts.Writer = &out
 		res, err := r.get(t.Context())
@@ -389,7 +403,7 @@ func TestResumeFromMirror(t *testing.T) {
 		{"digest not known then", false, Digest{}, digest, KindRemoteChanged},
 		{"digest not known now", false, digest, Digest{}, KindRemoteChanged},
 	} {
-		inBubble(t, tt.name, func(t *testing.T) {
+		runPart(t, tt.name, func(t *testing.T, tr transport) {
 			a := &file{data: data, etag: `"a"`, tree: tt.tree, script: func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
 				if n > 3 {
 					w.WriteHeader(404)
@@ -397,7 +411,7 @@ func TestResumeFromMirror(t *testing.T) {
 				return n > 3
 			}}
 			b := &file{data: data, etag: `"b"`, tree: tt.tree}
-			r := mirrored(t, transports[0], a, b)
+			r := alike(t, tr, a, b)
 			both := r.opts
 			r.opts.Mirrors, r.opts.Digest, r.opts.Connections = nil, tt.first, 3
 			r.fails(KindHTTPStatus)
@@ -521,14 +535,19 @@ func TestSlowFirst(t *testing.T) {
 // TestUnencryptedLead: beside an encrypted address, a plain one may bring bytes but
 // not say what the file is.
 func TestUnencryptedLead(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
+		tls, other := transports[2], tr // of the first and of the plain one
+		if secure(tr.name) {
+			tls, other = tr, transports[0]
+		}
+		both := func(first, plain *file) *rig { return mirroredOver(t, tls, []transport{other}, first, plain) }
 		data := randomData(12*mib, 95)
-		tls, plain := transports[2], &file{data: randomData(12*mib, 96), etag: `"p"`, tree: true}
-		r := mirrored(t, tls, &file{data: data, etag: `"a"`}, plain)
+		plain := &file{data: randomData(12*mib, 96), etag: `"p"`, tree: true}
+		r := both(&file{data: data, etag: `"a"`}, plain)
 		if res := r.must("x", data); res.Verified || res.Mirrors != nil {
 			t.Errorf("%+v", res)
 		}
-		r = mirrored(t, tls, &file{data: data, etag: `"a"`, tree: true}, plain)
+		r = both(&file{data: data, etag: `"a"`, tree: true}, plain)
 		res := r.must("x", data)
 		r.wantDropped(res, "", CodePieceMismatch)
 
@@ -536,11 +555,11 @@ func TestUnencryptedLead(t *testing.T) {
 			w.WriteHeader(404)
 			return true
 		}}
-		r = mirrored(t, tls, down, plain)
+		r = both(down, plain)
 		if e := r.fails(KindHTTPStatus); !strings.Contains(e.Error(), "not encrypted") {
 			t.Errorf("%v", e)
 		}
-		r = mirrored(t, tls, down, plain)
+		r = both(down, plain)
 		r.opts.Pieces = plainPieces(plain.data, mib)
 		r.must("x", plain.data)
 	})
@@ -548,7 +567,7 @@ func TestUnencryptedLead(t *testing.T) {
 
 // TestMirrorsBusyAtFirst: nobody is given up for an answer that may change.
 func TestMirrorsBusyAtFirst(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		data := randomData(8*mib, 97)
 		busy := func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
 			if n <= 2 {
@@ -556,7 +575,7 @@ func TestMirrorsBusyAtFirst(t *testing.T) {
 			}
 			return n <= 2
 		}
-		r := mirrored(t, transports[0], &file{data: data, etag: `"a"`, tree: true, script: busy}, &file{data: data, etag: `"b"`, script: busy})
+		r := alike(t, tr, &file{data: data, etag: `"a"`, tree: true, script: busy}, &file{data: data, etag: `"b"`, script: busy})
 		res := r.must("x", data)
 		r.wantDropped(res, "", "")
 		if res.Retries < 2 || r.count(EventRetry) != res.Retries {

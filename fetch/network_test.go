@@ -6,9 +6,9 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -253,43 +253,37 @@ func TestInterrupted(t *testing.T) {
 	})
 }
 
-// stalling answers requests for data with a part of the body and then silence.
-func stalling(r *http.Request, f *file, until <-chan struct{}) *http.Response {
-	pr, pw := io.Pipe()
-	var a, b int64
-	if _, err := fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &a, &b); err != nil {
-		panic(err)
+// silentAfter is silent after so many bytes of the body.
+type silentAfter struct {
+	http.ResponseWriter
+	r    *http.Request
+	left int
+}
+
+func (w *silentAfter) Write(p []byte) (int, error) {
+	n, err := w.ResponseWriter.Write(p[:min(w.left, len(p))])
+	if w.left -= n; err == nil && n < len(p) {
+		w.ResponseWriter.(http.Flusher).Flush()
+		<-w.r.Context().Done()
+		err = w.r.Context().Err()
 	}
-	b = min(b, int64(len(f.data))-1)
-	go func() {
-		pw.Write(f.data[a : a+10])
-		select {
-		case <-until:
-		case <-r.Context().Done():
-		}
-		pw.CloseWithError(r.Context().Err())
-	}()
-	return &http.Response{StatusCode: 206, Status: "206 Partial Content", Body: pr, ContentLength: b - a + 1, Request: r, Header: http.Header{
-		"Etag": {f.etag}, "Content-Range": {fmt.Sprintf("bytes %d-%d/%d", a, b, len(f.data))},
-	}}
+	return n, err
 }
 
 // TestStall: requests without progress are abandoned after 30 s and made
 // again; when that never helps the download times out.
 func TestStall(t *testing.T) {
 	for _, headers := range []bool{true, false} {
-		synctest.Test(t, func(t *testing.T) {
+		runPart(t, fmt.Sprint("headers=", headers), func(t *testing.T, tr transport) {
 			f := &file{data: randomData(9*mib, 9), etag: `"a"`}
-			silent := 0
-			rt := roundTripFunc(func(r *http.Request) (*http.Response, error) {
-				if headers {
-					return stalling(r, f, nil), nil
+			f.rewrite = func(w http.ResponseWriter, r *http.Request) http.ResponseWriter { return &silentAfter{w, r, 10} }
+			if !headers {
+				f.script = func(_ *file, _ int, _ http.ResponseWriter, r *http.Request) bool {
+					<-r.Context().Done()
+					return true
 				}
-				silent++
-				<-r.Context().Done()
-				return nil, r.Context().Err()
-			})
-			r := newRig(t, transport{serve: func(*testing.T, http.Handler) (string, http.RoundTripper) { return "http://h", rt }}, f, "/x")
+			}
+			r := newRig(t, tr, f, "/x")
 			r.opts.Retry = RetryPolicy{MinRateTime: -1}
 			begun := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
@@ -307,8 +301,8 @@ func TestStall(t *testing.T) {
 			if kindOf(err) != KindTimeout {
 				t.Errorf("%v", err)
 			}
-			if want := 5 * defaultStall; silent != defaultTries || took < want || took > want+time.Minute {
-				t.Errorf("%d requests in %v", silent, took)
+			if want := 5 * defaultStall; len(f.asked()) != defaultTries || took < want || took > want+time.Minute {
+				t.Errorf("%d requests in %v", len(f.asked()), took)
 			}
 		})
 	}
@@ -316,15 +310,17 @@ func TestStall(t *testing.T) {
 
 // TestRetryAfterIsHonoured in virtual time.
 func TestRetryAfterIsHonoured(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
+		var mu sync.Mutex
 		var times []time.Time
 		after := "45"
-		rt := roundTripFunc(func(r *http.Request) (*http.Response, error) {
+		r := newRig(t, tr, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			defer mu.Unlock()
 			times = append(times, time.Now())
-			return &http.Response{StatusCode: 503, Status: "503 busy", Header: http.Header{"Retry-After": {after}}, Body: http.NoBody, Request: r}, nil
-		})
-		tr := transport{serve: func(*testing.T, http.Handler) (string, http.RoundTripper) { return "http://h", rt }}
-		r := newRig(t, tr, nil, "/x")
+			w.Header().Set("Retry-After", after)
+			w.WriteHeader(503)
+		}), "/x")
 		r.fails(KindHTTPStatus)
 		for i := 1; i < len(times); i++ {
 			if d := times[i].Sub(times[i-1]); d < 45*time.Second {

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/klauspost/compress/gzip"
@@ -127,9 +126,9 @@ func TestPartsAreNotAskedFor(t *testing.T) {
 		"no tree":       func(s *partServer, _ *rig) { s.tree = false },
 		"no strong tag": func(s *partServer, _ *rig) { s.etag = `W/"v1"` },
 	} {
-		inBubble(t, name, func(t *testing.T) {
+		runPart(t, name, func(t *testing.T, tr transport) {
 			s := &partServer{file: &file{data: data, etag: `"v1"`, tree: true}, answer: sendZstd}
-			r := newRig(t, transports[0], s, "/f")
+			r := newRig(t, tr, s, "/f")
 			r.opts.slowPath = slowest
 			prepare(s, r)
 			res := r.must("f", data)
@@ -208,9 +207,9 @@ func TestOddParts(t *testing.T) {
 		{"404", status(404), "404", false},
 		{"503", status(503), "503", false},
 	} {
-		inBubble(t, tt.name, func(t *testing.T) {
+		runPart(t, tt.name, func(t *testing.T, tr transport) {
 			s := &partServer{file: &file{data: data, etag: `"v1"`, tree: true}, answer: tt.answer}
-			r := newRig(t, transports[0], s, "/f")
+			r := newRig(t, tr, s, "/f")
 			r.opts.Connections, r.opts.slowPath = 3, slowest
 			var mu sync.Mutex
 			var noted, asked time.Time // when parts were given up, and when the last one was asked for
@@ -259,9 +258,9 @@ func TestPartsThatDoNotPay(t *testing.T) {
 		"do not shrink":      sendZstd,
 		"are not compressed": func(w http.ResponseWriter, _ *http.Request, p []byte) { w.Write(p) },
 	} {
-		inBubble(t, name, func(t *testing.T) {
+		runPart(t, name, func(t *testing.T, tr transport) {
 			s := &partServer{file: &file{data: data, etag: `"v1"`, tree: true}, answer: answer}
-			r := newRig(t, transports[0], s, "/f")
+			r := newRig(t, tr, s, "/f")
 			r.opts.Connections, r.opts.slowPath = 2, slowest
 			r.must("f", data)
 			if r.hasNote("do not shrink") != (name == "do not shrink") {
@@ -276,7 +275,7 @@ func TestPartsThatDoNotPay(t *testing.T) {
 
 // A connection that breaks within a part is a retry, and the next part follows.
 func TestPartsOverBrokenConnections(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		data := textLike(6 * mib)
 		s := &partServer{file: &file{data: data, etag: `"v1"`, tree: true}}
 		broken := false
@@ -296,7 +295,7 @@ func TestPartsOverBrokenConnections(t *testing.T) {
 			w.(http.Flusher).Flush()
 			hijack(w)
 		}
-		r := newRig(t, transports[0], s, "/f")
+		r := newRig(t, tr, s, "/f")
 		r.opts.Connections, r.opts.slowPath = 2, slowest
 		res := r.must("f", data)
 		if res.Retries != 1 || r.hasNote("no more compressed parts") {
@@ -311,7 +310,7 @@ func TestPartsOverBrokenConnections(t *testing.T) {
 // A file that changes while parts of it are fetched ends the download, whichever
 // request meets the new version first.
 func TestPartsOfAChangedFile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		data := textLike(6 * mib)
 		s := &partServer{file: &file{data: data, etag: `"v1"`, tree: true}}
 		s.answer = func(w http.ResponseWriter, r *http.Request, p []byte) {
@@ -324,7 +323,7 @@ func TestPartsOfAChangedFile(t *testing.T) {
 			w.Header().Set("Part-Of", `"v2"`)
 			sendZstd(w, r, p)
 		}
-		r := newRig(t, transports[0], s, "/f")
+		r := newRig(t, tr, s, "/f")
 		r.opts.Connections, r.opts.slowPath = 2, slowest
 		r.fails(KindRemoteChanged)
 	})

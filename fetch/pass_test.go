@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"testing/synctest"
 	"time"
 )
 
@@ -87,9 +86,9 @@ func TestCheckTellsOfPasses(t *testing.T) {
 }
 
 func TestRepairTellsOfPasses(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		data := randomData(4*mib, 61)
-		r := newRig(t, transports[0], &file{data: data, etag: `"a"`, tree: true}, "/x")
+		r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true}, "/x")
 		r.dir.Put("x", damaged(data, mib))
 		r.mustRepair(data)
 		i := slices.IndexFunc(r.events, func(e Event) bool { return e.Kind == EventStart })

@@ -167,9 +167,8 @@ func TestPipeBadPiece(t *testing.T) {
 }
 
 func TestPipeFailures(t *testing.T) {
-	tr := transports[0]
 	data := randomData(5*mib, 6)
-	inBubble(t, "digest", func(t *testing.T) {
+	runPart(t, "digest", func(t *testing.T, tr transport) {
 		for _, tree := range []bool{true, false} {
 			wrong, right := sha256.Sum256(nil), sha256.Sum256(data)
 			r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: tree}, "/x")
@@ -183,7 +182,7 @@ func TestPipeFailures(t *testing.T) {
 			}
 		}
 	})
-	inBubble(t, "writer", func(t *testing.T) {
+	runPart(t, "writer", func(t *testing.T, tr transport) {
 		full := errors.New("no more room")
 		r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true}, "/x")
 		_, err := pipeTo(r, writerFunc(func(b []byte) (int, error) { return 0, full }))
@@ -191,7 +190,7 @@ func TestPipeFailures(t *testing.T) {
 			t.Errorf("err = %v", err)
 		}
 	})
-	inBubble(t, "interrupted", func(t *testing.T) {
+	runPart(t, "interrupted", func(t *testing.T, tr transport) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		r := newRig(t, tr, &file{data: data, etag: `"a"`, tree: true}, "/x")

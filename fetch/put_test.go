@@ -14,7 +14,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/chunkget/chunkget/merkle"
@@ -41,7 +40,7 @@ type putRig struct {
 	before func(w http.ResponseWriter, r *http.Request) bool // answers instead; guarded by mu
 }
 
-func newPutRig(t *testing.T, data []byte) *putRig {
+func newPutRig(t *testing.T, tr transport, data []byte) *putRig {
 	t.Helper()
 	r := &putRig{t: t, dir: t.TempDir(), tries: 3, connections: 4, patched: make(chan struct{}, 1000)}
 	own := t.TempDir()
@@ -60,7 +59,7 @@ func newPutRig(t *testing.T, data []byte) *putRig {
 		h.Close()
 		root.Close()
 	})
-	r.base, r.client = serveTCP(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+	r.base, r.client = tr.serve(t, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.mu.Lock()
 		before := r.before
 		r.mu.Unlock()
@@ -186,10 +185,10 @@ func (r *putRig) fails(kind Kind, rt http.RoundTripper) *Error {
 }
 
 func TestPut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
 		for _, size := range []int{0, 1, mib, 9*mib + 5} {
 			data := randomData(size, uint64(size))
-			r := newPutRig(t, data)
+			r := newPutRig(t, tr, data)
 			res := r.must(data)
 			if res.BytesSent != int64(size) || res.BytesResumed != 0 || res.Retries != 0 || res.Connections > 4 || r.left() != 0 {
 				t.Errorf("%d bytes: %+v, %d files left", size, res, r.left())
@@ -213,10 +212,10 @@ func TestPut(t *testing.T) {
 // What the server has is not sent again, with the record of the run before and
 // without.
 func TestPutResumes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
 		data := randomData(24*mib, 1)
 		for _, recorded := range []bool{true, false} {
-			r := newPutRig(t, data)
+			r := newPutRig(t, tr, data)
 			r.tries = 1
 			r.breakAfter(2)
 			if e := r.fails(KindNetwork, nil); !e.Resumable {
@@ -245,9 +244,9 @@ func TestPutResumes(t *testing.T) {
 
 // Requests that break are made again, for what the server did not get.
 func TestPutRetries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
 		data := randomData(12*mib, 2)
-		r := newPutRig(t, data)
+		r := newPutRig(t, tr, data)
 		r.tries = 5
 		var patches atomic.Int64
 		r.answer(func(w http.ResponseWriter, req *http.Request) bool {
@@ -279,9 +278,9 @@ func (deadWriter) WriteHeader(int) { panic(http.ErrAbortHandler) }
 
 // Failures count only as long as nothing arrives.
 func TestPutProgressCounts(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
 		data := randomData(24*mib, 11)
-		r := newPutRig(t, data)
+		r := newPutRig(t, tr, data)
 		r.tries = 2
 		r.answer(func(w http.ResponseWriter, req *http.Request) bool {
 			if req.Method == http.MethodPatch && req.ContentLength > mib {
@@ -299,9 +298,9 @@ func TestPutProgressCounts(t *testing.T) {
 // A file that has changed since an interruption is sent anew, and what was sent of
 // the other is discarded.
 func TestPutChangedFile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
 		data := randomData(12*mib, 3)
-		r := newPutRig(t, data)
+		r := newPutRig(t, tr, data)
 		r.tries = 1
 		r.breakAfter(1)
 		r.fails(KindNetwork, nil)
@@ -349,15 +348,14 @@ func (b *flippedBody) Read(p []byte) (int, error) {
 }
 
 func TestPutWrongPieces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
 		data := randomData(6*mib, 5)
 		for _, tt := range []struct {
 			flips int64
 			fails bool
 		}{{1, false}, {1 << 30, true}} {
-			r := newPutRig(t, data)
-			own := &http.Transport{DialContext: streams.DialContext}
-			rt := flipping{own, new(atomic.Int64)}
+			r := newPutRig(t, tr, data)
+			rt := flipping{r.client, new(atomic.Int64)}
 			rt.left.Store(tt.flips)
 			if tt.fails {
 				if e := r.fails(KindIntegrity, rt); CodeOf(e) != CodePieceMismatch {
@@ -373,15 +371,14 @@ func TestPutWrongPieces(t *testing.T) {
 				}
 				r.has(data)
 			}
-			own.CloseIdleConnections()
 		}
 	})
 }
 
 // A file that is written to while it is sent does not arrive.
 func TestPutFileWrittenTo(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newPutRig(t, randomData(8*mib, 6))
+	run(t, func(t *testing.T, tr transport) {
+		r := newPutRig(t, tr, randomData(8*mib, 6))
 		var once sync.Once
 		r.answer(func(_ http.ResponseWriter, req *http.Request) bool {
 			if req.Method == http.MethodPost { // its tree has been computed
@@ -415,10 +412,10 @@ func (r *putRig) rewrite(size int) {
 // wrong: as long as more is to come nothing appears there, and after that nobody is
 // told that the file is there.
 func TestPutFileWrittenToBehind(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
 		data := randomData(12*mib, 12)
 		for _, last := range []bool{false, true} {
-			r := newPutRig(t, data)
+			r := newPutRig(t, tr, data)
 			r.connections = 1
 			var sent int64 // of all requests, which come one after the other
 			r.answer(func(w http.ResponseWriter, req *http.Request) bool {
@@ -455,8 +452,8 @@ func TestPutFileWrittenToBehind(t *testing.T) {
 
 // A file that changes while it is hashed has no tree to be told.
 func TestPutFileWrittenToWhileHashed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newPutRig(t, randomData(12*mib, 13))
+	run(t, func(t *testing.T, tr transport) {
+		r := newPutRig(t, tr, randomData(12*mib, 13))
 		r.tries = 1
 		r.breakAfter(1)
 		r.fails(KindNetwork, nil)
@@ -480,9 +477,9 @@ func TestPutFileWrittenToWhileHashed(t *testing.T) {
 
 // An upload that the server has lost is begun again.
 func TestPutLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
 		data := randomData(12*mib, 8)
-		r := newPutRig(t, data)
+		r := newPutRig(t, tr, data)
 		var once sync.Once
 		r.answer(func(w http.ResponseWriter, req *http.Request) bool {
 			lost := false
@@ -500,9 +497,9 @@ func TestPutLost(t *testing.T) {
 
 // All has arrived, and the server was stopped before it said so.
 func TestPutUnsaid(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
 		data := randomData(4*mib, 9)
-		r := newPutRig(t, data)
+		r := newPutRig(t, tr, data)
 		r.tries = 1
 		r.answer(func(w http.ResponseWriter, req *http.Request) bool {
 			if req.Method != http.MethodPatch {
@@ -524,8 +521,8 @@ func TestPutUnsaid(t *testing.T) {
 }
 
 func TestPutInterrupted(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newPutRig(t, randomData(8*mib, 10))
+	run(t, func(t *testing.T, tr transport) {
+		r := newPutRig(t, tr, randomData(8*mib, 10))
 		ctx, cancel := context.WithCancel(t.Context())
 		r.answer(func(_ http.ResponseWriter, req *http.Request) bool {
 			if req.Method == http.MethodPatch {
@@ -542,7 +539,7 @@ func TestPutInterrupted(t *testing.T) {
 
 // Refusals have their kind, say what the server says, and what to do.
 func TestPutRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
 		for _, tt := range []struct {
 			status int
 			kind   Kind
@@ -552,7 +549,7 @@ func TestPutRefused(t *testing.T) {
 			{405, KindHTTPStatus, "--upload"}, {413, KindHTTPStatus, "--upload-max-size"}, {415, KindHTTPStatus, "curl -T"},
 			{507, KindDisk, "--upload-quota"}, {503, KindHTTPStatus, ""}, {200, KindHTTPStatus, "curl -T"},
 		} {
-			r := newPutRig(t, []byte("data"))
+			r := newPutRig(t, tr, []byte("data"))
 			var asked atomic.Int64
 			r.answer(func(w http.ResponseWriter, req *http.Request) bool {
 				asked.Add(1)
@@ -568,7 +565,7 @@ func TestPutRefused(t *testing.T) {
 				t.Errorf("%d: asked %d times, not %d", tt.status, asked.Load(), want)
 			}
 		}
-		r := newPutRig(t, nil)
+		r := newPutRig(t, tr, nil)
 		r.file = r.dir
 		r.fails(KindDisk, nil)
 		r.file = filepath.Join(r.dir, "none")

@@ -185,7 +185,7 @@ func TestRedirectLimit(t *testing.T) {
 
 // TestSecretsStayOut of events, journals, logs and errors.
 func TestSecretsStayOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
 		f := &file{data: randomData(12*mib, 12), etag: `"a"`, tree: true}
 		f.script = func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
 			if r.FormValue("token") != "SECRET" || r.FormValue("v") != "1" {
@@ -199,7 +199,7 @@ func TestSecretsStayOut(t *testing.T) {
 			}
 			return n > 1
 		}
-		r := newRig(t, transports[0], f, "/x?v=1&token=SECRET")
+		r := newRig(t, tr, f, "/x?v=1&token=SECRET")
 		r.opts.URL.User = url.UserPassword("u", "SECRET")
 		var log bytes.Buffer
 		r.opts.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))

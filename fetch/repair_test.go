@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/chunkget/chunkget/internal/faultfile"
 	"github.com/chunkget/chunkget/merkle"
@@ -153,8 +152,8 @@ func TestRepairRefuses(t *testing.T) {
 			r.wantFile("x", local)
 		}
 	})
-	inBubble(t, "nothing to repair", func(t *testing.T) {
-		r := newRig(t, transports[0], &file{data: []byte("x"), etag: `"a"`, tree: true}, "/x")
+	runPart(t, "nothing to repair", func(t *testing.T, tr transport) {
+		r := newRig(t, tr, &file{data: []byte("x"), etag: `"a"`, tree: true}, "/x")
 		if _, err := r.repair(); kindOf(err) != KindDisk || len(r.dir.Names()) != 0 {
 			t.Errorf("%v, files %q", err, r.dir.Names())
 		}
@@ -162,13 +161,18 @@ func TestRepairRefuses(t *testing.T) {
 }
 
 // TestRepairAfterPowerCut cuts the power at every operation of a repair. The file
-// is the old one or the new one, whole, and the next repair goes on.
+// is the old one or the new one, whole, and the next repair goes on. Over TCP it cuts
+// at each, else at one in seven: all that differs is how many writes there are.
 func TestRepairAfterPowerCut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		f := &file{data: randomData(4*mib+3, 74), etag: `"a"`, tree: true, leaves: true}
 		local := damaged(f.data[:3*mib+100], 5, 2*mib)
-		r := newRig(t, transports[0], f, "/x")
-		for at := 1; ; at++ {
+		r := newRig(t, tr, f, "/x")
+		step := 1
+		if tr.name != "tcp" {
+			step = 7
+		}
+		for at := 1; ; at += step {
 			r.dir = faultfile.New()
 			r.dir.Put("x", local)
 			r.dir.CrashAt(at)
@@ -199,9 +203,9 @@ func TestRepairAfterPowerCut(t *testing.T) {
 
 // TestRepairGoesOn: what an interrupted repair fetched is not fetched again.
 func TestRepairGoesOn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
 		f := &file{data: randomData(16*mib, 75), etag: `"a"`, tree: true, leaves: true}
-		r := newRig(t, transports[0], f, "/x")
+		r := newRig(t, tr, f, "/x")
 		r.dir.Put("x", f.data[:mib+5])
 		f.script = func(f *file, n int, w http.ResponseWriter, req *http.Request) bool {
 			if n <= 4 {

@@ -49,7 +49,9 @@ func (tr transport) reads() int {
 	return 1
 }
 
-// transports are all ways over which the tests of this package run.
+// transports are all ways over which the tests of this package run. Those that do not
+// have no server: they are about what is refused before one is asked, about errors and
+// redirects that are made up, or about time on paths of a given rate (modelPath).
 var transports = []transport{{"tcp", serveTCP}, {"udt", serveUDT}, {"https", serveHTTPS}, {"udts", serveUDTS}}
 
 // run runs f over every transport, in virtual time: the network is in memory, and
@@ -66,9 +68,31 @@ func run(t *testing.T, f func(t *testing.T, tr transport)) {
 // overAll is run for tests whose parts are bubbles.
 func overAll(t *testing.T, f func(t *testing.T, tr transport)) {
 	t.Helper()
+	over(t, transports[3:], f)
+}
+
+// runLight is run for tests that are about what is done with the answers, by however
+// many servers, which the transport hardly touches. With the race detector TCP stands
+// for all: TLS over UDT would take minutes more.
+func runLight(t *testing.T, f func(t *testing.T, tr transport)) {
+	t.Helper()
+	over(t, transports[:1], func(t *testing.T, tr transport) {
+		synctest.Test(t, func(t *testing.T) { f(t, tr) })
+	})
+}
+
+// runPart is runLight for a part of t.
+func runPart(t *testing.T, name string, f func(t *testing.T, tr transport)) {
+	t.Helper()
+	t.Run(name, func(t *testing.T) { runLight(t, f) })
+}
+
+// over runs f over all transports, with the race detector over those of racing.
+func over(t *testing.T, racing []transport, f func(t *testing.T, tr transport)) {
+	t.Helper()
 	of := transports
 	if raceEnabled {
-		of = transports[3:]
+		of = racing
 	}
 	for _, tr := range of {
 		t.Run(tr.name, func(t *testing.T) { f(t, tr) })
@@ -186,8 +210,9 @@ func serveOverUDT(t *testing.T, h http.Handler, pair *tlsport.Source) (string, h
 	t.Cleanup(func() {
 		pool.Close()
 		// Server.Close closes connections under a lock that their goroutines want
-		// too, and time would stand still while one of them waits for its peer.
-		time.Sleep(10 * linkDelay)
+		// too, and time would stand still while one of them waits for its peer. They
+		// learn of the end of the pool behind all that was sent before.
+		time.Sleep(time.Second)
 		s.Close()
 		serving.Wait()
 		time.Sleep(time.Second) // as above
