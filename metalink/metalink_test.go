@@ -73,10 +73,19 @@ func TestParseRefuses(t *testing.T) {
 		"pieces of 0":     file(`<pieces length="0" type="sha-256"></pieces>`),
 		"too few pieces":  file(`<size>11</size><pieces length="10" type="sha-256"><hash>01</hash></pieces>`),
 		"too many pieces": file(`<size>10</size><pieces length="10" type="sha-256"><hash>01</hash><hash>01</hash></pieces>`),
-		"too long":        head + strings.Repeat(" ", MaxSize),
 	} {
 		if files, err := Parse(strings.NewReader(in)); !errors.Is(err, ErrFormat) {
 			t.Errorf("%s: %v, %v", name, files, err)
+		}
+	}
+}
+
+func TestParseBound(t *testing.T) {
+	const file = `<file name="x"/></metalink>`
+	for size, fails := range map[int]bool{MaxSize: false, MaxSize + 1: true} {
+		_, err := Parse(strings.NewReader(head + strings.Repeat(" ", size-len(head)-len(file)) + file))
+		if (err != nil) != fails || fails && (!errors.Is(err, ErrFormat) || !strings.Contains(err.Error(), "more than 33554432 bytes")) {
+			t.Errorf("%d bytes: %v", size, err)
 		}
 	}
 }

@@ -178,10 +178,11 @@ func (o *options) trustMirrors() error {
 	return nil
 }
 
-// fetchMirrors is what package fetch is told of further addresses of file i.
+// fetchMirrors is what package fetch is told of further addresses of file i: no more
+// than maxMirrors, --mirror before what a Metalink names.
 func (o *options) fetchMirrors(i int) (out []fetch.Mirror) {
 	for _, u := range o.wanted[i].mirrors {
-		if u.String() != o.urls[i].String() {
+		if len(out) < maxMirrors && u.String() != o.urls[i].String() {
 			out = append(out, fetch.Mirror{URL: u, Header: o.headerFor(u)})
 		}
 	}
