@@ -96,7 +96,7 @@ func (o *options) addReaching(f *pflag.FlagSet) {
 	f.StringArrayVar(&o.headers, "header", nil, "send `'NAME: VALUE'` with every request, not to another origin after a redirect; may be repeated")
 	f.StringVar(&o.userAgent, "user-agent", "", "send `TEXT` as User-Agent (default \"chunkget\")")
 	f.StringVar(&o.proxy, "proxy", "", proxyUsage)
-	f.StringVar(&o.transport, "transport", transportAuto, "what udt:// and udts:// URLs travel over: udt, tcp (HTTP or HTTPS to the TCP port of the same number; udts:// with TLS 1.3 and the same pin), or auto: UDT, and TCP where UDP does not get through or was slower in earlier runs; auto and udt also take up UDT where an http:// server offers it, and UDT with TLS where an https:// server does")
+	f.StringVar(&o.transport, "transport", transportAuto, "what udt:// and udts:// URLs travel over: udt, tcp (HTTP or HTTPS to the TCP port of the same number; udts:// with TLS 1.3 and the same pin), or auto: what brings more, of UDT and TCP where both are open and the file is large enough to tell, in this run or an earlier one; auto and udt also take up UDT where an http:// server offers it, and UDT with TLS where an https:// server does")
 	f.Var(rateValue{&o.limitRate, "64k"}, "limit-rate", "read no more than this `RATE` in bit/s, such as 20M, over all connections together; at least 64k")
 	f.DurationVar(&o.connect, "connect-timeout", udtpool.DefaultDialTimeout, "how long to wait for a connection, such as 10s, if --timeout is not less")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "how long a connection may make no progress, such as 30s; then its request is made again")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/chunkget/chunkget/fetch"
 	"github.com/chunkget/chunkget/internal/units"
+	"github.com/chunkget/chunkget/udt"
 	"github.com/chunkget/chunkget/udtpool"
 	"github.com/spf13/pflag"
 	"golang.org/x/time/rate"
@@ -52,6 +53,11 @@ func newReadLimit(bits float64) *readLimit {
 	// A fiftieth of a second: small beside the time over which rates are looked at.
 	most := int(min(max(bytes/50, 512), 256<<10))
 	return &readLimit{rate.NewLimiter(rate.Limit(bytes), most), most}
+}
+
+// paced reports whether the user has a say in how fast data comes.
+func (o *options) paced() bool {
+	return o.limitRate != 0 || o.sending.ask() != (udt.Ask{})
 }
 
 // body returns what reads b at the limit until ctx ends.

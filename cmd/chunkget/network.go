@@ -28,7 +28,7 @@ func openNetwork(u *ui, o *options, requests int) (*network, error) {
 	}
 	rt := newTransports(requests, o.dialTimeout(), o.answers.maxHeader(), o.security.trusted(), o.sending.ask(), paths, u, log, conns)
 	rt.route.mode = cmp.Or(o.transport, transportAuto)
-	rt.limit, rt.route.limited = newReadLimit(float64(o.limitRate)), o.limitRate != 0
+	rt.limit, rt.route.paced = newReadLimit(float64(o.limitRate)), o.paced()
 	if o.proxyURL != nil {
 		rt.tcp.Proxy = http.ProxyURL(o.proxyURL)
 	}

@@ -35,6 +35,8 @@ type rememberedPath struct {
 	TCPAt   time.Time `json:"tcp_at,omitzero"`      // when it was that
 	NoUDP   time.Time `json:"no_udp,omitzero"`      // when UDP did not get through and TCP did
 	SlowUDT time.Time `json:"slow_udt,omitzero"`    // when requests over TCP brought more than others over UDT
+	NoTCP   time.Time `json:"no_tcp,omitzero"`      // when the file was not to be had over TCP
+	SlowTCP time.Time `json:"slow_tcp,omitzero"`    // when requests over TCP brought no more than others over UDT
 	At      time.Time `json:"at"`
 }
 
@@ -42,6 +44,9 @@ type rememberedPath struct {
 func (p rememberedPath) fasterOverTCP() bool {
 	return p.Long && p.Rate > 0 && p.TCPRate > clearlyFaster*p.Rate
 }
+
+// tcpIsBetter reports whether TCP brought more, in whole downloads or side by side.
+func (p rememberedPath) tcpIsBetter() bool { return p.fasterOverTCP() || !p.SlowUDT.IsZero() }
 
 // fresh returns what of p is not too old. What is written anew leaves the rest of an
 // entry as old as it is.
@@ -53,13 +58,17 @@ func (p rememberedPath) fresh(now time.Time) rememberedPath {
 	if old(p.TCPAt) {
 		p.TCPRate, p.TCPAt = 0, time.Time{}
 	}
-	if old(p.NoUDP) {
-		p.NoUDP = time.Time{}
-	}
-	if old(p.SlowUDT) {
-		p.SlowUDT = time.Time{}
+	for _, at := range p.events() {
+		if old(*at) {
+			*at = time.Time{}
+		}
 	}
 	return p
+}
+
+// events are the times at which something has shown itself, zero if it has not.
+func (p *rememberedPath) events() []*time.Time {
+	return []*time.Time{&p.NoUDP, &p.SlowUDT, &p.NoTCP, &p.SlowTCP}
 }
 
 // good reports whether p says something, and nothing impossible.
@@ -68,7 +77,7 @@ func (p rememberedPath) good() bool {
 	if !valid(p.Rate) || !valid(p.TCPRate) || (p.Rate > 0) != (p.MinRTT > 0) || !(p.MinRTT >= 0 && p.MinRTT < 1e5) {
 		return false
 	}
-	return p.Rate > 0 || p.TCPRate > 0 || !p.NoUDP.IsZero() || !p.SlowUDT.IsZero()
+	return p.Rate > 0 || p.TCPRate > 0 || slices.ContainsFunc(p.events(), func(at *time.Time) bool { return !at.IsZero() })
 }
 
 const (
@@ -163,27 +172,36 @@ func (m *pathMemory) remember(address string, p udt.Path, bytes int64, now time.
 	})
 }
 
-// A tcpOutcome is what a download over TCP has shown of a server that speaks UDT, too.
-type tcpOutcome struct {
-	rate    float64 // bit/s, 0 if that says nothing
+// A lesson is what a download has shown of a server that speaks UDT beside what it
+// brought over that.
+type lesson struct {
+	tcpRate float64 // bit/s over TCP, 0 if that says nothing
 	noUDP   bool    // UDP did not get through
-	slowUDT bool    // requests over UDT brought less
+	slowUDT bool    // requests over UDT brought less than over TCP
+	noTCP   bool    // the file was not to be had over TCP
+	slowTCP bool    // requests over TCP brought no more than over UDT
 }
 
-// rememberTCP notes the outcome of a download over TCP.
-func (m *pathMemory) rememberTCP(address string, o tcpOutcome, now time.Time) error {
-	if o == (tcpOutcome{}) {
+// learn notes a lesson.
+func (m *pathMemory) learn(address string, l lesson, now time.Time) error {
+	if l == (lesson{}) {
 		return nil
 	}
 	return m.update(address, now, func(e *rememberedPath) {
-		if o.rate > 0 {
-			e.TCPRate, e.TCPAt = o.rate, now
+		if l.tcpRate > 0 {
+			e.TCPRate, e.TCPAt = l.tcpRate, now
 		}
-		if o.noUDP {
+		if l.noUDP {
 			e.NoUDP = now
 		}
-		if o.slowUDT {
-			e.SlowUDT = now
+		if l.noTCP {
+			e.NoTCP = now
+		}
+		switch {
+		case l.slowUDT:
+			e.SlowUDT, e.SlowTCP = now, time.Time{}
+		case l.slowTCP:
+			e.SlowUDT, e.SlowTCP = time.Time{}, now
 		}
 	})
 }

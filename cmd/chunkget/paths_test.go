@@ -86,19 +86,19 @@ func TestPathAges(t *testing.T) {
 		}
 		return m
 	}
-	slow, fast := udt.Path{Rate: 1e6, MinRTT: time.Millisecond}, tcpOutcome{rate: 2e6}
+	slow, fast := udt.Path{Rate: 1e6, MinRTT: time.Millisecond}, lesson{tcpRate: 2e6}
 	if err := at(0).remember("h:1", slow, leastCompared, begin); err != nil {
 		t.Fatal(err)
 	}
 	// A download each day over what was faster.
 	later := 23 * time.Hour
-	if err := at(later).rememberTCP("h:1", fast, begin.Add(later)); err != nil {
+	if err := at(later).learn("h:1", fast, begin.Add(later)); err != nil {
 		t.Fatal(err)
 	}
 	if e := at(later).entry("h:1"); !e.fasterOverTCP() {
 		t.Errorf("on the first day: %+v", e)
 	}
-	if e := at(25 * time.Hour).entry("h:1"); e.fasterOverTCP() || e.Rate != 0 || e.TCPRate != fast.rate {
+	if e := at(25 * time.Hour).entry("h:1"); e.fasterOverTCP() || e.Rate != 0 || e.TCPRate != fast.tcpRate {
 		t.Errorf("on the second day: %+v", e)
 	}
 	if err := at(25*time.Hour).remember("h:1", slow, leastRemembered, begin.Add(25*time.Hour)); err != nil {
@@ -107,13 +107,25 @@ func TestPathAges(t *testing.T) {
 	if e := at(25 * time.Hour).entry("h:1"); e.fasterOverTCP() || e.Rate != slow.Rate {
 		t.Errorf("after a short download: %+v", e)
 	}
-	if err := at(25*time.Hour).rememberTCP("g:1", tcpOutcome{slowUDT: true, noUDP: true}, begin.Add(25*time.Hour)); err != nil {
+	if err := at(25*time.Hour).learn("g:1", lesson{slowUDT: true, noUDP: true, noTCP: true}, begin.Add(25*time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if e := at(48 * time.Hour).entry("g:1"); e.SlowUDT.IsZero() || e.NoUDP.IsZero() {
+	if e := at(48 * time.Hour).entry("g:1"); e.SlowUDT.IsZero() || e.NoUDP.IsZero() || e.NoTCP.IsZero() {
 		t.Errorf("of g: %+v", e)
 	}
 	if e := at(50 * time.Hour).entry("g:1"); e != (rememberedPath{}) {
 		t.Errorf("of g a day later: %+v", e)
+	}
+	// What was measured last counts.
+	for _, l := range []lesson{{slowUDT: true}, {slowTCP: true}, {slowUDT: true}} {
+		if err := at(50*time.Hour).learn("f:1", l, begin.Add(50*time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		if e := at(50 * time.Hour).entry("f:1"); e.SlowUDT.IsZero() == l.slowUDT || e.SlowTCP.IsZero() == l.slowTCP || e.tcpIsBetter() != l.slowUDT {
+			t.Errorf("of f after %+v: %+v", l, e)
+		}
+	}
+	if e := at(74 * time.Hour).entry("f:1"); e != (rememberedPath{}) {
+		t.Errorf("of f a day later: %+v", e)
 	}
 }

@@ -124,23 +124,24 @@ func (q *queue) remember(target *url.URL, res *fetch.Result) {
 	if len(res.Mirrors) > 0 {
 		return // the rate is of several paths
 	}
-	address, overUDT, outcome := q.rt.route.outcome(target)
-	if address == "" {
+	c := q.rt.route.course(target)
+	if c.address == "" {
 		return
 	}
-	free := q.opts.jobs == 1 && q.opts.limitRate == 0 && q.opts.sending == (sending{share: defaultShare})
-	rate := float64(res.BytesFetched) * 8 / max(res.Elapsed.Seconds(), 1e-3)
 	now := time.Now()
-	var err error
-	switch {
-	case !overUDT:
-		if free && res.BytesFetched >= leastCompared {
-			outcome.rate = rate
+	if c.pure && q.opts.jobs == 1 && !q.opts.paced() {
+		rate := float64(res.BytesFetched) * 8 / max(res.Elapsed.Seconds(), 1e-3)
+		switch {
+		case c.way == wayTCP && res.BytesFetched >= leastCompared:
+			c.lesson.tcpRate = rate
+		case c.way == wayUDT && res.BytesFetched >= leastRemembered:
+			q.noteMemory(q.paths.remember(c.address, udt.Path{Rate: rate, MinRTT: q.rt.minRTT(c.address)}, res.BytesFetched, now))
 		}
-		err = q.paths.rememberTCP(address, outcome, now)
-	case free && res.BytesFetched >= leastRemembered:
-		err = q.paths.remember(address, udt.Path{Rate: rate, MinRTT: q.rt.minRTT(address)}, res.BytesFetched, now)
 	}
+	q.noteMemory(q.paths.learn(c.address, c.lesson, now))
+}
+
+func (q *queue) noteMemory(err error) {
 	if err != nil {
 		q.ui.detail("note: %v", err)
 	}

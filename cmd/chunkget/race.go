@@ -19,14 +19,7 @@ const (
 	// than the first, nor more than the second.
 	minHeadStart = 200 * time.Millisecond
 	headStart    = time.Second
-
-	// clearlyFaster is by how much a rate over TCP must exceed that over UDT to count.
-	clearlyFaster = 1.1
 )
-
-// inPlaceOf is what URLs of UDT are fetched as over TCP. Nothing encrypted becomes
-// plain.
-var inPlaceOf = map[string]string{"udt": "http", "udts": "https"}
 
 // race is the choice for a udt:// or udts:// server.
 type race struct {
@@ -34,6 +27,7 @@ type race struct {
 	passage *passage // over UDT, if that is the choice
 	overTCP bool
 	blocked bool // because UDP did not get through
+	fallen  bool // it did before
 	why     string
 	err     error // there is no way
 }
@@ -76,13 +70,20 @@ func (r *routes) choose(ctx context.Context, u *url.URL) (*race, error) {
 }
 
 // take opens the passage of the choice c for the server of u. When that gets through no
-// more, TCP is the choice.
+// more, TCP is the choice, and a contest is over: if UDT is the choice again some time
+// there is another one.
 func (r *routes) take(u *url.URL, c *race) {
 	key, server := origin(u), &url.URL{Scheme: u.Scheme, Host: u.Host}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	c.passage = r.open(server, server, func() bool { return r.races[key] == c }, func() {
-		fallen := &race{done: make(chan struct{}), overTCP: true, blocked: true, why: "no answer over UDP any more"}
+		fallen := &race{done: make(chan struct{}), overTCP: true, blocked: true, fallen: true, why: "no answer over UDP any more"}
 		close(fallen.done)
 		r.races[key] = fallen
+		if of := r.contests[key]; of != nil {
+			of.fall()
+			delete(r.contests, key)
+		}
 	})
 }
 
@@ -111,9 +112,18 @@ func (r *routes) reconsider(u *url.URL, c *race, err error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.races[origin(u)] == c {
-		delete(r.races, origin(u))
+	if key := origin(u); r.races[key] == c {
+		delete(r.races, key)
+		r.doubted[key] = true
 	}
+}
+
+// mayRecall reports whether what is remembered of the server of u may be relied on: not
+// once a choice has failed.
+func (r *routes) mayRecall(u *url.URL) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.doubted[origin(u)]
 }
 
 // run fills in c.
@@ -127,9 +137,14 @@ func (r *routes) run(ctx context.Context, u *url.URL, c *race) {
 	}
 	address := hostPort(u)
 	m := r.paths.entry(address)
-	if m.fasterOverTCP() {
+	switch {
+	case !r.mayRecall(u):
+	case m.fasterOverTCP():
 		c.overTCP = true
 		c.why = fmt.Sprintf("it was faster before: %s against %s over UDT", formatRate(m.TCPRate/8), formatRate(m.Rate/8))
+		return
+	case m.tcpIsBetter():
+		c.overTCP, c.why = true, "it brought more than UDT before"
 		return
 	}
 	wait := headStart

@@ -49,6 +49,7 @@ func TestChoose(t *testing.T) {
 		{name: "silent before", memory: rememberedPath{NoUDP: time.Unix(1, 0)}, udt: never, tcp: 50 * time.Millisecond, overTCP: true, why: "no answer over UDP", took: 250 * time.Millisecond},
 		{name: "a short way", memory: rememberedPath{Rate: 1e6, MinRTT: 100}, udt: never, tcp: 50 * time.Millisecond, overTCP: true, why: "no answer over UDP", took: 450 * time.Millisecond},
 		{name: "TCP was faster", memory: rememberedPath{Rate: 8e6, MinRTT: 100, Long: true, TCPRate: 16e6}, overTCP: true, why: "it was faster before: 1.9 MiB/s against 976.6 KiB/s over UDT"},
+		{name: "TCP has brought more", memory: rememberedPath{SlowUDT: time.Unix(1, 0)}, overTCP: true, why: "it brought more than UDT before"},
 		{name: "TCP was not much faster", memory: rememberedPath{Rate: 8e6, MinRTT: 100, Long: true, TCPRate: 8.5e6}},
 		{name: "TCP is wanted", mode: transportTCP, overTCP: true, why: "as asked"},
 		{name: "UDT is wanted", mode: transportUDT, memory: rememberedPath{Rate: 8e6, MinRTT: 100, Long: true, TCPRate: 16e6}},
@@ -80,7 +81,7 @@ func TestChoose(t *testing.T) {
 					_, err := answer(tt.tcp, tt.tcpErr)(ctx, "", "")
 					return err
 				}
-				r := newRoutes(tt.mode, pool, reach, new(trust), paths, func(string, ...any) {})
+				r := newRoutes(tt.mode, pool, reach, noRTT, new(trust), paths, func(string, ...any) {})
 				defer r.close()
 				begun := time.Now()
 				c, err := r.choose(t.Context(), &url.URL{Scheme: "udt", Host: "h:9000"})
@@ -94,6 +95,8 @@ func TestChoose(t *testing.T) {
 		})
 	}
 }
+
+func noRTT(*contest) time.Duration { return 0 }
 
 // testKeys makes a key pair for a server.
 func testKeys(t *testing.T) *tlsport.Source {
@@ -167,6 +170,7 @@ func TestUpgrade(t *testing.T) {
 			defer rt.Close()
 			var told []string
 			rt.route.note = func(format string, args ...any) { told = append(told, fmt.Sprintf(format, args...)) }
+			rt.route.paced = true // so that nothing is compared
 			asked := host
 			rt.tcp.Proxy = nil
 			if tt.proxy { // which answers itself
@@ -279,6 +283,32 @@ func TestReconsider(t *testing.T) {
 	defer udtServer.Close()
 	tcpServer.Close()
 	get("udt")
+}
+
+// A choice that was remembered and is none any more does not stand in the way of the other.
+func TestRecalledChoice(t *testing.T) {
+	l, err := udt.Listen("udt", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer serveName("udt", l).Close()
+	host := l.Addr().String()
+	paths := &pathMemory{paths: map[string]rememberedPath{host: {SlowUDT: time.Unix(1, 0)}}}
+	rt := newTransports(2, time.Second, udtpool.DefaultHeaderBytes, new(trust), udt.Ask{}, paths, newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
+	defer rt.Close()
+	for try, want := range []bool{false, true} { // TCP is refused, then UDT takes its place
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "udt://"+host+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := rt.RoundTrip(req)
+		if (err == nil) != want {
+			t.Fatalf("try %d: %v", try, err)
+		}
+		if err == nil {
+			resp.Body.Close()
+		}
+	}
 }
 
 // serveName serves a name to all requests.

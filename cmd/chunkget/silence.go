@@ -33,10 +33,14 @@ const (
 	// an answer, or after neither way gave one, the question is not asked again.
 	silenceStep  = 250 * time.Millisecond
 	silencePause = 2 * time.Second
+
+	// shortPause and silentRounds of the path are how long no packet may come, while
+	// requests wait, before what they have brought shows no rate.
+	shortPause = 250 * time.Millisecond
 )
 
 // A passage is UDT to one server for as long as it gets through. Requests over it end
-// with it.
+// with it, those of a contest, too.
 type passage struct {
 	server *url.URL // as requests name it
 	over   *url.URL // the same over UDT
@@ -51,9 +55,9 @@ func (e *silentError) Error() string {
 	return fmt.Sprintf("no packet came over UDP for %.1f s, and the server answers over TCP", e.silent.Seconds())
 }
 
-// open begins a passage, and looks after it where there is a choice. The caller of
-// current and fallen holds r.mu: whether p is in use still, and what to do when it gets
-// through no more.
+// open begins a passage, and looks after it where there is a choice. The caller holds
+// r.mu, as does that of current and fallen: whether p is in use still, and what to do when
+// it gets through no more.
 func (r *routes) open(server, over *url.URL, current func() bool, fallen func()) *passage {
 	p := &passage{server: server, over: over}
 	p.ctx, p.leave = context.WithCancelCause(r.ctx)
@@ -86,7 +90,7 @@ func (r *routes) attend(p *passage, current func() bool, fallen func()) {
 		if now.Before(notUntil) {
 			continue
 		}
-		silent, round, waiting := r.silence(p)
+		silent, round, waiting := r.silence(p.over)
 		if !waiting || silent < silentFor+silentRounds*round {
 			continue
 		}
@@ -94,7 +98,7 @@ func (r *routes) attend(p *passage, current func() bool, fallen func()) {
 			notUntil = time.Now().Add(silencePause)
 			continue
 		}
-		silent, _, _ = r.silence(p)
+		silent, _, _ = r.silence(p.over)
 		r.mu.Lock()
 		if inUse = current(); inUse {
 			fallen()
@@ -109,11 +113,11 @@ func (r *routes) attend(p *passage, current func() bool, fallen func()) {
 	}
 }
 
-// silence returns how long no packet has come over any connection of p, the round trip
-// of its path, and whether a request waits for one.
-func (r *routes) silence(p *passage) (silent, round time.Duration, waiting bool) {
+// silence returns how long no packet has come over any connection to a URL over UDT, the
+// round trip of its path, and whether a request waits for one.
+func (r *routes) silence(over *url.URL) (silent, round time.Duration, waiting bool) {
 	first := true
-	for c, idle := range r.connections(p) {
+	for c, idle := range r.connections(over) {
 		s := c.Stats()
 		switch {
 		case s.Ended:
@@ -127,16 +131,20 @@ func (r *routes) silence(p *passage) (silent, round time.Duration, waiting bool)
 		}
 		silent, round = min(silent, s.Silence), max(round, rtt)
 		waiting = waiting || !idle
-		if silent < silentFor {
-			break // the others do not matter
-		}
 	}
 	return silent, round, waiting
 }
 
-// connections yields those of p, and whether each is idle.
-func (r *routes) connections(p *passage) func(yield func(c *udt.Conn, idle bool) bool) {
-	key := p.over.Scheme + "://" + hostPort(p.over)
+// pausing reports whether requests have waited for any packet over UDT for so long that
+// what they have brought shows no rate.
+func (r *routes) pausing(over *url.URL) bool {
+	silent, round, waiting := r.silence(over)
+	return waiting && silent > shortPause+silentRounds*round
+}
+
+// connections yields those to a URL over UDT, and whether each is idle.
+func (r *routes) connections(over *url.URL) func(yield func(c *udt.Conn, idle bool) bool) {
+	key := over.Scheme + "://" + hostPort(over)
 	return func(yield func(c *udt.Conn, idle bool) bool) {
 		for _, s := range r.udt.Stats().Conns {
 			if c, ok := s.Conn.(*udt.Conn); ok && s.Host == key && !yield(c, s.Idle) {
@@ -173,7 +181,7 @@ func (r *routes) onlyTCP(p *passage, patience time.Duration) bool {
 		case <-last:
 			return true
 		case <-step.C:
-			if silent, _, waiting := r.silence(p); !waiting || silent < silentFor {
+			if silent, _, waiting := r.silence(p.over); !waiting || silent < silentFor {
 				return false
 			}
 		case <-ctx.Done():
@@ -184,7 +192,7 @@ func (r *routes) onlyTCP(p *passage, patience time.Duration) bool {
 
 // abandon closes the connections of p, so that none of them is taken for a way again.
 func (r *routes) abandon(p *passage) {
-	for c := range r.connections(p) {
+	for c := range r.connections(p.over) {
 		c.Close() // there is nobody to hear of it
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -30,7 +32,8 @@ type twoWay struct {
 	file           []byte
 	silent         atomic.Bool  // over TCP: connections are not made
 	dialled        atomic.Int64 // over TCP
-	first          atomic.Int64 // Unix nanoseconds of the first request over TCP
+	first          atomic.Int64 // Unix nanoseconds of the first request over TCP since the last outage began
+	left           atomic.Int64 // Unix nanoseconds of when UDT was left
 
 	rt *transports
 	u  *url.URL
@@ -126,7 +129,13 @@ func inTwoWays(t *testing.T, scheme string, link simnet.LinkConfig, size int, f 
 			udt: udtpool.New(udtpool.Config{Connections: 9, Dial: dialer.DialContext}),
 			tcp: &http.Transport{DialContext: dial, MaxConnsPerHost: 9, MaxIdleConnsPerHost: 9, DisableCompression: true},
 		}
-		w.rt.route = newRoutes(transportAuto, w.rt.udt, w.rt.reach, w.rt.trust, new(pathMemory), func(f string, a ...any) { t.Logf("note: "+f, a...) })
+		rtt := func(*contest) time.Duration { return 2 * link.Delay }
+		w.rt.route = newRoutes(transportAuto, w.rt.udt, w.rt.reach, rtt, w.rt.trust, new(pathMemory), func(f string, a ...any) {
+			t.Logf("note: "+f, a...)
+			if strings.Contains(f, "going on over that") {
+				w.left.Store(time.Now().UnixNano())
+			}
+		})
 		f(t, w)
 		w.rt.Close()
 		// Server.Close closes connections under a lock that their goroutines want too, and
@@ -170,22 +179,24 @@ func TestSilence(t *testing.T) {
 		scheme string
 		link   simnet.LinkConfig
 		outage func(w *twoWay, since time.Duration) bool // of UDP
+		size   int                                       // MiB, 24 if it is 0
 		moves  bool
 	}{
-		{"blocked", "udt", short, func(w *twoWay, since time.Duration) bool { return since > 3*time.Second }, true},
-		{"blocked after an upgrade", "http", short, func(w *twoWay, since time.Duration) bool { return since > 3*time.Second }, true},
-		{"blocked over a satellite", "udt", satellite, func(w *twoWay, since time.Duration) bool { return since > 9*time.Second }, true},
+		{"blocked", "udt", short, func(w *twoWay, since time.Duration) bool { return since > 3*time.Second }, 0, true},
+		{"blocked in a contest", "udt", short, func(w *twoWay, since time.Duration) bool { return since > 3*time.Second }, leastCompared >> 20, true},
+		{"blocked after an upgrade", "http", short, func(w *twoWay, since time.Duration) bool { return since > 3*time.Second }, 0, true},
+		{"blocked over a satellite", "udt", satellite, func(w *twoWay, since time.Duration) bool { return since > 9*time.Second }, 0, true},
 		{"outages of a satellite", "udt", satellite, func(w *twoWay, since time.Duration) bool {
 			return since > 5*time.Second && since%(7*time.Second) < 2*time.Second
-		}, false},
+		}, 0, false},
 		{"no network for some time", "udt", short, func(w *twoWay, since time.Duration) bool {
 			out := since > 3*time.Second && since < 12*time.Second
 			w.silent.Store(out)
 			return out
-		}, false},
+		}, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			inTwoWays(t, tt.scheme, tt.link, 24<<20, func(t *testing.T, w *twoWay) {
+			inTwoWays(t, tt.scheme, tt.link, cmp.Or(tt.size, 24)<<20, func(t *testing.T, w *twoWay) {
 				ctx, cancel := context.WithCancel(t.Context())
 				var weather sync.WaitGroup
 				begun := time.Now()
@@ -216,10 +227,13 @@ func TestSilence(t *testing.T) {
 				t.Logf("%v, %d retries, %d connections over TCP", time.Since(begun), res.Retries, w.dialled.Load())
 				scheme, why := w.rt.route.carried(w.u)
 				t.Logf("over %s: %s", scheme, why)
-				if moved := w.first.Load() != 0; moved != tt.moves {
+				if moved := w.left.Load() != 0; moved != tt.moves {
 					t.Fatalf("moved to TCP: %v, want %v", moved, tt.moves)
 				}
-				if took := time.Duration(w.first.Load() - cutAt.Load()); tt.moves {
+				if l := w.rt.route.course(w.u).lesson; l.noUDP != tt.moves || l.slowUDT {
+					t.Errorf("learnt %+v", l)
+				}
+				if took := time.Duration(max(w.first.Load(), w.left.Load()) - cutAt.Load()); tt.moves {
 					t.Logf("moved after %v", took)
 					if took > most {
 						t.Errorf("it took %v to move to TCP, want less than %v", took, most)

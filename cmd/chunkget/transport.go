@@ -11,8 +11,10 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"sync"
 	"time"
 
+	"github.com/chunkget/chunkget/internal/connstats"
 	"github.com/chunkget/chunkget/udt"
 	"github.com/chunkget/chunkget/udtpool"
 )
@@ -40,11 +42,14 @@ func newTransports(n int, dialTimeout time.Duration, maxHeader int64, trust *tru
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	dialer := &net.Dialer{Timeout: dialTimeout}
+	trips := &tripTimes{least: make(map[string]time.Duration)}
 	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+		begun := time.Now()
 		c, err := dialer.DialContext(ctx, network, address)
 		if err != nil {
 			return nil, err
 		}
+		trips.add(address, cmp.Or(kernelTrip(c), time.Since(begun)))
 		return conns.add(c), nil
 	}
 	shared := trust.config("")
@@ -80,8 +85,45 @@ func newTransports(n int, dialTimeout time.Duration, maxHeader int64, trust *tru
 			ReadBufferSize:         64 << 10,
 		},
 	}
-	t.route = newRoutes(transportAuto, t.udt, t.reach, trust, paths, u.note)
+	t.route = newRoutes(transportAuto, t.udt, t.reach, func(c *contest) time.Duration {
+		return trips.shortest(c.overTCP, t.minRTT(c.address))
+	}, trust, paths, u.note)
 	return t
+}
+
+// tripTimes are the shortest round trips of connections over TCP, by host:port: as the
+// kernel tells, else the time to connect. Kernels answer by themselves, so busy processors
+// do not make a short path a long one, as they do over UDT.
+type tripTimes struct {
+	mu    sync.Mutex
+	least map[string]time.Duration
+}
+
+// kernelTrip is the round trip of a new connection as the kernel tells, 0 if it does not.
+func kernelTrip(c net.Conn) time.Duration {
+	if c, ok := c.(*net.TCPConn); ok {
+		return connstats.TCP(c, connstats.Receiving).Stats().Path.MinRTT
+	}
+	return 0
+}
+
+func (t *tripTimes) add(address string, d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if was := t.least[address]; was == 0 || d < was {
+		t.least[address] = d
+	}
+}
+
+// shortest returns the time for address, or another one if that is known and shorter.
+func (t *tripTimes) shortest(address string, other time.Duration) time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.least[address]
+	if d == 0 || other > 0 && other < d {
+		return other
+	}
+	return d
 }
 
 func (t *transports) RoundTrip(req *http.Request) (*http.Response, error) {
@@ -122,20 +164,56 @@ func (t *transports) overEither(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	resp, err := t.over(c, req)
+	if c.overTCP {
+		resp, err := t.overTCP(req)
+		if err != nil {
+			t.route.reconsider(req.URL, c, err)
+		}
+		return resp, err
+	}
+	f := t.route.takeOff(req)
+	if f.way == wayTCP {
+		return f.landed(t.overTCP(req))
+	}
+	resp, err := t.overUDT(c.passage, req)
 	if err != nil {
 		t.route.reconsider(req.URL, c, err)
-		return nil, err
+		return f.landed(nil, err)
 	}
-	resp.Request = req // the address that links and redirects are relative to
-	return resp, nil
+	resp.Request = req
+	if !proxied(t.inPlace(req.URL), via(req, inPlaceOf[req.URL.Scheme], hostPort(req.URL))) {
+		t.route.rival(req.URL, resp, func(ctx context.Context, etag string) error { return t.sameOverTCP(ctx, req, etag) })
+	}
+	return f.landed(resp, nil)
 }
 
-func (t *transports) over(c *race, req *http.Request) (*http.Response, error) {
-	if !c.overTCP {
-		return t.overUDT(c.passage, req)
+// overTCP makes a request to a udt:// or udts:// server over TCP.
+func (t *transports) overTCP(req *http.Request) (*http.Response, error) {
+	resp, err := t.inPlace(req.URL).RoundTrip(via(req, inPlaceOf[req.URL.Scheme], hostPort(req.URL)))
+	if err == nil {
+		resp.Request = req // the address that links and redirects are relative to
 	}
-	return t.inPlace(req.URL).RoundTrip(via(req, inPlaceOf[req.URL.Scheme], hostPort(req.URL)))
+	return resp, err
+}
+
+// sameOverTCP returns nil if what a udt:// or udts:// server has answered to req is also to
+// be had over TCP, by its ETag: at the TCP port may be something else.
+func (t *transports) sameOverTCP(ctx context.Context, req *http.Request, etag string) error {
+	ctx, cancel := context.WithTimeout(ctx, t.dialTimeout)
+	defer cancel()
+	head := req.Clone(ctx)
+	head.Method = http.MethodHead
+	head.Header.Del("Range")
+	head.Header.Del("If-Range")
+	resp, err := t.overTCP(head)
+	if err != nil {
+		return err
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("Etag") != etag {
+		return errors.New("the file is another one over TCP")
+	}
+	return nil
 }
 
 // inPlace is what carries requests to a server over TCP.
@@ -179,22 +257,20 @@ func (t *transports) reach(ctx context.Context, u *url.URL) error {
 // fromTCP makes a request to a server of TCP, over UDT if it offers that, else over
 // tcp.
 func (t *transports) fromTCP(tcp *http.Transport, req *http.Request) (*http.Response, error) {
-	if p, ok := t.route.upgraded(req.URL); ok {
+	f := t.route.takeOff(req)
+	if f.way == wayUDT {
+		p := f.of.passage
 		resp, err := t.overUDT(p, via(req, p.over.Scheme, p.over.Host))
-		if err != nil {
-			t.route.downgrade(req.URL)
-			return nil, err
+		if err == nil {
+			resp.Request = req
 		}
-		resp.Request = req
-		resp.Body = t.route.measured(req.URL, wayUDT, resp.Body)
-		return resp, nil
+		return f.landed(resp, err)
 	}
 	resp, err := tcp.RoundTrip(req)
 	if err == nil && !proxied(tcp, req) {
 		t.route.offered(req.URL, resp.Header)
-		resp.Body = t.route.measured(req.URL, wayTCP, resp.Body)
 	}
-	return resp, err
+	return f.landed(resp, err)
 }
 
 // proxied reports whether requests like req go through a proxy.

@@ -20,91 +20,6 @@ import (
 	"github.com/chunkget/chunkget/udtpool"
 )
 
-// A timedBody brings n bytes, what is read in each step of time.
-type timedBody struct {
-	n    int
-	step time.Duration
-}
-
-func (b *timedBody) Read(p []byte) (int, error) {
-	if b.n <= 0 {
-		return 0, io.EOF
-	}
-	time.Sleep(b.step)
-	n := min(len(p), b.n)
-	b.n -= n
-	return n, nil
-}
-
-func (*timedBody) Close() error { return nil }
-
-// TestMeasuredWays: of two ways to a server the one is left that requests show to be
-// slower, which is said, and remembered for the next time.
-func TestMeasuredWays(t *testing.T) {
-	const step = time.Millisecond // 7.8 MiB/s, since io.Discard reads 8 KiB
-	for _, tt := range []struct {
-		name     string
-		mode     string
-		limited  bool
-		tcp, udt int // MiB
-		tcpStep  time.Duration
-		udtStep  time.Duration
-
-		stays   bool // with UDT
-		scheme  string
-		why     string
-		address string // that something is remembered of
-		over    bool   // UDT
-		slow    bool
-	}{
-		{name: "TCP is faster", tcp: 16, udt: 8, tcpStep: step, udtStep: 2 * step,
-			scheme: "http", why: "a connection brings more than over UDT, which the server offers: 7.8 MiB/s against 3.9 MiB/s", address: "h:9000", slow: true},
-		{name: "UDT is faster", tcp: 8, udt: 40, tcpStep: 2 * step, udtStep: step, stays: true,
-			scheme: "udt", why: "the server offers it (Alt-Svc)", address: "h:9000", over: true},
-		{name: "TCP is faster, as shows in the end", tcp: 8, udt: 16, tcpStep: step, udtStep: 2 * step,
-			scheme: "udt", why: "the server offers it (Alt-Svc)", address: "h:9000", slow: true},
-		{name: "about the same", tcp: 16, udt: 16, tcpStep: 20 * step, udtStep: 21 * step, stays: true,
-			scheme: "udt", why: "the server offers it (Alt-Svc)"},
-		{name: "too little to tell", tcp: 16, udt: 7, tcpStep: step, udtStep: 9 * step, stays: true,
-			scheme: "http", why: "UDT, which the server offers, came late"},
-		{name: "UDT is wanted", mode: transportUDT, tcp: 8, udt: 16, tcpStep: step, udtStep: 9 * step, stays: true,
-			scheme: "udt", why: "the server offers it (Alt-Svc)"},
-		{name: "limited by the user", limited: true, tcp: 8, udt: 16, tcpStep: step, udtStep: 9 * step, stays: true,
-			scheme: "udt", why: "the server offers it (Alt-Svc)"},
-		{name: "UDT was not used", tcp: 64, tcpStep: step, stays: true, scheme: "http", address: "h:9000"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				pool := udtpool.New(udtpool.Config{})
-				defer pool.Close()
-				r := newRoutes(tt.mode, pool, nil, new(trust), new(pathMemory), func(string, ...any) {})
-				defer r.close()
-				r.limited = tt.limited
-				u := &url.URL{Scheme: "http", Host: "h", Path: "/x"}
-				r.upgrades[origin(u)] = &upgrade{address: "h:9000", passage: new(passage), ready: true}
-				for w, b := range map[way]*timedBody{wayTCP: {tt.tcp << 20, tt.tcpStep}, wayUDT: {tt.udt << 20, tt.udtStep}} {
-					if n, err := io.Copy(io.Discard, r.measured(u, w, b)); err != nil || n%(1<<20) != 0 {
-						t.Fatal(n, err)
-					}
-				}
-				if p, ok := r.upgraded(u); ok != tt.stays || p == nil {
-					t.Errorf("goes on over UDT: %v, want %v", ok, tt.stays)
-				}
-				if scheme, why := r.carried(&url.URL{Scheme: "http", Host: "h", Path: "/y"}); scheme != "http" || why != "" && tt.stays {
-					t.Errorf("another file of the server was carried over %s: %q", scheme, why)
-				}
-				if scheme, why := r.carried(u); scheme != tt.scheme || why != tt.why {
-					t.Errorf("carried over %s: %q, want %s: %q", scheme, why, tt.scheme, tt.why)
-				}
-				address, over, o := r.outcome(u)
-				if address != tt.address || over != tt.over || o != (tcpOutcome{slowUDT: tt.slow}) {
-					t.Errorf("outcome %q, %v, %+v", address, over, o)
-				}
-			})
-		})
-	}
-}
-
 // TestSlowerIsRemembered: what was measured to be slower is not tried again at once.
 func TestSlowerIsRemembered(t *testing.T) {
 	dialed := false
@@ -118,12 +33,38 @@ func TestSlowerIsRemembered(t *testing.T) {
 		if slow {
 			memory.paths["h:9000"] = rememberedPath{SlowUDT: time.Now()}
 		}
-		r := newRoutes(transportAuto, pool, nil, new(trust), memory, func(string, ...any) {})
+		r := newRoutes(transportAuto, pool, nil, noRTT, new(trust), memory, func(string, ...any) {})
 		r.offered(&url.URL{Scheme: "http", Host: "h"}, http.Header{"Alt-Svc": {`udt=":9000"`}})
 		r.upgrading.Wait()
 		r.close()
 		if dialed == slow {
 			t.Errorf("slower before: %v, but tried: %v", slow, dialed)
+		}
+	}
+}
+
+// TestNotCompared: what was measured to be no faster over TCP, or is not to be compared, goes
+// over UDT as soon as it is there.
+func TestNotCompared(t *testing.T) {
+	for name, tt := range map[string]struct {
+		mode   string
+		paced  bool
+		memory rememberedPath
+		want   bool
+	}{
+		"new":            {mode: transportAuto},
+		"slower before":  {mode: transportAuto, memory: rememberedPath{SlowTCP: time.Unix(1, 0)}, want: true},
+		"UDT is wanted":  {mode: transportUDT, want: true},
+		"paced by users": {mode: transportAuto, paced: true, want: true},
+	} {
+		r := testRoutes(t, tt.mode, noRTT)
+		r.paced = tt.paced
+		r.paths = &pathMemory{paths: map[string]rememberedPath{"h:9000": tt.memory}}
+		u := &url.URL{Scheme: "http", Host: "h"}
+		r.offered(u, http.Header{"Alt-Svc": {`udt=":9000"`}})
+		c := r.contests[origin(u)]
+		if got := c.decided && c.best == wayUDT; got != tt.want || c.measured(wayUDT) {
+			t.Errorf("%s: goes over UDT without a contest: %v, want %v", name, got, tt.want)
 		}
 	}
 }
@@ -160,7 +101,7 @@ func TestStand(t *testing.T) {
 	// Connections that were made before would not be checked by it.
 	pool := udtpool.New(udtpool.Config{})
 	defer pool.Close()
-	r := newRoutes(transportAuto, pool, nil, new(trust), new(pathMemory), func(string, ...any) {})
+	r := newRoutes(transportAuto, pool, nil, noRTT, new(trust), new(pathMemory), func(string, ...any) {})
 	defer r.close()
 	r.races["udts://"+address] = new(race)
 	if r.mayStand(address, site) {

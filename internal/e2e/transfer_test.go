@@ -19,7 +19,7 @@ func TestConnections(t *testing.T) {
 	for _, n := range []int{1, 2, 4, 8, 16} {
 		t.Run(fmt.Sprintf("n=%d", n), func(t *testing.T) {
 			out := t.TempDir()
-			c := get(t, out, "-n", fmt.Sprint(n), s.url("udt", "big.bin"))
+			c := get(t, out, "-n", fmt.Sprint(n), "--transport", "udt", s.url("udt", "big.bin"))
 			d := c.done()
 			if d.Bytes != size || d.BytesFetched < size || d.BytesResumed != 0 || d.Seconds <= 0 ||
 				d.Connections != n || d.Transport != "udt" || !d.Verified || d.Root == "" || d.PiecesBad != 0 {
@@ -57,5 +57,24 @@ func TestOfferedUDT(t *testing.T) {
 		}
 		sameContent(t, original, filepath.Join(out, "big.bin"))
 		sameContent(t, last, filepath.Join(out, "last.bin"))
+	}
+}
+
+// TestEitherWay: a file arrives as it is while both ways to its server are compared, from
+// URLs of either, and the next download takes what was found.
+func TestEitherWay(t *testing.T) {
+	skipShort(t)
+	s, original := serveBig(t, 256<<20)
+	for _, scheme := range []string{"udt", "http"} {
+		t.Setenv("XDG_CACHE_HOME", t.TempDir())
+		for range 2 {
+			out := t.TempDir()
+			d := get(t, out, s.url(scheme, "big.bin")).done()
+			if d.BytesFetched < 256<<20 || !d.Verified || d.PiecesBad != 0 || d.Retries != 0 {
+				t.Errorf("done event of %s: %+v", scheme, d)
+			}
+			sameContent(t, original, filepath.Join(out, "big.bin"))
+			t.Logf("%s: over %s in %.2f s: %s", scheme, d.Transport, d.Seconds, d.TransportReason)
+		}
 	}
 }
