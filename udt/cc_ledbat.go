@@ -111,10 +111,10 @@ type ledbat struct {
 
 	rate, lastRate          float64 // highest of the round and of the one before, packets/s
 	roundLost, roundArrived int
+	lastLost                int // of the round before
 	blockLost, blockArrived int
 	blocks                  [ledbatBlocks]float64 // shares lost
 	blockCount              int
-	allLost, allArrived     float64 // older ones weigh less
 }
 
 // Name implements Congestion.
@@ -148,7 +148,6 @@ func (l *ledbat) OnSend(time.Duration, SendEvent) {}
 func (l *ledbat) OnLoss(_ time.Duration, e LossEvent) {
 	l.roundLost += e.Lost
 	l.blockLost += e.Lost
-	l.allLost += float64(e.Lost)
 }
 
 // OnTimeout follows a time in which nothing came back. Without a queue that was
@@ -192,11 +191,12 @@ func (l *ledbat) OnACK(now time.Duration, e ACKEvent) {
 	}
 	l.roundArrived += e.Newly
 	l.blockArrived += e.Newly
-	l.allArrived += float64(e.Newly)
 	if e.Newly > 0 && 4*(e.InFlight+e.Newly) > 3*l.Window() {
 		l.grow(e.Newly)
 	}
-	if l.rtt > 0 && now-l.round >= l.recent {
+	// A slowdown after losses sends again what was lost, at first nothing else, and
+	// only what is sent once gives a sample: it does not wait for one.
+	if (l.rtt > 0 || l.state == ledbatSlow && l.recent > 0) && now-l.round >= l.recent {
 		l.endRound(now)
 	}
 }
@@ -232,16 +232,15 @@ func (l *ledbat) target() time.Duration {
 
 // endRound decides what the round trip that is over means.
 func (l *ledbat) endRound(now time.Duration) {
-	l.queue = l.rtt - l.path.base()
+	if l.rtt > 0 {
+		l.queue = l.rtt - l.path.base()
+	}
 	full := l.queue > l.target()
 	lossy := l.lossy()
 	skip := l.skip
 	l.round, l.rtt, l.skip = now, 0, false
 	l.rate, l.lastRate = 0, l.rate
-	l.roundLost, l.roundArrived = 0, 0
-	if n := l.allLost + l.allArrived; n > 4*ledbatBlock {
-		l.allLost, l.allArrived = l.allLost/2, l.allArrived/2
-	}
+	l.lastLost, l.roundLost, l.roundArrived = l.roundLost, 0, 0
 
 	switch l.state {
 	case ledbatSlow:
@@ -292,17 +291,19 @@ func (l *ledbat) exit() time.Duration { return time.Duration(ledbatExit * float6
 // fill is the window that brings the queue to half the target at a rate of
 // deliveries.
 func (l *ledbat) fill(rate float64) float64 {
-	arrived := 1.0
-	if n := l.allLost + l.allArrived; n > 0 {
-		arrived = max(l.allArrived/n, 0.5)
-	}
+	arrived := max(1-l.random(), 0.5)
 	return rate / arrived * (l.path.base() + l.target()/2).Seconds()
 }
 
 // leaveStart takes the window that the delivery rate fills, but not less than
-// that of a round trip before, which is what filled the queue.
+// that of a round trip before, which is what filled the queue, unless a queue too
+// short for the target has overflowed: what is lost at the window that follows is
+// taken for what the path loses by itself.
 func (l *ledbat) leaveStart(now time.Duration) {
-	w := max(l.fill(max(l.rate, l.lastRate)), l.window*math.Exp(-l.gain()))
+	w := l.fill(max(l.rate, l.lastRate))
+	if l.roundLost+l.lastLost == 0 {
+		w = max(w, l.window*math.Exp(-l.gain()))
+	}
 	l.window = max(min(l.window, w), ledbatLeast)
 	l.filled = 0
 	l.skip = true

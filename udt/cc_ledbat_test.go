@@ -68,3 +68,40 @@ func TestLEDBATTakesOver(t *testing.T) {
 		t.Errorf("window %d after 2 s without a queue, want about 500", w)
 	}
 }
+
+// What is sent again gives no sample of the round trip. A slowdown that follows many
+// losses sends nothing else for as long as it lasts, and ends all the same.
+func TestLEDBATSlowdownWithoutSamples(t *testing.T) {
+	l := NewLEDBAT().(*ledbat)
+	l.Init(ccStart, CongestionParams{MSS: 1500, MaxWindow: 1e4, Rate: 1e4, MinRTT: 50 * ms, Measured: true})
+	now := ccStart
+	for l.State() == "slowdown" {
+		if now += 50 * ms; now > ccStart+(ledbatRest+1)*50*ms {
+			t.Fatalf("still in the slowdown after %d round trips", ledbatRest+1)
+		}
+		l.OnACK(now, ACKEvent{Newly: ledbatLeast, InFlight: 0, RTT: 50 * ms})
+	}
+}
+
+// A start that overflows a queue shorter than the target leaves with the window
+// that the path carries, whatever was lost.
+func TestLEDBATStartOverflows(t *testing.T) {
+	const rate, rtt = 1e4, 50 * ms // of deliveries, which is all that the path has
+	l := NewLEDBAT().(*ledbat)
+	l.Init(ccStart, CongestionParams{MSS: 1500, MaxWindow: 1e4})
+	now, fits := ccStart, rate*rtt.Seconds()
+	for l.State() == "start" {
+		now += rtt
+		arrived := min(float64(l.Window()), fits)
+		if lost := l.Window() - int(arrived); lost > 0 {
+			l.OnLoss(now, LossEvent{Lost: lost})
+		}
+		l.OnACK(now, ACKEvent{
+			Newly: int(arrived), InFlight: l.Window() - int(arrived), RTT: rtt, Latest: rtt,
+			Sample: RateSample{Rate: arrived / rtt.Seconds()},
+		})
+	}
+	if w := float64(l.Window()); w < fits || w > 1.1*fits {
+		t.Errorf("window %.0f after the start, the path has room for %.0f", w, fits)
+	}
+}
