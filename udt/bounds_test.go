@@ -60,7 +60,7 @@ func TestResetsAreBounded(t *testing.T) {
 				p[1] = byte(ctrlKeepalive) // of which strays are answered
 				putCheck(p)
 				b := newSlab()
-				n := copy(b.buf[:], p)
+				n := copy(b.buf, p)
 				e.dispatch(inbound{slab: b, data: b.buf[:n], segment: n, from: netip.AddrPortFrom(clientHost, uint16(1+i)), at: e.now()})
 				b.release()
 			}

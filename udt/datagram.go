@@ -33,10 +33,10 @@ const maxDatagram = 64 << 10
 type slab struct {
 	refs  atomic.Int32
 	owner *slabReader // that it came through, nil = none
-	buf   [slabSize]byte
+	buf   []byte      // slabSize
 }
 
-var slabPool = sync.Pool{New: func() any { return new(slab) }}
+var slabPool = sync.Pool{New: func() any { return &slab{buf: cutMemory(slabSize)} }}
 
 func newSlab() *slab {
 	s := slabPool.Get().(*slab)

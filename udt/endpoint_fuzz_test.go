@@ -174,7 +174,7 @@ func FuzzEndpoint(f *testing.F) {
 					}
 				}
 				b := newSlab()
-				n := copy(b.buf[:], d)
+				n := copy(b.buf, d)
 				e.dispatch(inbound{slab: b, data: b.buf[:n], segment: max(n, 1), from: from, at: e.now()})
 				b.release()
 				synctest.Wait()
