@@ -97,7 +97,8 @@ func TestServerGone(t *testing.T) {
 	const size = 256 << 20
 	s, original := serveBig(t, size)
 	out := t.TempDir()
-	c := get(t, out, "--tries", "2", "--timeout", "1s", s.url("udt", "big.bin"))
+	// Eight seconds for all of it, so that the server dies in one of the first.
+	c := get(t, out, "--tries", "2", "--timeout", "1s", "--limit-rate", "256M", s.url("udt", "big.bin"))
 	c.until(func(e event) bool { return e.Event == "progress" && e.Bytes > 32<<20 })
 	s.kill()
 	killed := time.Now()

@@ -3,7 +3,9 @@
 package e2e
 
 import (
+	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 )
 
@@ -50,10 +52,8 @@ func TestNginx(t *testing.T) {
 	})
 	t.Run("killed and resumed", func(t *testing.T) {
 		out := t.TempDir()
-		c := get(t, out, "-n", "4", "--limit-rate", "1G", "http://"+addr+"/big.bin") // two seconds
-		if !c.until(func(e event) bool { return e.Event == "progress" && e.Bytes > 96<<20 }) {
-			t.Fatalf("chunkget ended with code %d\n%s", c.wait(), &c.stderr)
-		}
+		c := get(t, out, "-n", "4", "--limit-rate", "256M", "http://"+addr+"/big.bin") // eight seconds
+		c.untilRecorded(filepath.Join(out, "big.bin.part.journal"), 1)
 		c.kill()
 		if _, finished := c.last("done"); finished {
 			t.Fatal("the download was complete before the kill")
@@ -78,7 +78,8 @@ func TestNginx(t *testing.T) {
 		out := t.TempDir()
 		s := serveDir(t, dir)
 		get(t, dir, "-o", "big.bin.meta4", s.url("udt", "big.bin")+"?digest=meta4").done()
-		d := get(t, out, "-n", "4", "http://"+addr+"/described/big.bin").done()
+		// Five seconds, in which both come to their turn.
+		d := get(t, out, "-n", "4", "--limit-rate", "400M", "http://"+addr+"/described/big.bin").done()
 		if !d.Verified || d.PiecesBad != 0 || len(d.Mirrors) != 2 || d.Mirrors[0].Bytes == 0 || d.Mirrors[1].Bytes == 0 {
 			t.Errorf("done event: %+v", d)
 		}
@@ -88,8 +89,11 @@ func TestNginx(t *testing.T) {
 	t.Run("beside chunkserves, one of which is killed", func(t *testing.T) {
 		out := t.TempDir()
 		a, b := serveDir(t, dir), serveDir(t, dir)
-		c := get(t, out, "-n", "9", "--limit-rate", "1G", "--mirror", a.url("udt", "big.bin"), "--mirror", b.url("udt", "big.bin"), "http://"+addr+"/big.bin")
-		if !c.until(func(e event) bool { return e.Event == "progress" && e.Bytes > 32<<20 }) {
+		trace := filepath.Join(t.TempDir(), "trace")
+		// Five seconds, in which all come to their turn.
+		c := get(t, out, "-n", "9", "--limit-rate", "400M", "--trace", trace, "--mirror", a.url("udt", "big.bin"), "--mirror", b.url("udt", "big.bin"), "http://"+addr+"/big.bin")
+		brought := regexp.MustCompile(`"remote":"` + b.addr + `","bytes":\d{7,}`)
+		if !c.while(func() bool { lines, err := os.ReadFile(trace); return err != nil || !brought.Match(lines) }) {
 			t.Fatalf("chunkget ended with code %d\n%s", c.wait(), &c.stderr)
 		}
 		b.kill()

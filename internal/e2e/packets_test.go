@@ -193,7 +193,7 @@ func openByHand(sock *net.UDPConn, f *forger) (id uint32, ok bool) {
 	isn, own, checks := f.Uint32()>>1, f.Uint32()>>2|1, f.IntN(2) == 0
 	answer := make([]byte, 1<<16)
 	exchange := func(request int32, cookie uint32) bool {
-		for range 5 {
+		for range 50 { // a server that has much to do comes to it later
 			sock.Write(handshakePacket(request, isn, own, cookie, checks))
 			sock.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
 			n, err := sock.Read(answer)

@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/chunkget/chunkget/journal"
 )
 
 // binDir holds the built programs.
@@ -277,7 +279,7 @@ func get(t *testing.T, dir string, args ...string) *client {
 // chunkget starts chunkget, which prints events.
 func chunkget(t *testing.T, args ...string) *client {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute) // only ends a test that would hang
 	t.Cleanup(cancel)
 	c := &client{t: t, events: make(chan event, 1024)}
 	c.cmd = exec.CommandContext(ctx, program(t, "chunkget"), args...)
@@ -312,6 +314,47 @@ func (c *client) until(ok func(event) bool) bool {
 		}
 	}
 	return false
+}
+
+// while waits as long as a condition holds, which is seen by looking only, and reports
+// whether the program still runs.
+func (c *client) while(holds func() bool) bool {
+	for tick := time.Tick(10 * time.Millisecond); holds(); {
+		select {
+		case e, ok := <-c.events:
+			if !ok {
+				return false
+			}
+			c.seen = append(c.seen, e)
+		case <-tick:
+		}
+	}
+	return true
+}
+
+// untilRecorded waits until the journals that match pattern say of so many pieces that
+// they are on disk.
+func (c *client) untilRecorded(pattern string, pieces int) {
+	c.t.Helper()
+	if !c.while(func() bool { return recordedPieces(c.t, pattern) < pieces }) {
+		c.t.Fatalf("chunkget ended with code %d, and %d pieces are recorded\n%s", c.wait(), recordedPieces(c.t, pattern), &c.stderr)
+	}
+}
+
+// recordedPieces returns how many pieces the journals that match pattern say are on
+// disk. While it is being written a journal may be none.
+func recordedPieces(t *testing.T, pattern string) (pieces int) {
+	t.Helper()
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if s, err := journal.ReadFile(path); err == nil {
+			pieces += s.Count()
+		}
+	}
+	return pieces
 }
 
 // wait waits for the program's end and returns its exit code.

@@ -15,7 +15,10 @@ var closedController = regexp.MustCompile(`msg="udt connection closed" .* bytes_
 func TestClientChoosesTheController(t *testing.T) {
 	const size, rate = 4 << 20, 40e6
 	dir := t.TempDir()
-	original := randomFile(t, dir, "a.bin", size)
+	small := randomFile(t, dir, "small.bin", size)
+	// The rate needs 13 s for it, so that the signal comes while it does; the background
+	// soon has the rest.
+	large := randomFile(t, dir, "large.bin", 64<<20)
 	for _, tt := range []struct {
 		name   string
 		server []string
@@ -34,8 +37,12 @@ func TestClientChoosesTheController(t *testing.T) {
 			s := &server{t: t, dir: dir, args: append([]string{"--state", t.TempDir(), "--log-level", "debug"}, tt.server...)}
 			s.start("127.0.0.1:0")
 			t.Cleanup(s.kill)
-			out := t.TempDir()
-			c := get(t, out, append(tt.client, "-n", "4", s.url("udt", "a.bin"))...)
+			out, original := t.TempDir(), small
+			if tt.toggle {
+				original = large
+			}
+			name := filepath.Base(original)
+			c := get(t, out, append(tt.client, "-n", "4", s.url("udt", name))...)
 			if tt.toggle {
 				if !c.until(func(e event) bool { return e.Event == "start" }) {
 					t.Fatalf("no start: %s", &c.stderr)
@@ -45,7 +52,7 @@ func TestClientChoosesTheController(t *testing.T) {
 				}
 			}
 			d := c.done()
-			sameContent(t, original, filepath.Join(out, "a.bin"))
+			sameContent(t, original, filepath.Join(out, name))
 			if least := size * 8 / rate; tt.want == "fixed" && d.Seconds < least {
 				t.Errorf("%.2f s, at the rate it takes %.2f", d.Seconds, least)
 			}

@@ -51,7 +51,8 @@ func TestOfferedUDT(t *testing.T) {
 			pin = s.pin
 		}
 		out := t.TempDir()
-		d := get(t, out, "-n", "4", "--jobs", "1", "--transport", "udt", s.url(scheme, "big.bin")+pin, s.url(scheme, "last.bin")+pin).done()
+		// The first file takes two seconds, so that UDT is connected when the last begins.
+		d := get(t, out, "-n", "4", "--jobs", "1", "--limit-rate", "1G", "--transport", "udt", s.url(scheme, "big.bin")+pin, s.url(scheme, "last.bin")+pin).done()
 		if d.Bytes != 32<<20 || d.Transport != want || !d.Verified {
 			t.Errorf("done event of %s: %+v", scheme, d)
 		}

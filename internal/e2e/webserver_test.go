@@ -46,15 +46,19 @@ func startWebServer(t *testing.T, program, debianPackage, config, dir string, ar
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cmd.Process.Signal(os.Interrupt); cmd.Wait() })
-	for range 100 { // it does not say when it listens
+	ended := make(chan struct{})
+	go func() { defer close(ended); cmd.Wait() }()
+	t.Cleanup(func() { cmd.Process.Signal(os.Interrupt); <-ended })
+	for tick := time.Tick(50 * time.Millisecond); ; { // it does not say when it listens
 		c, err := net.Dial("tcp", addr)
 		if err == nil {
 			c.Close()
 			return addr
 		}
-		<-time.After(50 * time.Millisecond)
+		select {
+		case <-tick:
+		case <-ended:
+			t.Fatalf("%s does not listen at %s and has ended: %v", program, addr, cmd.ProcessState)
+		}
 	}
-	t.Fatal(program + " does not answer")
-	return ""
 }
