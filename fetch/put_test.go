@@ -161,7 +161,7 @@ func (r *putRig) partials() int {
 // left is partials when requests that are over for the client are over for the
 // server.
 func (r *putRig) left() (n int) {
-	comesAbout(1000, func() bool { n = r.partials(); return n == 0 })
+	comesAbout(30_000, func() bool { n = r.partials(); return n == 0 })
 	return n
 }
 
