@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -232,30 +233,27 @@ func TestMeasuredRTT(t *testing.T) {
 }
 
 // blast sends count datagrams of a size, some every few milliseconds so that
-// they take their share of rate in bit/s, and returns when they came and how
-// many. The last datagrams may be lost.
-func blast(t *testing.T, from, to *net.UDPConn, count, size int, rate float64) (first, last time.Time, received int) {
+// they take their share of rate in bit/s, and returns when they came, how many,
+// and what the link has counted meanwhile.
+func blast(t *testing.T, from, to *net.UDPConn, direction func() Direction, count, size int, rate float64) (first, last time.Time, received int, d Direction) {
 	t.Helper()
 	addr := to.LocalAddr().(*net.UDPAddr).AddrPort()
+	stamped(t, to)
+	var arrived atomic.Int64
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		b := make([]byte, 2048)
 		for {
-			n, err := to.Read(b)
+			n, _, came, err := readStamped(to, b)
 			if err != nil {
 				return
 			}
 			if n != size {
-				continue // the end of an earlier try
+				continue // nothing of ours
 			}
-			last = time.Now()
-			if received == 0 {
-				first = last
-			}
-			received++
-			if binary.BigEndian.Uint32(b) == uint32(count-1) {
-				return
+			if last = came; arrived.Add(1) == 1 {
+				first = came
 			}
 		}
 	}()
@@ -272,17 +270,31 @@ func blast(t *testing.T, from, to *net.UDPConn, count, size int, rate float64) (
 		}
 		time.Sleep(time.Millisecond) // the rate is one of real time: the link is the kernel's
 	}
-	to.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
-	<-done
-	return first, last, received
+	// The last datagrams may be lost. Only the link knows when no more is to come.
+	for reading := true; reading; {
+		select {
+		case <-done:
+			reading = false
+		case <-time.After(10 * time.Millisecond):
+		}
+		d = direction()
+		ended := d.Delivered.Packets + d.Lost.Packets + d.Overflow.Packets + d.Refused.Packets
+		if d.Sent.Packets+d.Missed >= int64(count) && ended == d.Sent.Packets && arrived.Load() >= d.Delivered.Packets {
+			to.SetReadDeadline(time.Now())
+		}
+	}
+	return first, last, int(arrived.Load()), d
 }
 
+// All is sent as soon as the link takes it, into a queue that holds it, so that something
+// waits there until the end whenever the sender gets to run.
 func TestMeasuredRate(t *testing.T) {
-	l := openLab(t, t.Context(), Link{Rate: 100e6, RTT: 20 * time.Millisecond})
+	l := openLab(t, t.Context(), Link{Rate: 100e6, RTT: 20 * time.Millisecond, Queue: 100})
 	measure(t, l, func(t *testing.T, l *Lab) figure {
 		const size = 1472
-		first, last, received := blast(t, listen(t, l.Client()), listen(t, l.Server()), 12_000, size, 120e6)
-		if c := l.Counters().ToServer; c.Overflow.Packets == 0 || c.Delivered.Packets != int64(received) {
+		direction := func() Direction { return l.Counters().ToServer }
+		first, last, received, c := blast(t, listen(t, l.Client()), listen(t, l.Server()), direction, 12_000, size, 100e9)
+		if c.Overflow.Packets > 0 || c.Delivered.Packets != int64(received) {
 			t.Logf("received %d packets, but the link counts %+v", received, c)
 		}
 		return figure{"rate", 100e6, float64(received-1) * (size + 28) * 8 / last.Sub(first).Seconds()}
@@ -293,8 +305,9 @@ func TestMeasuredLoss(t *testing.T) {
 	l := openLab(t, t.Context(), Link{Rate: 100e6, RTT: 20 * time.Millisecond, Loss: 0.1, Seed: 1})
 	measure(t, l, func(t *testing.T, l *Lab) figure {
 		const count = 30_000
-		_, _, received := blast(t, listen(t, l.Server()), listen(t, l.Client()), count, 64, 30e6)
-		if c := l.Counters().ToClient; c.Overflow.Packets == 0 && c.Sent.Packets == count && c.Lost.Packets != int64(count-received) {
+		direction := func() Direction { return l.Counters().ToClient }
+		_, _, received, c := blast(t, listen(t, l.Server()), listen(t, l.Client()), direction, count, 64, 30e6)
+		if c.Overflow.Packets == 0 && c.Sent.Packets == count && c.Lost.Packets != int64(count-received) {
 			t.Errorf("%d packets did not arrive, but the link counts %+v", count-received, c)
 		}
 		return figure{"loss", 0.1, 1 - float64(received)/count}
