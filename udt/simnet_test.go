@@ -234,6 +234,11 @@ func TestExactDelivery(t *testing.T) {
 				start := time.Now()
 				l.exchange(client, server, randomBytes(tt.size, 1), randomBytes(tt.size, 2))
 				t.Logf("%.1f Mbit/s each way; client %+v", float64(tt.size)*8/1e6/time.Since(start).Seconds(), client.Stats())
+				if tt.link.Burst != (simnet.Burst{}) {
+					// A burst is of packets, of which there are few from now on: one could
+					// outlast the patience of the peer.
+					l.net.SetLinks(clientHost, serverHost, base)
+				}
 				if err := client.Close(); err != nil {
 					t.Error(err)
 				}
