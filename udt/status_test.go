@@ -156,7 +156,7 @@ func TestReceiverLearnsStatus(t *testing.T) {
 // Without feedback nobody is told anything, and all that is known is what the
 // receiver sees itself.
 func TestNoStatusInPlainUDT(t *testing.T) {
-	link := simnet.LinkConfig{Delay: 20 * time.Millisecond, Rate: 100e6, Queue: 500_000, Loss: 0.01}
+	link := simnet.LinkConfig{Delay: 20 * time.Millisecond, Rate: 100e6, Queue: 8 << 20, Loss: 0.01} // nothing overflows
 	inMeasuredLab(t, link, &Config{PlainUDT: true}, func(l *lab) {
 		client, server := l.connect()
 		l.exchange(client, server, nil, randomBytes(4<<20, 1))
