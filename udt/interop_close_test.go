@@ -48,7 +48,7 @@ func TestInteropLostShutdown(t *testing.T) {
 	lose := func(n int) fault { return drop(0, n, isControl(wireShutdown)) }
 	t.Run("of c++", func(t *testing.T) {
 		// It sends one, and nothing later.
-		m := interop{goServer: true, goCfg: &udt.Config{PeerTimeout: time.Second}, cppFault: lose(1)}.start(t)
+		m := interop{goServer: true, goCfg: &udt.Config{PeerTimeout: 5 * time.Second}, cppFault: lose(1)}.start(t)
 		g, cpp := m.connect()
 		send(t, cpp, g, []byte("bye"))
 		if err := cpp.Close(); err != nil {
@@ -83,7 +83,7 @@ func isPeerTimeout(err error) bool {
 
 // TestInteropVanished is case 35, for our side: the C++ library takes 46 s.
 func TestInteropVanished(t *testing.T) {
-	m := interop{goServer: true, goCfg: &udt.Config{PeerTimeout: time.Second, Linger: -1}}.start(t)
+	m := interop{goServer: true, goCfg: &udt.Config{PeerTimeout: 5 * time.Second, Linger: -1}}.start(t)
 	g, cpp := m.connect()
 	roundTrip(t, g, cpp)
 	m.cut()
