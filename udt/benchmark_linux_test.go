@@ -2,77 +2,27 @@ package udt_test
 
 import (
 	"net"
-	"os/exec"
-	"runtime"
-	"strconv"
-	"strings"
 	"testing"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/chunkget/chunkget/internal/netns"
 	"github.com/chunkget/chunkget/udt"
 )
 
-// A host is a network namespace of the test's own.
-type host struct {
-	run    chan func() // on the thread that is in the namespace
-	thread int
-}
-
-// newHost makes a namespace, which ends with the test.
-func newHost(b testing.TB) *host {
-	if _, err := exec.LookPath("ip"); err != nil {
-		b.Skipf("network namespaces need ip (Debian package iproute2): %v", err)
-	}
-	h := &host{run: make(chan func())}
-	ready := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		h.thread = unix.Gettid()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		ready <- err
-		if err != nil {
-			return
-		}
-		for f := range h.run {
-			f()
-		}
-	}()
-	if err := <-ready; err != nil {
-		b.Skipf("network namespaces need root: %v", err)
-	}
-	b.Cleanup(func() { close(h.run) })
-	return h
-}
-
-func (h *host) do(f func()) {
-	done := make(chan struct{})
-	h.run <- func() { defer close(done); f() }
-	<-done
-}
-
-func (h *host) ip(b testing.TB, command string) {
-	h.do(func() {
-		if out, err := exec.Command("ip", strings.Fields(command)...).CombinedOutput(); err != nil {
-			b.Fatalf("ip %s: %v\n%s", command, err, out)
-		}
-	})
-}
-
-func (h *host) endpoint(b testing.TB, address string, cfg *udt.Config) (e *udt.Endpoint) {
-	h.do(func() {
+// endpointOn opens an endpoint on a host.
+func endpointOn(b testing.TB, h *netns.Host, address string, cfg *udt.Config) (e *udt.Endpoint) {
+	b.Helper()
+	if err := h.Do(func() error {
 		pc, err := net.ListenPacket("udp4", address)
 		if err != nil {
-			b.Error(err)
-			return
+			return err
 		}
-		if e, err = udt.NewEndpoint(pc, cfg); err != nil {
-			b.Error(err)
-		}
-	})
-	if e == nil {
-		b.FailNow()
+		e, err = udt.NewEndpoint(pc, cfg)
+		return err
+	}); err != nil {
+		b.Fatal(err)
 	}
 	b.Cleanup(func() { e.Close() })
 	return e
@@ -102,31 +52,15 @@ func joinReceived(dev string) error {
 	return nil
 }
 
-// joinHosts joins two namespaces by a pair of virtual Ethernet devices, v0 with
-// 192.0.2.1 on the left and v1 with 192.0.2.2 on the right. They may be told to
-// take single packets: then every frame is a real one.
-func joinHosts(b testing.TB, left, right *host, mtu int, frames bool) {
-	b.Helper()
-	left.ip(b, "link add v0 type veth peer name v1 netns "+strconv.Itoa(right.thread))
-	for i, h := range []*host{left, right} {
-		dev := "v" + strconv.Itoa(i)
-		h.ip(b, "address add 192.0.2."+strconv.Itoa(i+1)+"/24 dev "+dev)
-		h.ip(b, "link set "+dev+" up mtu "+strconv.Itoa(mtu))
-		if frames {
-			h.ip(b, "link set "+dev+" gso_max_segs 1")
-		}
-	}
-}
-
 // connectHosts makes a connection from the left one of two hosts that are joined
 // to the right one.
-func connectHosts(b testing.TB, left, right *host, cfg *udt.Config) (c *udt.Conn, s net.Conn) {
+func connectHosts(b testing.TB, left, right *netns.Host, cfg *udt.Config) (c *udt.Conn, s net.Conn) {
 	b.Helper()
-	l, err := right.endpoint(b, "192.0.2.2:9000", cfg).Listen()
+	l, err := endpointOn(b, right, "192.0.2.2:9000", cfg).Listen()
 	if err != nil {
 		b.Fatal(err)
 	}
-	c, err = left.endpoint(b, "192.0.2.1:0", cfg).DialContext(b.Context(), "udt", "192.0.2.2:9000")
+	c, err = endpointOn(b, left, "192.0.2.1:0", cfg).DialContext(b.Context(), "udt", "192.0.2.2:9000")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -156,16 +90,13 @@ func BenchmarkVeth(b *testing.B) {
 	} {
 		for _, mode := range offloads {
 			b.Run(tt.name+"/"+mode.name, func(b *testing.B) {
-				left, right := newHost(b), newHost(b)
-				joinHosts(b, left, right, tt.mtu, tt.frames)
-				for i, h := range []*host{left, right} {
-					if tt.join {
-						dev := "v" + strconv.Itoa(i)
-						h.do(func() {
-							if err := joinReceived(dev); err != nil {
-								b.Errorf("join what %s receives: %v", dev, err)
-							}
-						})
+				left, right := netns.Pair(b, tt.mtu, tt.frames)
+				for dev, h := range map[string]*netns.Host{"v0": left, "v1": right} {
+					if !tt.join {
+						continue
+					}
+					if err := h.Do(func() error { return joinReceived(dev) }); err != nil {
+						b.Errorf("join what %s receives: %v", dev, err)
 					}
 				}
 				c, s := connectHosts(b, left, right, &udt.Config{Offload: mode.mode, MSS: tt.mss})

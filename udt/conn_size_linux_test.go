@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chunkget/chunkget/internal/netns"
 	"github.com/chunkget/chunkget/udt"
 )
 
@@ -19,28 +20,27 @@ func TestPacketSizeOfDevices(t *testing.T) {
 		name    string
 		mtu     int
 		frames  bool
-		before  func(left, right *host) // the connection is made
-		midway  func(left, right *host)
+		before  func(left, right *netns.Host) // the connection is made
+		midway  func(left, right *netns.Host)
 		payload int // in the end
 	}{
 		{name: "1500", mtu: 1500, payload: 1456},
 		{name: "9000", mtu: 9000, payload: 8956},
 		{name: "frames of 9000", mtu: 9000, frames: true, payload: 8956},
-		{name: "receiver takes 1500", mtu: 9000, frames: true, payload: 1456, before: func(_, right *host) {
-			right.ip(t, "link set v1 mtu 1500")
+		{name: "receiver takes 1500", mtu: 9000, frames: true, payload: 1456, before: func(_, right *netns.Host) {
+			right.IP("link set v1 mtu 1500")
 		}},
-		{name: "interface narrows", mtu: 9000, payload: 1456, midway: func(left, right *host) {
-			left.ip(t, "link set v0 mtu 1500")
-			right.ip(t, "link set v1 mtu 1500")
+		{name: "interface narrows", mtu: 9000, payload: 1456, midway: func(left, right *netns.Host) {
+			left.IP("link set v0 mtu 1500")
+			right.IP("link set v1 mtu 1500")
 		}},
-		{name: "path narrows in silence", mtu: 9000, frames: true, payload: 1456, midway: func(_, right *host) {
-			right.ip(t, "link set v1 mtu 1500")
+		{name: "path narrows in silence", mtu: 9000, frames: true, payload: 1456, midway: func(_, right *netns.Host) {
+			right.IP("link set v1 mtu 1500")
 		}},
 	} {
 		for _, mode := range offloads {
 			t.Run(tt.name+"/"+mode.name, func(t *testing.T) {
-				left, right := newHost(t), newHost(t)
-				joinHosts(t, left, right, tt.mtu, tt.frames)
+				left, right := netns.Pair(t, tt.mtu, tt.frames)
 				if tt.before != nil {
 					tt.before(left, right)
 				}

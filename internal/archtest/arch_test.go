@@ -23,6 +23,7 @@ type rule struct {
 	external []string          // modules outside the standard library; nil means none
 	not      map[string]string // packages of the standard library, with the reason against them
 	noClock  bool              // time.Duration is a unit, but nothing may ask for the time or wait
+	forTests bool              // only tests import it, and packages of this kind
 }
 
 const (
@@ -99,9 +100,10 @@ var rules = map[string]rule{
 	},
 	"internal/credentials": {not: map[string]string{"net": noSocket, "net/http": noHTTP}},
 	"internal/e2e":         {},
-	"internal/faultfile":   {siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
+	"internal/faultfile":   {forTests: true, siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
 	"internal/libudt":      {not: map[string]string{"net/http": noHTTP}},
 	"internal/lossyrelay": {
+		forTests: true,
 		siblings: []string{"internal/simnet"},
 		external: []string{"golang.org/x/sys"},
 		not:      map[string]string{"net/http": noHTTP},
@@ -111,8 +113,14 @@ var rules = map[string]rule{
 		noClock: true,
 	},
 	"internal/manpages": {
+		forTests: true,
 		external: []string{"github.com/spf13/cobra"},
 		not:      map[string]string{"net": noSocket, "net/http": noSocket},
+	},
+	"internal/netns": {
+		forTests: true,
+		external: []string{"golang.org/x/sys"},
+		not:      map[string]string{"net/http": noHTTP},
 	},
 	"internal/pin":       {not: pureNot, noClock: true},
 	"internal/printable": {not: pureNot, noClock: true},
@@ -123,6 +131,7 @@ var rules = map[string]rule{
 	"internal/trace": {not: pureNot, noClock: true},
 	"internal/units": {not: pureNot, noClock: true},
 	"internal/simnet": {
+		forTests: true,
 		siblings: []string{"internal/linkmodel"},
 		not:      map[string]string{"net/http": noHTTP},
 	},
@@ -164,6 +173,17 @@ func TestRulesAreNeeded(t *testing.T) {
 		}
 		for _, v := range unneeded(packages[i], r) {
 			t.Error(v)
+		}
+	}
+}
+
+// What is for tests stays out of the programs, whatever the table allows.
+func TestProgramsDoWithoutWhatIsForTests(t *testing.T) {
+	for dir, r := range rules {
+		for _, s := range r.siblings {
+			if rules[s].forTests && !r.forTests {
+				t.Errorf("%s may import %s, which is for tests", dir, s)
+			}
 		}
 	}
 }

@@ -6,20 +6,20 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/chunkget/chunkget/internal/netns"
 )
 
 const (
@@ -33,76 +33,23 @@ const (
 	spoofedMemory = 128
 )
 
-// A host is a network namespace of the test's own.
-type host struct {
-	run    chan func() // on the thread that is in the namespace
-	thread int
-}
-
-// newHost makes a namespace, which ends with the test.
-func newHost(t *testing.T) *host {
-	t.Helper()
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skipf("network namespaces need ip (Debian package iproute2): %v", err)
+// dialFrom makes the dial of an http.Transport whose connections leave from the host.
+func dialFrom(h *netns.Host) func(context.Context, string, string) (net.Conn, error) {
+	return func(_ context.Context, network, address string) (c net.Conn, err error) {
+		err = h.Do(func() error {
+			c, err = net.Dial(network, address)
+			return err
+		})
+		return c, err
 	}
-	h := &host{run: make(chan func())}
-	ready := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		h.thread = unix.Gettid()
-		err := unix.Unshare(unix.CLONE_NEWNET)
-		ready <- err
-		if err != nil {
-			return
-		}
-		for f := range h.run {
-			f()
-		}
-	}()
-	if err := <-ready; err != nil {
-		t.Skipf("network namespaces need root: %v", err)
-	}
-	t.Cleanup(func() { close(h.run) })
-	return h
-}
-
-// do calls f on the host. What it opens and starts belongs to the host.
-func (h *host) do(f func() error) (err error) {
-	done := make(chan struct{})
-	h.run <- func() { defer close(done); err = f() }
-	<-done
-	return err
-}
-
-// start starts a program on the host.
-func (h *host) start(cmd *exec.Cmd) error { return h.do(cmd.Start) }
-
-func (h *host) ip(t *testing.T, command string) {
-	t.Helper()
-	var out []byte
-	if err := h.do(func() (err error) {
-		out, err = exec.Command("ip", strings.Fields(command)...).CombinedOutput()
-		return err
-	}); err != nil {
-		t.Fatalf("ip %s: %v\n%s", command, err, out)
-	}
-}
-
-// dial is that of an http.Transport whose connections leave from the host.
-func (h *host) dial(_ context.Context, network, address string) (c net.Conn, err error) {
-	err = h.do(func() error {
-		c, err = net.Dial(network, address)
-		return err
-	})
-	return c, err
 }
 
 // datagrams returns how many UDP datagrams have reached the host, and how many of them
 // the programs have not got for lack of room.
-func (h *host) datagrams(t *testing.T) (reached, dropped int) {
+func datagrams(t *testing.T, h *netns.Host) (reached, dropped int) {
 	t.Helper()
 	var b []byte
-	if err := h.do(func() (err error) {
+	if err := h.Do(func() (err error) {
 		b, err = os.ReadFile("/proc/thread-self/net/snmp")
 		return err
 	}); err != nil {
@@ -157,21 +104,14 @@ func TestSpoofedHandshakes(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the programs are built without the race detector: it would see nothing")
 	}
-	attacker, victim := newHost(t), newHost(t)
-	attacker.ip(t, "link add v0 type veth peer name v1 netns "+strconv.Itoa(victim.thread))
-	for i, h := range []*host{attacker, victim} {
-		dev := "v" + strconv.Itoa(i)
-		h.ip(t, fmt.Sprintf("address add 192.0.2.%d/24 dev %s", i+1, dev))
-		h.ip(t, "link set "+dev+" up")
-		h.ip(t, "link set lo up")
-	}
+	attacker, victim := netns.Pair(t, 1500, false)
 	// The way back to all addresses is the one that they seem to come on, so that no filter
 	// of the kernel minds. There the answers end.
-	victim.ip(t, "route add default via 192.0.2.1")
+	victim.IP("route add default via 192.0.2.1")
 
 	dir := t.TempDir()
 	original := randomFile(t, dir, "normal", 24<<20)
-	s := &server{t: t, dir: dir, launch: victim.start, args: []string{"--state", t.TempDir(), "--status", "127.0.0.1:9001",
+	s := &server{t: t, dir: dir, launch: victim.Start, args: []string{"--state", t.TempDir(), "--status", "127.0.0.1:9001",
 		"--log-level", "debug", "--memory", "128MiB"}}
 	s.start("192.0.2.2:9000")
 	t.Cleanup(s.kill)
@@ -180,7 +120,7 @@ func TestSpoofedHandshakes(t *testing.T) {
 		cmd := exec.CommandContext(t.Context(), program(t, "chunkget"), "--quiet", "-n", "4", "--transport", "udt", "-d", out, "udt://192.0.2.2:9000/normal")
 		var said strings.Builder
 		cmd.Stderr = &said
-		if err := attacker.start(cmd); err != nil {
+		if err := attacker.Start(cmd); err != nil {
 			t.Error(err)
 			return
 		}
@@ -194,7 +134,7 @@ func TestSpoofedHandshakes(t *testing.T) {
 	before := s.peakMemory()
 
 	var raw int
-	if err := attacker.do(func() (err error) {
+	if err := attacker.Do(func() (err error) {
 		raw, err = unix.Socket(unix.AF_INET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.IPPROTO_RAW)
 		return err
 	}); err != nil {
@@ -202,7 +142,7 @@ func TestSpoofedHandshakes(t *testing.T) {
 	}
 	defer unix.Close(raw)
 	flooded := make(chan error, 1)
-	first, _ := victim.datagrams(t)
+	first, _ := datagrams(t, victim)
 	go func() {
 		burst := first
 		rng := rand.New(rand.NewPCG(*hostileSeed, 5))
@@ -221,7 +161,7 @@ func TestSpoofedHandshakes(t *testing.T) {
 			}
 			was := burst
 			for range 100 { // in which all has arrived that will
-				if burst, _ = victim.datagrams(t); burst-was >= spoofedBurst {
+				if burst, _ = datagrams(t, victim); burst-was >= spoofedBurst {
 					break
 				}
 				<-tick.C
@@ -241,14 +181,14 @@ func TestSpoofedHandshakes(t *testing.T) {
 		}
 		download()
 	}
-	reached, dropped := victim.datagrams(t)
+	reached, dropped := datagrams(t, victim)
 	if reached -= first; reached < spoofedPackets/2 || dropped > reached/2 {
 		t.Errorf("%d datagrams have reached the server, which has missed %d", reached, dropped)
 	}
 	if grown := s.peakMemory() - before; grown > spoofedMemory {
 		t.Errorf("the server has grown by %d MiB", grown)
 	}
-	web := &http.Client{Transport: &http.Transport{DialContext: victim.dial, DisableKeepAlives: true}}
+	web := &http.Client{Transport: &http.Transport{DialContext: dialFrom(victim), DisableKeepAlives: true}}
 	readStatus := func() (status victimStatus) {
 		resp, err := web.Get("http://127.0.0.1:9001/")
 		if err != nil {
