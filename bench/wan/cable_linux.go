@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
@@ -15,7 +14,7 @@ import (
 // Cable is a pair of virtual Ethernet devices with a host at each end, as fast
 // as the machine.
 type Cable struct {
-	client, server Host
+	hosts
 
 	stopContext func() bool // of the context given to OpenCable
 	closeOnce   sync.Once
@@ -46,20 +45,8 @@ func OpenCable(ctx context.Context, mtu int, frames bool, log *slog.Logger) (*Ca
 }
 
 func (c *Cable) open(ctx context.Context, mtu int, frames bool) error {
-	number := labNumber.Add(1)
-	for _, h := range []struct {
-		host *Host
-		end  string
-		addr netip.Prefix
-	}{{&c.client, "client", clientAddr}, {&c.server, "server", serverAddr}} {
-		h.host.Addr, h.host.prefix = h.addr.Addr(), h.addr
-		var err error
-		if h.host.namespace, err = newNamespace(ctx, number, h.end); err != nil {
-			return err
-		}
-		if err := tune(h.host.namespace); err != nil {
-			return err
-		}
+	if err := c.makeHosts(ctx); err != nil {
+		return err
 	}
 	if err := ip(ctx, "-n", c.client.namespace.name, "link", "add", deviceName, "type", "veth",
 		"peer", "name", deviceName, "netns", c.server.namespace.name); err != nil {
@@ -100,11 +87,7 @@ func (c *Cable) Close() error {
 		// Not the context given to OpenCable: it may have ended.
 		ctx, cancel := context.WithTimeout(context.Background(), cleanupTimeout)
 		defer cancel()
-		for _, h := range []Host{c.client, c.server} {
-			if h.namespace.name != "" {
-				c.closeErr = errors.Join(c.closeErr, h.namespace.remove(ctx))
-			}
-		}
+		c.closeErr = c.removeHosts(ctx)
 	})
 	return c.closeErr
 }

@@ -27,10 +27,10 @@ const cleanupTimeout = 10 * time.Second
 
 // Lab is an emulated link with its two hosts.
 type Lab struct {
-	link           Link
-	log            *slog.Logger
-	client, server Host
-	emulator       *emulator
+	hosts
+	link     Link
+	log      *slog.Logger
+	emulator *emulator
 
 	stopContext func() bool // of the context given to Open
 	closeOnce   sync.Once
@@ -69,26 +69,15 @@ func Open(ctx context.Context, link Link, log *slog.Logger) (*Lab, error) {
 }
 
 func (l *Lab) open(ctx context.Context) error {
-	number := labNumber.Add(1)
-	for _, h := range []struct {
-		host *Host
-		end  string
-		addr netip.Prefix
-	}{{&l.client, "client", clientAddr}, {&l.server, "server", serverAddr}} {
-		h.host.Addr = h.addr.Addr()
-		h.host.prefix = h.addr
-		var err error
-		if h.host.namespace, err = newNamespace(ctx, number, h.end); err != nil {
-			return err
-		}
-		if err := tune(h.host.namespace); err != nil {
-			return err
-		}
-		if h.host.device, err = openDevice(ctx, h.host.namespace, h.addr, l.link.MTU); err != nil {
+	if err := l.makeHosts(ctx); err != nil {
+		return err
+	}
+	var err error
+	for _, h := range []*Host{&l.client, &l.server} {
+		if h.device, err = openDevice(ctx, h.namespace, h.prefix, l.link.MTU); err != nil {
 			return err
 		}
 	}
-	var err error
 	if l.emulator, err = startEmulator(l.link, l.client.device, l.server.device, l.log); err != nil {
 		return err
 	}
@@ -166,11 +155,42 @@ func (l *Lab) close() error {
 		if h.device != nil {
 			errs = append(errs, h.device.close())
 		}
-		if h.namespace.name != "" {
-			errs = append(errs, h.namespace.remove(ctx))
+	}
+	return errors.Join(append(errs, l.removeHosts(ctx))...)
+}
+
+// hosts are the two ends of a Lab or a Cable.
+type hosts struct{ client, server Host }
+
+// makeHosts makes the namespaces. What it has made is there to be removed also after
+// an error.
+func (h *hosts) makeHosts(ctx context.Context) error {
+	number := labNumber.Add(1)
+	for _, end := range []struct {
+		host *Host
+		name string
+		addr netip.Prefix
+	}{{&h.client, "client", clientAddr}, {&h.server, "server", serverAddr}} {
+		end.host.Addr, end.host.prefix = end.addr.Addr(), end.addr
+		var err error
+		if end.host.namespace, err = newNamespace(ctx, number, end.name); err != nil {
+			return err
+		}
+		if err := tune(end.host.namespace); err != nil {
+			return err
 		}
 	}
-	return errors.Join(errs...)
+	return nil
+}
+
+// removeHosts removes the namespaces that there are, with what runs in them.
+func (h *hosts) removeHosts(ctx context.Context) (err error) {
+	for _, host := range []Host{h.client, h.server} {
+		if host.namespace.name != "" {
+			err = errors.Join(err, host.namespace.remove(ctx))
+		}
+	}
+	return err
 }
 
 // Host is one end of an emulated link or of a [Cable].
