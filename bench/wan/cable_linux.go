@@ -24,7 +24,8 @@ type Cable struct {
 // OpenCable removes what crashed processes have left behind, makes two
 // namespaces and joins them, until Close is called or ctx ends. With frames the
 // devices take single packets only, so that every frame of mtu bytes is a real
-// one; otherwise the kernel hands runs of packets over as one.
+// one; otherwise the kernel hands runs of packets over as one. Where there cannot
+// be a cable the error is errors.ErrUnsupported.
 func OpenCable(ctx context.Context, mtu int, frames bool, log *slog.Logger) (*Cable, error) {
 	if err := possible(); err != nil {
 		return nil, err
@@ -92,14 +93,15 @@ func (c *Cable) Close() error {
 	return c.closeErr
 }
 
-// possible says why hosts cannot be made here.
+// possible says why hosts cannot be made here, if so with an error that is
+// errors.ErrUnsupported.
 func possible() error {
 	if os.Geteuid() != 0 {
-		return errors.New("emulated hosts need root, to make network namespaces")
+		return fmt.Errorf("emulated hosts need root, to make network namespaces: %w", errors.ErrUnsupported)
 	}
 	for _, program := range []string{"ip", "nsenter"} {
 		if _, err := exec.LookPath(program); err != nil {
-			return fmt.Errorf("emulated hosts need iproute2 and util-linux: %w", err)
+			return fmt.Errorf("emulated hosts need iproute2 and util-linux: %w: %w", errors.ErrUnsupported, err)
 		}
 	}
 	return nil

@@ -29,6 +29,15 @@ type device struct {
 	droppedBefore int64    // packets before counting began
 }
 
+// tunPossible says why there are no TUN devices here, as possible does of hosts.
+func tunPossible() error {
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err != nil {
+		return fmt.Errorf("emulated links need TUN devices: %w: %w", errors.ErrUnsupported, err)
+	}
+	return f.Close()
+}
+
 // openDevice makes the device of a host, and brings up its loopback device.
 func openDevice(ctx context.Context, n namespace, addr netip.Prefix, mtu int) (*device, error) {
 	d := new(device)

@@ -1,6 +1,7 @@
 package wan
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -42,13 +43,14 @@ type Lab struct {
 
 // Open removes what crashed processes have left behind, makes two namespaces
 // and starts to emulate the link between them, until Close is called or ctx
-// ends. A nil log discards what it is told.
+// ends. A nil log discards what it is told. Where there cannot be a link the error
+// is errors.ErrUnsupported.
 func Open(ctx context.Context, link Link, log *slog.Logger) (*Lab, error) {
 	link = link.withDefaults()
 	if err := link.Validate(); err != nil {
 		return nil, fmt.Errorf("emulated link: %w", err)
 	}
-	if err := possible(); err != nil {
+	if err := cmp.Or(possible(), tunPossible()); err != nil {
 		return nil, err
 	}
 	for link.Seed == 0 {

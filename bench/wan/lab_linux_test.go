@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"net"
 	"net/netip"
@@ -53,21 +54,8 @@ func waitToBeKilled() error {
 // openLab opens a lab for a test, and skips the test where there cannot be one.
 func openLab(t *testing.T, ctx context.Context, link Link) *Lab {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("network namespaces need root")
-	}
-	if err := tunUsable(); err != nil {
-		t.Skip("no TUN devices here: ", err)
-	}
-	for _, program := range []string{"ip", "nsenter"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skip("emulated links need iproute2 and util-linux: ", err)
-		}
-	}
 	l, err := Open(ctx, link, nil)
-	if errors.Is(err, unix.EPERM) || err != nil && strings.Contains(err.Error(), "Operation not permitted") {
-		t.Skip("this root may not make network namespaces: ", err)
-	}
+	skipWithout(t, err)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,12 +68,15 @@ func openLab(t *testing.T, ctx context.Context, link Link) *Lab {
 	return l
 }
 
-func tunUsable() error {
-	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
-	if err != nil {
-		return err
+// skipWithout skips a test where there cannot be hosts, as err says.
+func skipWithout(t *testing.T, err error) {
+	t.Helper()
+	switch {
+	case errors.Is(err, errors.ErrUnsupported):
+		t.Skip(err)
+	case errors.Is(err, unix.EPERM) || err != nil && strings.Contains(err.Error(), "Operation not permitted"):
+		t.Skip("this root may not make network namespaces: ", err)
 	}
-	return f.Close()
 }
 
 func wantGone(t *testing.T, namespaces ...string) {
@@ -339,6 +330,26 @@ func TestCommandRunsOnItsHost(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+func TestCable(t *testing.T) {
+	c, err := OpenCable(t.Context(), 9000, true, slog.New(slog.DiscardHandler))
+	skipWithout(t, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, h := range []Host{c.Client(), c.Server()} {
+		out, err := h.Command(t.Context(), "ip", "-d", "address", "show", "dev", deviceName).CombinedOutput()
+		if err != nil || !strings.Contains(string(out), h.Addr.String()+"/24") || !strings.Contains(string(out), "mtu 9000") ||
+			!strings.Contains(string(out), "gso_max_segs 1 ") || !strings.Contains(string(out), "LOWER_UP") {
+			t.Errorf("the device of %s: %v\n%s", h.Addr, err, out)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Error(err)
+	}
+	wantGone(t, c.Client().Namespace(), c.Server().Namespace())
 }
 
 func TestCongestionControl(t *testing.T) {
