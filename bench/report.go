@@ -274,18 +274,23 @@ func withoutProlog(svg string) string {
 	return svg
 }
 
-func (r *Report) html(w io.Writer) error {
-	t, err := template.New("report").Funcs(functions).Parse(htmlSource)
+func (r *Report) html(w io.Writer) error     { return executeHTML(w, htmlSource, r) }
+func (r *Report) markdown(w io.Writer) error { return executeMarkdown(w, markdownSource, r) }
+
+// executeHTML writes a page for browsers, in which the template's values are escaped.
+func executeHTML(w io.Writer, source string, data any) error {
+	t, err := template.New("html").Funcs(functions).Parse(source)
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, r)
+	return t.Execute(w, data)
 }
 
-func (r *Report) markdown(w io.Writer) error {
-	t, err := texttemplate.New("report").Funcs(functions).Parse(markdownSource)
+// executeMarkdown writes a page as Markdown.
+func executeMarkdown(w io.Writer, source string, data any) error {
+	t, err := texttemplate.New("markdown").Funcs(functions).Parse(source)
 	if err != nil {
 		return err
 	}
-	return t.Execute(w, r)
+	return t.Execute(w, data)
 }

@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"html/template"
 	"io"
 	"maps"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	texttemplate "text/template"
 
 	"github.com/chunkget/chunkget/internal/trace"
 )
@@ -78,21 +76,8 @@ func writeTraces(files []string, out string, log io.Writer) error {
 	return nil
 }
 
-func (r *TraceReport) html(w io.Writer) error {
-	t, err := template.New("traces").Funcs(functions).Parse(tracesHTML)
-	if err != nil {
-		return err
-	}
-	return t.Execute(w, r)
-}
-
-func (r *TraceReport) markdown(w io.Writer) error {
-	t, err := texttemplate.New("traces").Funcs(functions).Parse(tracesMarkdown)
-	if err != nil {
-		return err
-	}
-	return t.Execute(w, r)
-}
+func (r *TraceReport) html(w io.Writer) error     { return executeHTML(w, tracesHTML, r) }
+func (r *TraceReport) markdown(w io.Writer) error { return executeMarkdown(w, tracesMarkdown, r) }
 
 func traceSection(file, name string) (TraceSection, error) {
 	f, err := os.Open(file)
