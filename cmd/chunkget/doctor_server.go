@@ -47,6 +47,20 @@ func newDestination(u, proxy *url.URL, o *options) (*destination, error) {
 	return d, nil
 }
 
+// request makes a request for the file at u, which says which way to take to the server
+// of d and names it or stands for it.
+func (d *destination) request(ctx context.Context, method string, u *url.URL) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Host = d.url.Host
+	if h := d.security.header(nil, d.url); h != nil {
+		req.Header = h
+	}
+	return req, nil
+}
+
 // server looks at the way to a server and returns what it carried. The error is that
 // it cannot be reached, or is not the server that it should be.
 func (x *examination) server(ctx context.Context, d *destination) (path flow, err error) {
@@ -239,13 +253,9 @@ func sampleUDT(ctx context.Context, d *destination, at *url.URL) (*udtSample, er
 	if len(conns) != 1 {
 		return nil, fmt.Errorf("the connection to %s was lost at once", hostPort(&u))
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	req, err := d.request(ctx, http.MethodGet, &u)
 	if err != nil {
 		return nil, err
-	}
-	req.Host = d.url.Host
-	if h := d.security.header(nil, d.url); h != nil {
-		req.Header = h
 	}
 	req.Header.Set("Range", fmt.Sprintf("bytes=0-%d", doctorSample-1))
 	begun := time.Now()

@@ -26,13 +26,9 @@ func ask(ctx context.Context, d *destination) (*answer, error) {
 	defer cancel()
 	over := *d.url
 	over.Scheme, over.Host = cmp.Or(inPlaceOf[over.Scheme], over.Scheme), hostPort(d.url)
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, over.String(), nil)
+	req, err := d.request(ctx, http.MethodHead, &over)
 	if err != nil {
 		return nil, err
-	}
-	req.Host = d.url.Host
-	if h := d.security.header(nil, d.url); h != nil {
-		req.Header = h
 	}
 	rt := &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: d.header, TLSClientConfig: d.security.trusted().config(origin(d.url))}
 	if d.proxy != nil {
