@@ -21,6 +21,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/chunkget/chunkget/internal/scripts"
 	"github.com/chunkget/chunkget/internal/units"
 	"github.com/chunkget/chunkget/journal"
 )
@@ -65,13 +66,13 @@ func TestScripts(t *testing.T) {
 			"mkfile":   scriptMkfile,
 			"same":     scriptSame,
 			"server":   scriptServer,
-			"exits":    scriptExits,
+			"exits":    scripts.Exits,
 			"signal":   scriptSignal,
 			"code":     scriptCode,
 			"opengate": scriptOpenGate,
 			"event":    scriptEvent,
 			"mkpair":   scriptMkpair,
-			"mode":     scriptMode,
+			"mode":     scripts.Mode,
 			"metalink": scriptMetalink,
 			"flip":     scriptFlip,
 			"append":   scriptAppend,
@@ -81,14 +82,8 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-func need(ts *testscript.TestScript, neg bool, args []string, least int, usage string) {
-	if neg || len(args) < least {
-		ts.Fatalf("usage: %s", usage)
-	}
-}
-
 func scriptMkfile(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 2, "mkfile NAME SIZE")
+	scripts.Need(ts, neg, args, 2, "mkfile NAME SIZE")
 	size, err := units.ParseSize(args[1])
 	ts.Check(err)
 	f, err := os.Create(ts.MkAbs(args[0]))
@@ -98,7 +93,7 @@ func scriptMkfile(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptSame(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 2, "same FILE FILE")
+	scripts.Need(ts, neg, args, 2, "same FILE FILE")
 	a, err := os.ReadFile(ts.MkAbs(args[0]))
 	ts.Check(err)
 	b, err := os.ReadFile(ts.MkAbs(args[1]))
@@ -109,7 +104,7 @@ func scriptSame(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptServer(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 3, "server VAR KIND DIR [ARG]")
+	scripts.Need(ts, neg, args, 3, "server VAR KIND DIR [ARG]")
 	arg := ""
 	if len(args) > 3 {
 		arg = args[3]
@@ -132,28 +127,8 @@ type script struct {
 
 type scriptKey struct{}
 
-func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 2, "exits CODE COMMAND...")
-	err := ts.Exec(args[1], args[2:]...)
-	checkCode(ts, err, args[0])
-}
-
-func checkCode(ts *testscript.TestScript, err error, want string) {
-	code := 0
-	if err != nil {
-		ee, ok := errors.AsType[*exec.ExitError](err)
-		if !ok {
-			ts.Fatalf("%v", err)
-		}
-		code = ee.ExitCode()
-	}
-	if strconv.Itoa(code) != want {
-		ts.Fatalf("exit code %d, want %s", code, want)
-	}
-}
-
 func scriptMetalink(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 2, "metalink URL FILE")
+	scripts.Need(ts, neg, args, 2, "metalink URL FILE")
 	resp, err := http.Get(args[0] + "?digest=meta4")
 	ts.Check(err)
 	defer resp.Body.Close()
@@ -163,7 +138,7 @@ func scriptMetalink(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 2, "flip FILE OFFSET")
+	scripts.Need(ts, neg, args, 2, "flip FILE OFFSET")
 	at, err := strconv.Atoi(args[1])
 	ts.Check(err)
 	b, err := os.ReadFile(ts.MkAbs(args[0]))
@@ -173,7 +148,7 @@ func scriptFlip(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptAppend(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 2, "append FILE TEXT")
+	scripts.Need(ts, neg, args, 2, "append FILE TEXT")
 	b, err := os.ReadFile(ts.MkAbs(args[0]))
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), append(b, args[1]...), 0o666))
@@ -185,7 +160,7 @@ var signals = map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTER
 const heldTimeout = 5 * time.Minute
 
 func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 1, "signal SIGNAL [PART]")
+	scripts.Need(ts, neg, args, 1, "signal SIGNAL [PART]")
 	sc := ts.Value(scriptKey{}).(*script)
 	signal, ok := signals[args[0]]
 	background := ts.BackgroundCmds()
@@ -233,7 +208,7 @@ func recorded(path string) bool {
 }
 
 func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 1, "code CODE")
+	scripts.Need(ts, neg, args, 1, "code CODE")
 	cmd := ts.Value(scriptKey{}).(*script).signalled
 	if cmd == nil || cmd.ProcessState == nil {
 		ts.Fatalf("no command has been signalled and waited for")
@@ -248,7 +223,7 @@ func scriptOpenGate(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func scriptEvent(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 1, "event NAME FIELD[OP VALUE]...")
+	scripts.Need(ts, neg, args, 1, "event NAME FIELD[OP VALUE]...")
 	var found map[string]any
 	lines := bufio.NewScanner(strings.NewReader(ts.ReadFile("stdout")))
 	for lines.Scan() {

@@ -9,7 +9,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"log/slog"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/chunkget/chunkget/internal/credentials"
 	"github.com/chunkget/chunkget/internal/pin"
+	"github.com/chunkget/chunkget/internal/scripts"
 	"github.com/chunkget/chunkget/internal/tlsport"
 	"github.com/chunkget/chunkget/serve"
 	"github.com/chunkget/chunkget/udt"
@@ -111,7 +111,7 @@ func startSecure(kind, dir, arg string) (_ *server, err error) {
 
 // scriptMkpair writes a self-signed certificate for a client, with its key.
 func scriptMkpair(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 1, "mkpair FILE")
+	scripts.Need(ts, neg, args, 1, "mkpair FILE")
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	ts.Check(err)
 	template := &x509.Certificate{
@@ -129,16 +129,6 @@ func scriptMkpair(ts *testscript.TestScript, neg bool, args []string) {
 		pem.Encode(f, &pem.Block{Type: "CERTIFICATE", Bytes: cert}),
 		pem.Encode(f, &pem.Block{Type: "PRIVATE KEY", Bytes: der}),
 		f.Close()))
-}
-
-// scriptMode sets the mode of a file.
-func scriptMode(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 2, "mode OCTAL FILE")
-	var mode os.FileMode
-	if _, err := fmt.Sscanf(args[0], "%o", &mode); err != nil {
-		ts.Fatalf("mode %s: %v", args[0], err)
-	}
-	ts.Check(os.Chmod(ts.MkAbs(args[1]), mode))
 }
 
 // A udts:// URL has TLS 1.3 over TCP as well, which an https:// URL need not have.

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/tls"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -23,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/chunkget/chunkget/internal/pin"
+	"github.com/chunkget/chunkget/internal/scripts"
 	"github.com/chunkget/chunkget/udtpool"
 )
 
@@ -61,8 +61,8 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"serve": scriptServe,
 			"end":   scriptEnd,
-			"exits": scriptExits,
-			"mode":  scriptMode,
+			"exits": scripts.Exits,
+			"mode":  scripts.Mode,
 		},
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
@@ -84,14 +84,8 @@ type process struct {
 	wait func() (code int) // for its end
 }
 
-func need(ts *testscript.TestScript, neg bool, args []string, least int, usage string) {
-	if neg || len(args) < least {
-		ts.Fatalf("usage: %s", usage)
-	}
-}
-
 func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 2, "serve NAME ARGS...")
+	scripts.Need(ts, neg, args, 2, "serve NAME ARGS...")
 	sc := ts.Value(scriptKey{}).(*script)
 	program, err := exec.LookPath("chunkserve")
 	ts.Check(err)
@@ -127,7 +121,7 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 var signals = map[string]os.Signal{"INT": os.Interrupt, "TERM": syscall.SIGTERM, "KILL": os.Kill}
 
 func scriptEnd(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 3, "end NAME SIGNAL CODE")
+	scripts.Need(ts, neg, args, 3, "end NAME SIGNAL CODE")
 	p, signal := ts.Value(scriptKey{}).(*script).servers[args[0]], signals[args[1]]
 	if p == nil || signal == nil {
 		ts.Fatalf("end needs a server and a known signal")
@@ -138,29 +132,6 @@ func scriptEnd(ts *testscript.TestScript, neg bool, args []string) {
 	if strconv.Itoa(code) != args[2] {
 		ts.Fatalf("exit code %d, want %s; stderr: %s", code, args[2], p.log.String())
 	}
-}
-
-func scriptExits(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 2, "exits CODE COMMAND...")
-	code := 0
-	if err := ts.Exec(args[1], args[2:]...); err != nil {
-		ee, ok := errors.AsType[*exec.ExitError](err)
-		if !ok {
-			ts.Fatalf("%v", err)
-		}
-		code = ee.ExitCode()
-	}
-	if strconv.Itoa(code) != args[0] {
-		ts.Fatalf("exit code %d, want %s", code, args[0])
-	}
-}
-
-// scriptMode sets the mode of a file.
-func scriptMode(ts *testscript.TestScript, neg bool, args []string) {
-	need(ts, neg, args, 2, "mode OCTAL FILE")
-	mode, err := strconv.ParseUint(args[0], 8, 12)
-	ts.Check(err)
-	ts.Check(os.Chmod(ts.MkAbs(args[1]), os.FileMode(mode)))
 }
 
 func requestMain() {

@@ -124,6 +124,11 @@ var rules = map[string]rule{
 	},
 	"internal/pin":       {not: pureNot, noClock: true},
 	"internal/printable": {not: pureNot, noClock: true},
+	"internal/scripts": {
+		forTests: true,
+		external: []string{"github.com/rogpeppe/go-internal"},
+		not:      map[string]string{"net": noSocket, "net/http": noSocket},
+	},
 	"internal/tlsport": {
 		siblings: []string{"internal/credentials", "internal/pin"},
 		not:      map[string]string{"net/http": noHTTP},
