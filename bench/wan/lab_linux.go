@@ -92,9 +92,6 @@ func (l *Lab) open(ctx context.Context) error {
 	return nil
 }
 
-// Link returns the link that is emulated, with defaults and seed filled in.
-func (l *Lab) Link() Link { return l.link }
-
 // Client returns the host at the one end.
 func (l *Lab) Client() Host { return l.client }
 
@@ -219,18 +216,6 @@ func (h Host) Command(ctx context.Context, name string, args ...string) *exec.Cm
 // Do calls f on a thread that is in the host's namespace. Sockets that f opens
 // stay there, wherever they are used; goroutines that it starts do not.
 func (h Host) Do(f func() error) error { return h.namespace.do(f) }
-
-// CongestionControls returns the congestion control algorithms for TCP that the
-// kernel has loaded.
-func (h Host) CongestionControls() ([]string, error) {
-	var names []string
-	err := h.namespace.do(func() error {
-		b, err := os.ReadFile("/proc/sys/net/ipv4/tcp_available_congestion_control")
-		names = strings.Fields(string(b))
-		return err
-	})
-	return names, err
-}
 
 // SetCongestionControl makes an algorithm such as cubic or bbr that of all TCP
 // connections over the link that this host begins or accepts from now on.

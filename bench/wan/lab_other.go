@@ -22,9 +22,6 @@ func Open(ctx context.Context, link Link, log *slog.Logger) (*Lab, error) {
 // Cleanup has nothing to remove.
 func Cleanup(ctx context.Context) error { return nil }
 
-// Link returns the zero Link.
-func (l *Lab) Link() Link { return Link{} }
-
 // Client returns the zero Host.
 func (l *Lab) Client() Host { return Host{} }
 
@@ -77,6 +74,3 @@ func (h Host) Do(f func() error) error { return errors.ErrUnsupported }
 func (h Host) SetCongestionControl(ctx context.Context, name string) error {
 	return errors.ErrUnsupported
 }
-
-// CongestionControls fails.
-func (h Host) CongestionControls() ([]string, error) { return nil, errors.ErrUnsupported }
