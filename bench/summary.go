@@ -130,25 +130,32 @@ func summarize(rows []Row) []*Section {
 		c.add(r)
 	}
 	for _, s := range out {
-		slices.SortStableFunc(s.Cells, func(a, b *Cell) int {
-			if a.order != b.order {
-				return a.order - b.order
-			}
-			return a.Connections - b.Connections
-		})
-		for _, c := range s.Cells {
-			if c.OK+c.Timeouts+c.Bad+c.Refused == 0 {
-				if why := c.Contender + ": " + c.skipped; !slices.Contains(s.Skipped, why) {
-					s.Skipped = append(s.Skipped, why)
-				}
-				continue
-			}
-			c.finish()
-		}
-		s.Cells = slices.DeleteFunc(s.Cells, func(c *Cell) bool { return c.OK+c.Timeouts+c.Bad+c.Refused == 0 })
+		s.finish()
 	}
 	return out
 }
+
+// finish sorts the cells and sums each up. One with nothing but skipped rows goes; why
+// they were skipped stays.
+func (s *Section) finish() {
+	slices.SortStableFunc(s.Cells, func(a, b *Cell) int {
+		if a.order != b.order {
+			return a.order - b.order
+		}
+		return a.Connections - b.Connections
+	})
+	for _, c := range s.Cells {
+		if !c.empty() {
+			c.finish()
+		} else if why := c.Contender + ": " + c.skipped; !slices.Contains(s.Skipped, why) {
+			s.Skipped = append(s.Skipped, why)
+		}
+	}
+	s.Cells = slices.DeleteFunc(s.Cells, (*Cell).empty)
+}
+
+// empty reports whether nothing was tried.
+func (c *Cell) empty() bool { return c.OK+c.Timeouts+c.Bad+c.Refused == 0 }
 
 func (c *Cell) add(r *Row) {
 	switch r.Status {
