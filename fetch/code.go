@@ -58,7 +58,7 @@ const (
 	CodeUnencrypted     Code = "unencrypted"     // an address without TLS beside an encrypted one, with no hashes to check it by
 	CodeMirrorsUnused   Code = "mirrors_unused"  // nothing tells whether several addresses have the same file
 	CodeMetalinkUsed    Code = "metalink_used"   // the file is held against the Metalink that the server names
-	CodeMetalinkUnused  Code = "metalink_unused" // that cannot be had, or is of another file
+	CodeMetalinkUnused  Code = "metalink_unused" // that cannot be had, is of another file, or cannot be used wholly
 )
 
 // withCode returns e with a code.

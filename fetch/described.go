@@ -64,7 +64,12 @@ func (p *probed) describe(ctx context.Context, o *Options, s *journal.State) err
 		return nil
 	}
 	var told []string
-	if pieces := MetalinkPieces(f); pieces.usable(r.size) {
+	pieces := MetalinkPieces(f)
+	if fault := pieces.Fault(); fault != nil {
+		o.observe(Event{Kind: EventNote, Total: -1, ETA: -1, Code: CodeMetalinkUnused,
+			Reason: fmt.Sprintf("going on without the piece hashes of the Metalink that the server names, %s: it has %v", where, fault)})
+	}
+	if pieces.usable(r.size) {
 		pieces.Size = r.size
 		o.Pieces, o.described = pieces, true
 		told = append(told, "hashes of pieces")
@@ -175,13 +180,16 @@ func MetalinkDigest(f *metalink.File) (Digest, error) {
 }
 
 // MetalinkPieces returns the size of the file and the best hashes of its pieces that f
-// has.
+// has: such as a download can be checked with ([PieceHashes.Fault]), if there are any.
 func MetalinkPieces(f *metalink.File) *PieceHashes {
-	p := &PieceHashes{Size: f.Size}
-	for _, have := range f.Pieces {
-		if have.Type == "sha-256" || have.Type == "sha-512" && p.Sums == nil {
-			p.Length, p.Algorithm, p.Sums = have.Length, have.Type, have.Sums
+	best := &PieceHashes{Size: f.Size}
+	for _, algorithm := range []string{"sha-256", "sha-512"} {
+		for _, have := range f.Pieces {
+			p := &PieceHashes{Size: f.Size, Length: have.Length, Algorithm: have.Type, Sums: have.Sums}
+			if have.Type == algorithm && (len(best.Sums) == 0 || best.Fault() != nil && p.Fault() == nil) {
+				best = p
+			}
 		}
 	}
-	return p
+	return best
 }

@@ -173,6 +173,7 @@ func TestDescribedWrong(t *testing.T) {
 		}, asked: 2, note: "unexpected EOF"},
 		{name: "of another size", doc: textDoc(metalinkText(data[1:], "size pieces")), asked: 1, note: "it is of a file of 8388607 bytes"},
 		{name: "of another version", repr: sum, doc: textDoc(metalinkText(other, "digest pieces")), asked: 1, note: "its digest is another"},
+		{name: "short pieces", doc: textDoc(strings.Replace(metalinkText(data, "pieces"), "262144", "1024", 1)), asked: 1, note: "hashes of pieces of 1024 bytes"},
 		{name: "not needed", tree: true, doc: http.NotFound},
 		{name: "pieces of another file", doc: textDoc(metalinkText(other, "pieces")), asked: 1, fails: CodePieceMismatch},
 		{name: "digest of another file", doc: textDoc(metalinkText(other, "digest")), asked: 1, fails: CodeDigestMismatch},

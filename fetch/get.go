@@ -69,6 +69,9 @@ func (o *Options) resolve() error {
 			return bad("%w", err)
 		}
 	}
+	if err := o.Pieces.Fault(); err != nil {
+		return bad("%w", err) // whoever asks for a check gets it, or hears that it cannot be made
+	}
 	if o.Connections == 0 {
 		o.Connections = DefaultConnections
 	}

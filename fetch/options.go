@@ -41,7 +41,8 @@ type Options struct {
 
 	// Pieces are hashes of the pieces of the file, as of a Metalink; nil without.
 	// They count more than what the servers say of the file, and so does their
-	// Size if it is known. Without them, and without a hash tree, those of a Metalink
+	// Size if it is known. Such as cannot be used (see [PieceHashes.Fault]) are an error
+	// of KindUsage. Without them, and without a hash tree, those of a Metalink
 	// count that the server names with Link: rel=describedby.
 	Pieces *PieceHashes
 

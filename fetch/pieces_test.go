@@ -2,6 +2,8 @@ package fetch
 
 import (
 	"math"
+	"net/http"
+	"net/url"
 	"slices"
 	"testing"
 
@@ -39,8 +41,43 @@ func TestPiecesAreBounded(t *testing.T) {
 		f := &metalink.File{Size: tt.told, Pieces: []metalink.Pieces{{
 			Type: "sha-256", Length: tt.length, Sums: slices.Repeat([][]byte{make([]byte, tt.hash)}, tt.n),
 		}}}
-		if got := MetalinkPieces(f).usable(tt.size); got != tt.want {
+		p := MetalinkPieces(f)
+		if got := p.usable(tt.size); got != tt.want {
 			t.Errorf("%s: used: %v", tt.name, got)
+		}
+		// What is not used is an error, by itself or beside the size of the file.
+		o := &Options{URL: &url.URL{Scheme: "http", Host: "h"}, Transport: http.DefaultTransport, Pieces: p}
+		err := o.resolve()
+		if err == nil {
+			err = o.checkSize(tt.size)
+		}
+		if (err == nil) != (tt.want || tt.n == 0) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// Of several hashes of pieces those are taken that a download can be checked with.
+func TestPiecesAreChosen(t *testing.T) {
+	sums := [][]byte{make([]byte, 64)}
+	of := func(algorithm string, length int64) metalink.Pieces {
+		return metalink.Pieces{Type: algorithm, Length: length, Sums: sums}
+	}
+	small, fits := int64(leastPlainPiece/2), int64(leastPlainPiece)
+	for _, tt := range []struct {
+		have      []metalink.Pieces
+		algorithm string
+		length    int64
+	}{
+		{[]metalink.Pieces{of("sha-512", fits), of("sha-256", fits)}, "sha-256", fits},
+		{[]metalink.Pieces{of("sha-256", small), of("sha-512", fits)}, "sha-512", fits},
+		{[]metalink.Pieces{of("sha-256", small), of("sha-256", fits)}, "sha-256", fits},
+		{[]metalink.Pieces{of("sha-512", small), of("sha-256", small)}, "sha-256", small},
+		{[]metalink.Pieces{of("sha-1", fits), of("sha-512", small)}, "sha-512", small},
+		{[]metalink.Pieces{of("sha-1", fits)}, "", 0},
+	} {
+		if p := MetalinkPieces(&metalink.File{Size: -1, Pieces: tt.have}); p.Algorithm != tt.algorithm || p.Length != tt.length {
+			t.Errorf("of %v: %s, %d bytes", tt.have, p.Algorithm, p.Length)
 		}
 	}
 }

@@ -33,6 +33,9 @@ func Repair(ctx context.Context, o Options) (*Result, error) {
 	if o.Output == "" {
 		return nil, errorf(KindUsage, "options", "the file to repair is needed")
 	}
+	if o.Pieces != nil {
+		return nil, errorf(KindUsage, "options", "a repair is checked by the hash tree, not by other hashes of pieces")
+	}
 	res := &Result{Transport: o.URL.Scheme}
 	return conclude(&o, res, begun, repair(ctx, &o, res, begun))
 }

@@ -31,8 +31,10 @@ type document struct {
 }
 
 // expect reads what the file of that name has to be, which readDocument has read if
-// it is a Metalink. It returns what that says, nil without one.
-func (o *options) expect(name string) (*metalink.File, error) {
+// it is a Metalink. It returns what that says, nil without one. by tells why the command
+// does not check a file by hashes of its pieces, nil if it does: then there has to be a
+// digest of the whole file.
+func (o *options) expect(name string, by func(*fetch.PieceHashes) error) (*metalink.File, error) {
 	var err error
 	switch {
 	case o.checksum != "" && o.metalink != "":
@@ -46,12 +48,26 @@ func (o *options) expect(name string) (*metalink.File, error) {
 		if !ok {
 			return nil, &usageError{fmt.Sprintf("--metalink %s names %d files, none of them %s", quote(o.document.name), len(o.document.files), quote(name)), ""}
 		}
-		if o.digest, err = fetch.MetalinkDigest(f); err != nil && len(fetch.MetalinkPieces(f).Sums) == 0 {
-			return nil, &usageError{fmt.Sprintf("--metalink %s: %v", quote(o.document.name), err), "what else it may have, such as SHA-1 or MD5, can be forged and proves nothing; give --checksum sha256:HEX from elsewhere"}
+		if o.digest, err = fetch.MetalinkDigest(f); err != nil {
+			err = o.withoutDigest(fetch.MetalinkPieces(f), by, err)
 		}
-		return f, nil
+		return f, err
 	}
 	return nil, nil
+}
+
+// withoutDigest returns nil if the hashes of pieces p are enough where there is no digest
+// of the whole file, because of err.
+func (o *options) withoutDigest(p *fetch.PieceHashes, by func(*fetch.PieceHashes) error, err error) error {
+	if len(p.Sums) == 0 {
+		return &usageError{fmt.Sprintf("--metalink %s: %v", quote(o.document.name), err),
+			"what else it may have, such as SHA-1 or MD5, can be forged and proves nothing; give --checksum sha256:HEX from elsewhere"}
+	}
+	if why := by(p); why != nil {
+		return &usageError{fmt.Sprintf("--metalink %s: %v, but %v", quote(o.document.name), err, why),
+			"give --checksum sha256:HEX from elsewhere; or do without, and hold the file against the Metalink afterwards: chunkget verify FILE --metalink " + shellQuote([]string{o.document.name})}
+	}
+	return nil
 }
 
 // nameOf returns the name of the file at u.
@@ -142,8 +158,19 @@ func (b *boundedBuffer) Write(p []byte) (int, error) {
 	return b.Buffer.Write(p)
 }
 
-// unused tells which hashes of f are not used because they can be forged, and what
-// is checked instead; "" if there are none, or better ones in their place.
+// piecesOf returns what is known of the pieces of f that a download is checked by, at
+// least its size.
+func piecesOf(f *metalink.File) *fetch.PieceHashes {
+	p := fetch.MetalinkPieces(f)
+	if p.Fault() != nil {
+		return &fetch.PieceHashes{Size: p.Size}
+	}
+	return p
+}
+
+// unused tells which hashes of f a download does not use, because they can be forged or
+// it cannot be checked by them, and what is checked instead; "" if there are none, or
+// better ones in their place.
 func unused(f *metalink.File) string {
 	var whole, pieces []string
 	for _, h := range f.Hashes {
@@ -153,8 +180,14 @@ func unused(f *metalink.File) string {
 		pieces = append(pieces, p.Type)
 	}
 	_, err := fetch.MetalinkDigest(f)
+	p := fetch.MetalinkPieces(f)
+	fault := p.Fault()
 	switch {
-	case len(fetch.MetalinkPieces(f).Sums) > 0 || err == nil && len(pieces) == 0 || len(whole)+len(pieces) == 0:
+	case fault != nil && err == nil:
+		return fmt.Sprintf("%v: they are not used; the file is checked as a whole in the end", fault)
+	case fault != nil:
+		return fmt.Sprintf("%v: they are not used; checked are the size, and the server's hash tree if it has one", fault)
+	case len(p.Sums) > 0 || err == nil && len(pieces) == 0 || len(whole)+len(pieces) == 0:
 		return ""
 	case err == nil:
 		return fmt.Sprintf("hashes of pieces by %s, which can be forged and are not used; the file is checked as a whole in the end", strings.Join(pieces, ", "))

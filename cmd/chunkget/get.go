@@ -16,6 +16,7 @@ import (
 // getAll fetches the URLs, some at a time. A failure does not keep the others
 // from being fetched; an interruption does.
 func getAll(ctx context.Context, u *ui, o *options, args []string) (err error) {
+	o.noteUnused(u)
 	jobs := min(o.jobs, len(o.urls))
 	// Each file at a time needs a place for its hash tree.
 	n, err := openNetwork(u, o, jobs*(o.connections+1)-1)

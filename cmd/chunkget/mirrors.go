@@ -36,6 +36,7 @@ type wanted struct {
 	mirrors []*url.URL
 	digest  fetch.Digest
 	pieces  *fetch.PieceHashes // nil = none
+	unused  string             // which hashes of a Metalink are not used, and why; "" = none
 }
 
 // described is a file of a Metalink.
@@ -54,7 +55,7 @@ func (o *options) readMetalinks(ctx context.Context, u *ui, args []string) (rest
 		}
 		d, err := o.openDocument(ctx, u, a)
 		if err == nil {
-			err = o.describe(u, d)
+			err = o.describe(d)
 		}
 		if err != nil {
 			return nil, err
@@ -62,13 +63,13 @@ func (o *options) readMetalinks(ctx context.Context, u *ui, args []string) (rest
 	}
 	err = o.readDocument(ctx, u)
 	if err == nil && o.document != nil && len(rest)+len(o.listed) == 0 {
-		err = o.describe(u, o.document)
+		err = o.describe(o.document)
 	}
 	return rest, err
 }
 
 // describe adds the files of a Metalink to what is fetched.
-func (o *options) describe(u *ui, d *document) error {
+func (o *options) describe(d *document) error {
 	for i := range d.files {
 		f := &d.files[i]
 		urls := d.addresses(f)
@@ -76,14 +77,11 @@ func (o *options) describe(u *ui, d *document) error {
 			return &usageError{fmt.Sprintf("%s names no address of %s that can be fetched", quote(d.name), quote(f.Name)),
 				schemesHint() + "; what a document that came encrypted names has to be encrypted, too"}
 		}
-		w := wanted{name: f.Name, pieces: fetch.MetalinkPieces(f)}
+		w := wanted{name: f.Name, pieces: piecesOf(f), unused: unusedOf(d, f)}
 		// Without a digest the pieces, or the server's tree, have to do.
 		var err error
 		if w.digest, err = fetch.MetalinkDigest(f); err != nil && (f.Hash("sha-256") != nil || f.Hash("sha-512") != nil) {
 			return &usageError{fmt.Sprintf("%s: %v", quote(d.name), err), ""}
-		}
-		if text := unused(f); text != "" {
-			u.note("%s has for %s %s", quote(d.name), quote(f.Name), text)
 		}
 		if !o.mirrors.none {
 			w.mirrors = urls[1:]
@@ -91,6 +89,24 @@ func (o *options) describe(u *ui, d *document) error {
 		o.mirrors.described = append(o.mirrors.described, described{urls[0], w})
 	}
 	return nil
+}
+
+// unusedOf is unused as a sentence.
+func unusedOf(d *document, f *metalink.File) string {
+	text := unused(f)
+	if text == "" {
+		return ""
+	}
+	return fmt.Sprintf("%s has for %s %s", quote(d.name), quote(f.Name), text)
+}
+
+// noteUnused tells of hashes that are not used.
+func (o *options) noteUnused(u *ui) {
+	for _, w := range o.wanted {
+		if w.unused != "" {
+			u.note("%s", w.unused)
+		}
+	}
 }
 
 // addresses returns where a file can be fetched from, the preferred address first.
@@ -150,7 +166,7 @@ func (o *options) planFirst() error {
 		}
 		return nil
 	}
-	f, err := o.expect(nameOf(o.urls[0]))
+	f, err := o.expect(nameOf(o.urls[0]), (*fetch.PieceHashes).Fault)
 	if err != nil {
 		return err
 	}
@@ -159,7 +175,7 @@ func (o *options) planFirst() error {
 	if f == nil {
 		return nil
 	}
-	w.pieces = fetch.MetalinkPieces(f)
+	w.pieces, w.unused = piecesOf(f), unusedOf(o.document, f)
 	if !o.mirrors.none {
 		w.mirrors = o.document.addresses(f)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -53,7 +52,7 @@ func TestMirrorsAreBounded(t *testing.T) {
 		var args []string
 		switch {
 		case tt.url == "":
-			if err := o.describe(newUI(io.Discard, io.Discard), d); err != nil {
+			if err := o.describe(d); err != nil {
 				t.Fatal(err)
 			}
 		case tt.described > 0:

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/chunkget/chunkget/fetch"
 	"github.com/spf13/cobra"
 )
@@ -27,7 +29,9 @@ the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
 				err = o.readDocument(cmd.Context(), u)
 			}
 			if err == nil {
-				_, err = o.expect(nameOf(target))
+				_, err = o.expect(nameOf(target), func(*fetch.PieceHashes) error {
+					return errors.New("hashes of pieces, and a repair is checked by the server's hash tree")
+				})
 			}
 			if err != nil {
 				return refuse(u, err)
