@@ -77,6 +77,9 @@ func (p *PieceHashes) hashes() []merkle.Hash {
 	return out
 }
 
+// hasPieces reports whether there are hashes of pieces to check the file by.
+func (o *Options) hasPieces() bool { return o.Pieces != nil && len(o.Pieces.Sums) > 0 }
+
 // layoutOf cuts a file of size bytes as it will be checked.
 func (o *Options) layoutOf(size int64) (merkle.Layout, error) {
 	if o.Pieces.usable(size) {
@@ -95,4 +98,61 @@ func (o *Options) checkSize(size int64) error {
 		err = errorf(KindIntegrity, "check size", "the file has %d bytes, and the hashes are of %d pieces of %d", size, len(o.Pieces.Sums), o.Pieces.Length)
 	}
 	return err.withCode(CodeSizeChanged).withHint("the server has another file, or another version of it")
+}
+
+// A pieceGate lets bytes through that come in order, a piece at a time, as far as the
+// pieces are what the hashes say.
+type pieceGate struct {
+	pieces *PieceHashes
+	hash   func(data []byte) merkle.Hash
+	write  func([]byte) error
+	buf    []byte // of the piece that is coming
+	next   int    // its number
+}
+
+// gate returns write behind the hashes of pieces, if there are any, and what is to be
+// called with the number of bytes when they are over, whose size the user may know.
+func (o *Options) gate(write func([]byte) error) (gated func([]byte) error, end func(size int64) error) {
+	if !o.hasPieces() {
+		return write, o.checkSize
+	}
+	g := &pieceGate{pieces: o.Pieces, hash: o.Pieces.plainHash(), write: write}
+	return g.add, func(size int64) error {
+		err := o.checkSize(size)
+		if err == nil && len(g.buf) > 0 {
+			err = g.pass()
+		}
+		return err
+	}
+}
+
+func (g *pieceGate) add(b []byte) error {
+	for len(b) > 0 {
+		n := min(int64(len(b)), g.pieces.Length-int64(len(g.buf)))
+		g.buf, b = append(g.buf, b[:n]...), b[n:]
+		if int64(len(g.buf)) == g.pieces.Length {
+			if err := g.pass(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pass lets the piece through that has come.
+func (g *pieceGate) pass() error {
+	first := int64(g.next) * g.pieces.Length
+	switch {
+	case g.next == len(g.pieces.Sums):
+		return errorf(KindIntegrity, "check size", "the file goes on after the %d pieces of %d bytes that the hashes are of", g.next, g.pieces.Length).
+			withCode(CodeSizeChanged).withHint("the server has another file, or another version of it")
+	case g.hash(g.buf) != merkle.Hash(g.pieces.Sums[g.next][:len(merkle.Hash{})]):
+		return errorf(KindIntegrity, fmt.Sprintf("check piece %d", g.next), "bytes %d-%d do not match their hash, and the server cannot send them alone", first, first+int64(len(g.buf))-1).
+			withCode(CodePieceMismatch)
+	}
+	if err := g.write(g.buf); err != nil {
+		return err
+	}
+	g.next, g.buf = g.next+1, g.buf[:0]
+	return nil
 }

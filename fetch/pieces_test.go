@@ -1,6 +1,8 @@
 package fetch
 
 import (
+	"bytes"
+	"fmt"
 	"math"
 	"net/http"
 	"net/url"
@@ -53,6 +55,64 @@ func TestPiecesAreBounded(t *testing.T) {
 		}
 		if (err == nil) != (tt.want || tt.n == 0) {
 			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+// What the user knows of a file counts as well where it comes in one stream: its server
+// does not tell the size, or sends no parts of it to a writer.
+func TestPiecesOfStreams(t *testing.T) {
+	const length = 256 << 10
+	data, other := randomData(3*length+5, 120), randomData(3*length+5, 121)
+	of := func(change func(p *PieceHashes)) *PieceHashes {
+		p := plainPieces(data, length)
+		change(p)
+		return p
+	}
+	for _, tt := range []struct {
+		name   string
+		pieces *PieceHashes
+		fails  Code
+		most   int // bytes that may have left for a writer then
+	}{
+		{"right", of(func(p *PieceHashes) {}), "", 0},
+		{"right, without a size", of(func(p *PieceHashes) { p.Size = -1 }), "", 0},
+		{"right size alone", &PieceHashes{Size: int64(len(data))}, "", 0},
+		{"another file", plainPieces(other, length), CodePieceMismatch, 0},
+		{"another end", of(func(p *PieceHashes) { p.Sums[3] = p.Sums[0] }), CodePieceMismatch, 3 * length},
+		{"of a shorter file", plainPieces(data[:2*length], length), CodeSizeChanged, 2 * length},
+		{"of a shorter file without a size", of(func(p *PieceHashes) { p.Size, p.Sums = -1, p.Sums[:3] }), CodeSizeChanged, 3 * length},
+		{"of a longer file", of(func(p *PieceHashes) { p.Size, p.Sums = p.Size+length, append(p.Sums, p.Sums[0]) }), CodeSizeChanged, 3 * length},
+		{"another size alone", &PieceHashes{Size: int64(len(data)) + 1}, CodeSizeChanged, len(data)},
+	} {
+		for _, sized := range []bool{false, true} {
+			runPart(t, fmt.Sprintf("%s, size told: %v", tt.name, sized), func(t *testing.T, tr transport) {
+				r := newRig(t, tr, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					if sized {
+						w.Header().Set("Content-Length", fmt.Sprint(len(data)))
+					}
+					w.Write(data[:1])
+					w.(http.Flusher).Flush()
+					w.Write(data[1:])
+				}), "/x")
+				r.opts.Pieces = tt.pieces
+				if tt.fails == "" {
+					if res := r.must("x", data); res.ByPieces != (len(tt.pieces.Sums) > 0) {
+						t.Errorf("%+v", res)
+					}
+				} else if e := r.fails(KindIntegrity); e.Code != tt.fails {
+					t.Errorf("%v", e)
+				}
+				var out bytes.Buffer
+				r.opts.Writer = &out
+				res, err := r.get(t.Context())
+				if CodeOf(err) != tt.fails || err == nil && (!bytes.Equal(out.Bytes(), data) || res.ByPieces != (len(tt.pieces.Sums) > 0)) {
+					t.Errorf("%+v, %v", res, err)
+				}
+				if err != nil && (kindOf(err) != KindIntegrity || out.Len() > tt.most || !bytes.HasPrefix(data, out.Bytes())) {
+					t.Errorf("%d bytes have left: %v", out.Len(), err)
+				}
+			})
 		}
 	}
 }

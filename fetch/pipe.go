@@ -193,7 +193,11 @@ func pipeStream(ctx context.Context, o *Options, c *client, p *probed, res *Resu
 		code, why = CodeNoValidator, "the server sends nothing that would tell parts of two versions of the file apart"
 	}
 	s := streamTo(o, nil, res)
-	s.emit(Event{Kind: EventNote, Code: code, Reason: why + "; writing it as it comes, unchecked until its end"})
+	how := "; writing it as it comes, unchecked until its end"
+	if o.hasPieces() {
+		how = "; writing it in one stream"
+	}
+	s.emit(Event{Kind: EventNote, Code: code, Reason: why + how})
 	if p.resp == nil || p.resp.StatusCode == http.StatusPartialContent {
 		p.close()
 		var err error
@@ -213,7 +217,7 @@ func pipeStream(ctx context.Context, o *Options, c *client, p *probed, res *Resu
 		want = r.digest
 	}
 	digest := newDigest(want)
-	err := s.copy(ctx, p, func(b []byte) error {
+	write, end := o.gate(func(b []byte) error {
 		if digest != nil {
 			digest.Write(b)
 		}
@@ -222,6 +226,7 @@ func pipeStream(ctx context.Context, o *Options, c *client, p *probed, res *Resu
 		}
 		return nil
 	})
+	err := s.copy(ctx, p, write)
 	if err != nil {
 		if ctx.Err() != nil {
 			return &Error{Kind: KindInterrupted, Op: "download", Err: context.Cause(ctx)}
@@ -232,5 +237,9 @@ func pipeStream(ctx context.Context, o *Options, c *client, p *probed, res *Resu
 	if r.size >= 0 && s.done != r.size {
 		return networkError("receive", fmt.Errorf("%d bytes of %d: %w", s.done, r.size, io.ErrUnexpectedEOF))
 	}
+	if err := end(s.done); err != nil {
+		return err
+	}
+	res.ByPieces = o.hasPieces()
 	return checkPiped(want, res, digest)
 }

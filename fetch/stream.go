@@ -13,10 +13,15 @@ import (
 
 // streamUnknown fetches a file whose size the server does not tell, in one
 // stream. Its end is the end of the body; a failure begins at the first byte
-// again. Nothing of it can be resumed or checked piece by piece.
+// again. Nothing of it can be resumed, and only hashes of the user's can check it piece
+// by piece: no tree is of a file without a size.
 func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *probed, res *Result) error {
 	s := streamTo(o, t, res)
-	s.emit(Event{Kind: EventNote, Code: CodeNoSize, Reason: "the server does not tell the size of the file; fetching it in one stream, which cannot be resumed, nor checked piece by piece"})
+	why := "the server does not tell the size of the file; fetching it in one stream, which cannot be resumed"
+	if !o.hasPieces() {
+		why += ", nor checked piece by piece"
+	}
+	s.emit(Event{Kind: EventNote, Code: CodeNoSize, Reason: why})
 	s.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: t.path, Active: 1})
 	res.Connections = 1
 	most, failures := int64(0), 0
@@ -24,7 +29,7 @@ func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *pro
 		err := s.receive(ctx, p)
 		p.close()
 		if err == nil {
-			res.Bytes = s.done
+			res.Bytes, res.ByPieces = s.done, o.hasPieces()
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -81,12 +86,18 @@ func (s *stream) receive(ctx context.Context, p *probed) error {
 	if err := s.target.part.Truncate(0); err != nil {
 		return diskError("empty partial file", err)
 	}
-	return s.copy(ctx, p, func(b []byte) error {
-		if _, err := s.target.part.WriteAt(b, s.done); err != nil {
+	var off int64
+	write, end := s.opts.gate(func(b []byte) error {
+		if _, err := s.target.part.WriteAt(b, off); err != nil {
 			return diskError("write partial file", err)
 		}
+		off += int64(len(b))
 		return nil
 	})
+	if err := s.copy(ctx, p, write); err != nil {
+		return err
+	}
+	return end(s.done)
 }
 
 // copy hands the body of p to write, in order. The time that write takes counts
