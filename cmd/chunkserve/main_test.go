@@ -228,6 +228,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"--min-rate", "0", dir}, "no rate such as"},
 		{[]string{"--max-ranges", "0", dir}, "--max-ranges is too little"},
 		{[]string{"--unknown\x1b[31m", dir}, "unknown flag"},
+		{[]string{"--unknown\x9b31m", dir}, `--unknown\x9b31m`}, // CSI in eight bits
 	} {
 		var stdout, stderr bytes.Buffer
 		code := run(t.Context(), tt.args, &stdout, &stderr)

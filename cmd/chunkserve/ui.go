@@ -4,8 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
+
+	"github.com/chunkget/chunkget/internal/printable"
 )
 
 // Rules for all text of this command.
@@ -23,7 +23,7 @@ type ui struct{ stdout, stderr io.Writer }
 
 // fail prints an error with its hint.
 func (u *ui) fail(err error) {
-	fmt.Fprintf(u.stderr, "chunkserve: error: %s\n", oneLine(err.Error()))
+	fmt.Fprintf(u.stderr, "chunkserve: error: %s\n", printable.Text(err.Error()))
 	hint := ""
 	if e, ok := errors.AsType[*usageError](err); ok {
 		hint = e.hint
@@ -32,22 +32,8 @@ func (u *ui) fail(err error) {
 		hint = e.hint
 	}
 	if hint != "" {
-		fmt.Fprintf(u.stderr, "chunkserve: hint: %s\n", hint)
+		fmt.Fprintf(u.stderr, "chunkserve: hint: %s\n", printable.Text(hint))
 	}
-}
-
-// oneLine escapes what could steer a terminal.
-func oneLine(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		if strconv.IsPrint(r) {
-			b.WriteRune(r)
-			continue
-		}
-		q := strconv.QuoteRune(r)
-		b.WriteString(q[1 : len(q)-1])
-	}
-	return b.String()
 }
 
 // A usageError is a mistake in the command line.

@@ -57,7 +57,7 @@ var rules = map[string]rule{
 		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/net/http/httpguts", "golang.org/x/term", "golang.org/x/time"},
 	},
 	"cmd/chunkserve": {
-		siblings: []string{"serve", "udt", "internal/buildinfo", "internal/connstats", "internal/credentials", "internal/tlsport", "internal/units"},
+		siblings: []string{"serve", "udt", "internal/buildinfo", "internal/connstats", "internal/credentials", "internal/printable", "internal/tlsport", "internal/units"},
 		external: []string{"github.com/coreos/go-systemd/v22", "github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sync"},
 	},
 	"fetch": {
