@@ -58,12 +58,13 @@ func (r *Report) BadBytes() (n int64) {
 
 // Check holds a file against what is known of it. The error is of KindIntegrity
 // when it contradicts anything; then Report tells what. It changes nothing.
-func Check(ctx context.Context, o CheckOptions) (*Report, error) {
-	rep := &Report{Path: o.Output, Want: -1}
+func Check(ctx context.Context, o CheckOptions) (rep *Report, err error) {
+	rep = &Report{Path: o.Output, Want: -1}
 	if o.URL != nil {
 		if err := o.resolve(); err != nil {
 			return rep, err
 		}
+		defer func() { err = o.veil.err(err) }()
 	}
 	f, err := os.Open(o.Output)
 	if err != nil {

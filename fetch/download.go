@@ -206,7 +206,7 @@ func newDownload(o *Options, sources []*source, r *remote, l merkle.Layout, t *t
 		d.plain = o.Pieces.plainHash()
 	case r.tree != nil:
 		d.mode = checkTree
-	case r.etag != "" && r.ranges:
+	case r.tag() != "" && r.ranges:
 		d.mode = checkDigest
 	default:
 		d.mode = checkNone

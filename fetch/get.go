@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"time"
@@ -36,11 +37,12 @@ func Get(ctx context.Context, o Options) (*Result, error) {
 // conclude completes a result and tells of success.
 func conclude(o *Options, res *Result, begun time.Time, err error) (*Result, error) {
 	res.Elapsed = time.Since(begun)
+	o.veil.result(res)
 	if err != nil {
 		if _, ok := errors.AsType[*Error](err); !ok {
 			err = &Error{Kind: KindOther, Op: "download", Err: err}
 		}
-		return res, err
+		return res, o.veil.err(err)
 	}
 	if o.Observe != nil {
 		o.Observe(Event{Kind: EventDone, Total: res.Bytes, Done: res.Bytes, Resumed: res.BytesResumed, Path: res.Path, Result: res})
@@ -81,7 +83,21 @@ func (o *Options) resolve() error {
 	if o.openDir == nil {
 		o.openDir = openDir
 	}
+	o.draw()
 	return nil
+}
+
+// draw has all that is told from now on pass a veil.
+func (o *Options) draw() {
+	o.veil = new(Veil)
+	o.veil.Add([]*url.URL{o.URL}, o.Header, o.Secrets...)
+	for _, m := range o.Mirrors {
+		o.veil.Add([]*url.URL{m.URL}, m.Header)
+	}
+	o.Logger = o.veil.logger(o.Logger)
+	if observe := o.Observe; observe != nil {
+		o.Observe = func(e Event) { observe(o.veil.event(e)) }
+	}
 }
 
 func get(ctx context.Context, o *Options, res *Result, begun time.Time) (err error) {
@@ -90,7 +106,7 @@ func get(ctx context.Context, o *Options, res *Result, begun time.Time) (err err
 		return err
 	}
 	if name == "" {
-		name = safeName(o.Name)
+		name = safeName(o.veil.Text(o.Name))
 	}
 	t, err := o.openTarget(dirPath, cmp.Or(name, nameFromURL(o.URL)))
 	if err != nil {
@@ -205,8 +221,12 @@ func transferAll(ctx context.Context, o *Options, t *target, p *probed, res *Res
 		if r.size > 0 {
 			k.note(CodeNoRanges, "the server does not send parts of the file; fetching it in one stream, which cannot be resumed")
 		}
-	} else if r.etag == "" && r.tree == nil && !o.Pieces.usable(r.size) && r.size > 0 {
-		k.note(CodeNotResumable, "the server sends no strong ETag; an interrupted download will have to start over")
+	} else if r.tag() == "" && r.tree == nil && !o.Pieces.usable(r.size) && r.size > 0 {
+		why := "the server sends no strong ETag"
+		if r.secretTag {
+			why = "the server's ETag repeats what it was told in confidence, so no journal keeps it"
+		}
+		k.note(CodeNotResumable, "%s; an interrupted download will have to start over", why)
 	}
 	if !r.ranges {
 		k.trusted, k.recheck = nil, nil
@@ -268,7 +288,7 @@ func checkRangesNeeded(r *remote, t *target, restart bool) error {
 	if r.ranges || restart || s == nil {
 		return nil
 	}
-	if s.Header.ETag != r.etag || r.size >= 0 && s.Header.Size != r.size {
+	if s.Header.ETag != r.tag() || r.size >= 0 && s.Header.Size != r.size {
 		return remoteChanged(s.Header.Size, s.Header.ETag, r)
 	}
 	n := s.Count()

@@ -111,6 +111,10 @@ type Options struct {
 	// origin after a redirect.
 	Header http.Header
 
+	// Secrets are further ones, such as the login at a proxy, which Transport tells: like
+	// those of URL and Header they are hidden where a server repeats them (see [Veil]).
+	Secrets []string
+
 	// Observe, if not nil, is called with what happens, from one goroutine at
 	// a time. It must not block.
 	Observe func(Event)
@@ -123,6 +127,9 @@ type Options struct {
 
 	// described is true if Pieces are those of a Metalink that the server names.
 	described bool
+
+	// veil is what events, log and errors pass.
+	veil *Veil
 
 	// openDir opens Dir. Tests put files in memory behind it.
 	openDir func(path string) (journal.Dir, func() error, error)

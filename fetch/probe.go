@@ -86,5 +86,7 @@ func probeOnce(ctx context.Context, c *client, asked segment.Range, stall time.D
 		p.close()
 		return nil, err
 	}
+	p.remote.name = c.veil.Text(p.remote.name)
+	p.remote.secretTag = c.veil.Text(p.remote.etag) != p.remote.etag
 	return p, nil
 }

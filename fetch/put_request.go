@@ -154,7 +154,11 @@ func (p *putting) create(ctx context.Context) (*segment.Set, error) {
 	if have == nil {
 		return nil, nil
 	}
-	p.record = &putRecord{URL: RedactURL(p.o.URL), Upload: RedactURL(p.upload), Size: p.layout.Size, ModTime: p.src.info.ModTime(), Root: p.root.String(), root: p.root}
+	upload := RedactURL(p.upload)
+	if p.client.veil.Text(upload) != upload { // no record may keep what it repeats
+		return have, nil
+	}
+	p.record = &putRecord{URL: RedactURL(p.o.URL), Upload: upload, Size: p.layout.Size, ModTime: p.src.info.ModTime(), Root: p.root.String(), root: p.root}
 	if err := p.record.write(p.o.Record); err != nil {
 		p.note("", "the upload is not remembered, so the file will be hashed again after an interruption: %v", err)
 	}

@@ -27,11 +27,18 @@ func RedactQuery(raw string) string {
 	params := strings.Split(raw, "&")
 	for i, p := range params {
 		name, value, _ := strings.Cut(p, "=")
-		if plain, err := url.QueryUnescape(name); value != "" && (err != nil || secretName(plain) || plain == "key" && !objectKey(value)) {
+		if secretParameter(name, value) {
 			params[i] = name + "=" + hidden
 		}
 	}
 	return strings.Join(params, "&")
+}
+
+// secretParameter tells by the name of a parameter, as it is written, whether its value
+// is a secret.
+func secretParameter(name, value string) bool {
+	plain, err := url.QueryUnescape(name)
+	return value != "" && (err != nil || secretName(plain) || plain == "key" && !objectKey(value))
 }
 
 // Names of secrets, and what occurs in them, in lower case and without - and _.

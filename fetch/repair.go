@@ -95,10 +95,10 @@ func repair(ctx context.Context, o *Options, res *Result, begun time.Time) (err 
 		return diskError("close "+t.path, err)
 	}
 	old = nil
-	d := newDownload(o, []*source{{url: RedactURL(o.URL), client: c, remote: r}}, r, tree.layout, t, partsOf(tree.layout, good), res, begun)
+	d := newDownload(o, []*source{{url: o.name(o.URL), client: c, remote: r}}, r, tree.layout, t, partsOf(tree.layout, good), res, begun)
 	d.hashes, d.root, d.rootDone = tree.hashes, tree.root, true
 	d.batch.Root = (*journal.Digest)(&tree.root)
-	d.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: t.path})
+	d.emit(Event{Kind: EventStart, URL: o.name(o.URL), Path: t.path})
 	err = d.loop(ctx, nil)
 	res.BytesResumed = d.resumed
 	if err != nil {
@@ -132,7 +132,7 @@ func (t *target) startRepair(ctx context.Context, o *Options, old journal.File, 
 	if err := t.open(); err != nil {
 		return nil, err
 	}
-	want := journal.Header{Size: tree.layout.Size, PieceSize: tree.layout.PieceSize, ETag: tree.remote.etag, URL: RedactURL(o.URL)}
+	want := journal.Header{Size: tree.layout.Size, PieceSize: tree.layout.PieceSize, ETag: tree.remote.tag(), URL: o.name(o.URL)}
 	copied := false
 	if t.hadPart {
 		left, err := tree.scan(ctx, o, t.part)

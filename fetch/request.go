@@ -30,8 +30,9 @@ type client struct {
 	http   *http.Client
 	url    *url.URL
 	header http.Header // of the user, for the origin of url
-	sent   secrets     // of url and header, also where they are not sent
-	accept string      // codings of the answer; "" means identity
+	sent   secrets     // of url and header, also where they are not sent, and of the transport
+	veil   *Veil
+	accept string // codings of the answer; "" means identity
 
 	maxRedirects  int           // that one request follows
 	maxRetryAfter time.Duration // that is obeyed
@@ -39,7 +40,7 @@ type client struct {
 
 func newClient(o *Options) *client {
 	c := &client{url: withoutFragment(o.URL)}
-	c.sent = secrets(nil).ofURL(c.url).ofHeader(o.Header)
+	c.sent, c.veil = secrets(nil).ofURL(c.url).ofHeader(o.Header).add(o.Secrets...), o.veil
 	c.header = takeUser(c.url, o.Header)
 	c.maxRedirects, c.maxRetryAfter = max(cmp.Or(o.MaxRedirects, DefaultMaxRedirects), 0), o.Retry.resolved().MaxRetryAfter
 	c.http = &http.Client{Transport: o.Transport, CheckRedirect: c.checkRedirect}

@@ -19,10 +19,12 @@ import (
 // remote is what the first answer told about the file. It does not change; all
 // later answers are held against it.
 type remote struct {
-	size   int64       // in bytes, -1 when the server did not say
-	etag   string      // strong entity tag with its quotes, "" if there is none
-	others http.Header // ETag and Last-Modified as they came, for servers without a strong tag
-	ranges bool        // the server answers range requests
+	size int64  // in bytes, -1 when the server did not say
+	etag string // strong entity tag with its quotes, "" if there is none
+	// secretTag is true if etag repeats a secret. A journal would keep it as it is.
+	secretTag bool
+	others    http.Header // ETag and Last-Modified as they came, for servers without a strong tag
+	ranges    bool        // the server answers range requests
 
 	// ifRange is the validator of conditional requests (RFC 9110, section
 	// 13.1.5): the strong tag, else a Last-Modified that is as good as one,
@@ -39,6 +41,14 @@ type remote struct {
 
 	metalink   *url.URL   // of the Metalink that the answer names, nil if it names none
 	duplicates []*url.URL // other addresses of the file that the answer names
+}
+
+// tag is what partial data on disk is known by, "" if there is nothing.
+func (r *remote) tag() string {
+	if r.secretTag {
+		return ""
+	}
+	return r.etag
 }
 
 // newRemote reads the first answer, which is a 206 for asked or a 200.

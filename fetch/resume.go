@@ -85,7 +85,7 @@ func (id *identity) expectedOf(s *journal.State, want journal.Header) bool {
 // Data of another version is an error unless restart is set.
 func (t *target) reconcile(r *remote, l merkle.Layout, id identity) (*kept, error) {
 	k := new(kept)
-	want := journal.Header{Size: l.Size, PieceSize: l.PieceSize, ETag: r.etag, URL: id.url}
+	want := journal.Header{Size: l.Size, PieceSize: l.PieceSize, ETag: r.tag(), URL: id.url}
 	keepJournal := false
 	s := t.state()
 	size, err := t.part.Size()
@@ -156,7 +156,7 @@ func (t *target) reconcile(r *remote, l merkle.Layout, id identity) (*kept, erro
 			return nil, diskError("write journal", err)
 		}
 	}
-	t.resumable = r.ranges && (r.etag != "" || id.proved)
+	t.resumable = r.ranges && (r.tag() != "" || id.proved)
 	if err := t.resize(size, l.Size, fresh); err != nil {
 		return nil, err
 	}
@@ -233,7 +233,7 @@ func remoteChanged(size int64, etag string, r *remote) error {
 		code = CodeSizeChanged
 	}
 	return errorf(KindRemoteChanged, "resume", "the remote file has changed: partial data is of %s, the file is %s",
-		version(size, etag), version(r.size, r.etag)).withCode(code).withHint("restart to discard the partial data")
+		version(size, etag), version(r.size, r.tag())).withCode(code).withHint("restart to discard the partial data")
 }
 
 func version(size int64, etag string) string {

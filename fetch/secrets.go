@@ -16,7 +16,8 @@ import (
 // secrets is what requests tell a server and nobody else may read. Servers repeat
 // requests in what they say of a refusal, and that is shown, logged and passed on in
 // events. A server that wants to hide what it repeats can, since it knows the secret
-// anyway; this is about those that do not think of it.
+// anyway; this is about those that do not think of it. Where a server's words are by
+// themselves, all that was sent is hidden in them; see [Veil] for the rest.
 type secrets []string
 
 const (

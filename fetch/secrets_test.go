@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -130,6 +131,11 @@ func TestEchoedSecretsStayOut(t *testing.T) {
 		},
 		"Content-Range": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Range", r.FormValue("token")+r.Header.Get("Cookie"))
+			w.WriteHeader(http.StatusPartialContent)
+		},
+		"tag": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Etag", strconv.Quote(r.FormValue("token")+r.Header.Get("Cookie")+r.Header.Get("Authorization")))
+			w.Header().Set("Content-Range", "bytes 0-0/1")
 			w.WriteHeader(http.StatusPartialContent)
 		},
 		"coding": func(w http.ResponseWriter, r *http.Request) {

@@ -56,7 +56,7 @@ var errDropped = errors.New("the mirror is not used any more")
 func newSource(o *Options, u *url.URL, header http.Header) *source {
 	own := *o
 	own.URL, own.Header = u, header
-	return &source{url: RedactURL(u), client: newClient(&own)}
+	return &source{url: o.name(u), client: newClient(&own)}
 }
 
 // newSources returns the addresses that the user has given.

@@ -40,7 +40,8 @@ func strongDate(h http.Header) string {
 // not tell.
 func (r *remote) checkSame(resp *http.Response) error {
 	changed := func(c Code, what, was, is string) error {
-		return errorf(KindRemoteChanged, "check answer", "the remote file has changed: %s was %q and is %q", what, was, is).withCode(c)
+		sent := secrets(nil).ofRequests(resp.Request)
+		return errorf(KindRemoteChanged, "check answer", "the remote file has changed: %s was %s and is %s", what, sent.quoted(was), sent.quoted(is)).withCode(c)
 	}
 	h := resp.Header
 	if r.etag != "" {

@@ -130,7 +130,7 @@ func addConfig(root *cobra.Command, u *ui) {
 		}
 		err := applyConfig(cmd, name)
 		if j := cmd.Flags().Lookup("json"); err != nil && j != nil && j.Value.String() == "true" {
-			(&eventWriter{w: u.stdout}).end(err)
+			u.events().end(err)
 		}
 		return err
 	}

@@ -2,12 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 
 	"github.com/chunkget/chunkget/fetch"
-	"github.com/chunkget/chunkget/internal/printable"
 	"github.com/spf13/cobra"
 )
 
@@ -45,14 +43,12 @@ func (x *examination) add(f finding) {
 		x.worst = f.Verdict
 	}
 	if x.json {
-		if b, err := json.Marshal(f); err == nil {
-			x.ui.stdout.Write(append(b, '\n'))
-		}
+		x.ui.events().write(f)
 		return
 	}
-	fmt.Fprintf(x.ui.stdout, "%-4s  %-15s  %s\n", f.Verdict, f.Check, printable.Text(f.Text))
+	fmt.Fprintf(x.ui.stdout, "%-4s  %-15s  %s\n", f.Verdict, f.Check, x.ui.shown(f.Text))
 	if f.Advice != "" {
-		fmt.Fprintf(x.ui.stdout, "%23s  → %s\n", "", printable.Text(f.Advice))
+		fmt.Fprintf(x.ui.stdout, "%23s  → %s\n", "", x.ui.shown(f.Advice))
 	}
 }
 
@@ -120,6 +116,7 @@ func doctor(ctx context.Context, x *examination, target *url.URL, o *options) er
 	if err != nil {
 		return err
 	}
+	o.draw(x.ui)
 	d, err := newDestination(target, proxy, o)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,6 +20,7 @@ const eventsVersion = 1
 // per second, times in seconds.
 type eventWriter struct {
 	w           io.Writer
+	veil        *fetch.Veil // before all strings but names of files
 	url         string
 	connections int   // asked for
 	err         error // of the first write that failed; nothing is written after it
@@ -270,9 +272,55 @@ func (w *eventWriter) write(event any) {
 	}
 	b, err := json.Marshal(event)
 	if err == nil {
+		b, err = veiled(b, w.veil)
+	}
+	if err == nil {
 		_, err = w.w.Write(append(b, '\n'))
 	}
 	w.err = err
+}
+
+// veiled returns a JSON text with its strings behind a veil, but for paths, by which
+// scripts find files: no server has named one that repeats a secret.
+func veiled(text []byte, veil *fetch.Veil) (out []byte, err error) {
+	key := ""
+	for len(text) > 0 {
+		start := bytes.IndexByte(text, '"')
+		if start < 0 {
+			break
+		}
+		end := start + 1
+		for text[end] != '"' {
+			if text[end] == '\\' {
+				end++
+			}
+			end++
+		}
+		end++
+		literal := text[start:end]
+		out, text = append(out, text[:start]...), text[end:]
+		if len(text) > 0 && text[0] == ':' {
+			key = string(literal)
+		} else if key != `"path"` {
+			if literal, err = veiledString(literal, veil); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, literal...)
+	}
+	return append(out, text...), nil
+}
+
+// veiledString is veiled for one string.
+func veiledString(literal []byte, veil *fetch.Veil) ([]byte, error) {
+	var s string
+	if err := json.Unmarshal(literal, &s); err != nil {
+		return nil, err
+	}
+	if text := veil.Text(s); text != s {
+		return json.Marshal(text)
+	}
+	return literal, nil
 }
 
 func seconds(d time.Duration) float64 { return d.Round(time.Microsecond).Seconds() }

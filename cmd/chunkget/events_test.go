@@ -78,3 +78,23 @@ func TestEventsStopAtTheFirstFailedWrite(t *testing.T) {
 		t.Errorf("%d writes after the first failed, want none", b.writes-1)
 	}
 }
+
+// Strings in events pass the veil, escaped as they may be, and stay strings. A path is a
+// file of this machine.
+func TestEventsAreVeiled(t *testing.T) {
+	var out strings.Builder
+	veil := new(fetch.Veil)
+	veil.Add(nil, nil, `u003c"secret"\`, "12345678", `"reason":`)
+	w := &eventWriter{w: &out, url: "http://h/12345678", veil: veil}
+	w.write(struct {
+		URL    string   `json:"url"`
+		Path   string   `json:"path"`
+		Reason string   `json:"reason"`
+		N      int      `json:"n"`
+		List   []string `json:"list"`
+	}{w.url, "12345678", "<u003c\"secret\"\\>", 12345678, []string{`\u003c`, "x12345678", ""}})
+	want := `{"url":"http://h/REDACTED","path":"12345678","reason":"\u003cREDACTED\u003e","n":12345678,"list":["\\u003c","xREDACTED",""]}` + "\n"
+	if out.String() != want {
+		t.Errorf("got %swant %s", &out, want)
+	}
+}

@@ -134,7 +134,7 @@ func (o *options) download(ctx context.Context, u *ui, target *url.URL, most int
 		Header:       own.security.header(own.header, target),
 		Retry:        own.retry(),
 		MaxRedirects: o.answers.maxRedirects(),
-		Logger:       n.log, DisableCompression: true,
+		Logger:       n.log, Secrets: o.secrets(), DisableCompression: true,
 	})
 	if err != nil && ctx.Err() != nil {
 		return nil, interrupted(err)

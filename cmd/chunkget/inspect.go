@@ -55,7 +55,7 @@ leaves it, is no error: the next run cuts it off.`,
 			u.json = asJSON
 			err := inspect(u, args[0])
 			if err != nil && u.json {
-				(&eventWriter{w: u.stdout}).end(err)
+				u.events().end(err)
 			}
 			return err
 		},
@@ -79,7 +79,7 @@ func inspect(u *ui, path string) error {
 	}
 	e := describe(path, s)
 	if u.json {
-		(&eventWriter{w: u.stdout}).write(e)
+		u.events().write(e)
 		return nil
 	}
 	printJournal(u.stdout, e)

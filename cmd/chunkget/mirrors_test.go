@@ -116,3 +116,36 @@ func TestMetalinkIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// The names in a Metalink repeat what its server was told, in messages, events and names
+// of files.
+func TestMetalinkRepeatsSecrets(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		secret := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if r.URL.Path != "/doc.meta4" {
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader("content"))
+			return
+		}
+		doc := fmt.Sprintf(`<metalink xmlns="urn:ietf:params:xml:ns:metalink"><file name="%s.bin"><size>7</size><hash type="sha-1">00</hash><url>http://%s/%s/x</url></file></metalink>`,
+			secret, r.Host, secret)
+		http.ServeContent(w, r, "", time.Time{}, strings.NewReader(doc))
+	}))
+	defer s.Close()
+	token := filepath.Join(t.TempDir(), "token")
+	origin := strings.TrimPrefix(s.URL, "http://")
+	if err := os.WriteFile(token, []byte(origin+" SECRET-token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{{"-v"}, {"--json"}} {
+		dir := t.TempDir()
+		var out, errs strings.Builder
+		code := run(t.Context(), append(args, "--no-config", "--token-file", token, "-d", dir, "--metalink", s.URL+"/doc.meta4"), &out, &errs)
+		shown := out.String() + errs.String()
+		if !strings.Contains(shown, `no hash but by sha-1`) || !strings.Contains(shown, "REDACTED.bin") || strings.Contains(shown, "SECRET") {
+			t.Errorf("%s: exit code %d, %s", args, code, shown)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "REDACTED.bin")); err != nil {
+			t.Error(err)
+		}
+	}
+}

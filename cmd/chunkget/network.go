@@ -17,6 +17,7 @@ type network struct {
 
 // openNetwork makes room for so many requests for data at a time, and one more.
 func openNetwork(u *ui, o *options, requests int) (*network, error) {
+	o.draw(u)
 	log := logger(u)
 	conns, err := observe(u, o.trace)
 	if err != nil {

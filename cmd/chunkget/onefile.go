@@ -27,7 +27,7 @@ func takesTwo(what string) cobra.PositionalArgs {
 // reads events.
 func refuse(u *ui, err error) error {
 	if u.json {
-		(&eventWriter{w: u.stdout}).end(err)
+		u.events().end(err)
 	}
 	return err
 }
@@ -59,7 +59,7 @@ func transferOne(ctx context.Context, u *ui, o *options, target *url.URL, line [
 	b := newBoard(u, 1)
 	show := text(b)
 	if u.json {
-		show = &eventWriter{w: u.stdout, url: fetch.RedactURL(target), connections: o.connections}
+		show = u.eventsOf(target, o.connections)
 	}
 	_, err = shown(ctx, run(n), fetch.Options{
 		URL:          target,
@@ -71,6 +71,7 @@ func transferOne(ctx context.Context, u *ui, o *options, target *url.URL, line [
 		Retry:        o.retry(),
 		MaxRedirects: o.answers.maxRedirects(),
 		Logger:       n.log,
+		Secrets:      o.secrets(),
 
 		DisableCompression: o.compress == "off",
 	}, n.rt, show)

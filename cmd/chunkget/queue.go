@@ -95,6 +95,7 @@ func (q *queue) fetch(ctx context.Context, i int) outcome {
 		Retry:        o.retry(),
 		MaxRedirects: o.answers.maxRedirects(),
 		Logger:       q.log,
+		Secrets:      o.secrets(),
 
 		DisableCompression: o.compress == "off",
 	}, q.rt, q.observer(target))
@@ -113,7 +114,7 @@ func (q *queue) fetch(ctx context.Context, i int) outcome {
 
 func (q *queue) observer(target *url.URL) observer {
 	if q.ui.json {
-		return &eventWriter{w: q.ui.stdout, url: fetch.RedactURL(target), connections: q.opts.connections}
+		return q.ui.eventsOf(target, q.opts.connections)
 	}
 	return newDisplay(q.board)
 }
@@ -185,7 +186,7 @@ func (q *queue) conclude(ctx context.Context, elapsed time.Duration) (first erro
 // summarize is the end of a run with several URLs.
 func (q *queue) summarize(failed []int, complete int, bytes, fetched int64, elapsed time.Duration) {
 	if q.ui.json {
-		(&eventWriter{w: q.ui.stdout}).write(summaryEvent{
+		q.ui.events().write(summaryEvent{
 			Event: "summary", Files: len(q.outcomes), Complete: complete, Failed: len(failed),
 			Bytes: bytes, BytesFetched: fetched, Seconds: seconds(elapsed),
 		})

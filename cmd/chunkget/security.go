@@ -31,6 +31,7 @@ type security struct {
 	mirrors []*url.URL // further servers that the user has named
 
 	// Set by validate.
+	told  []*url.URL // whose servers hear the secrets
 	trust *trust
 	auth  map[string]string // origin → Authorization
 	plain []string          // hosts whose login in .netrc is not sent
@@ -50,6 +51,7 @@ func (s *security) validate(urls []*url.URL, header http.Header) error {
 	s.trust = &trust{named: make(map[string]bool), pins: make(map[string]pin.Pin)}
 	s.auth, s.plain = make(map[string]string), nil
 	all := append(slices.Clip(urls), s.mirrors...)
+	s.told = all
 	for _, u := range all {
 		if err := s.addPin(u); err != nil {
 			return err
@@ -235,6 +237,22 @@ func (s *security) header(h http.Header, u *url.URL) http.Header {
 	h.Set("Authorization", auth)
 	return h
 }
+
+// secrets returns what servers of this run are told, which may know each other.
+func (o *options) secrets() (out []string) {
+	for _, auth := range o.security.auth {
+		_, rest, _ := strings.Cut(auth, " ")
+		out = append(out, auth, rest)
+		if login, err := base64.StdEncoding.DecodeString(rest); err == nil && strings.HasPrefix(auth, "Basic ") {
+			_, password, _ := strings.Cut(string(login), ":")
+			out = append(out, string(login), password)
+		}
+	}
+	return out
+}
+
+// draw has all that is printed from now on pass a veil over what servers are told.
+func (o *options) draw(u *ui) { u.veil.Add(o.security.told, o.header, o.secrets()...) }
 
 // fileError says what to do about a file that was named on the command line.
 func fileError(what string, err error, hint string) error {

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strconv"
 	"strings"
@@ -29,7 +30,9 @@ import (
 //     -o -, what verify, inspect, doctor and demo find, help and version.
 //   - Nothing that came from a server or the command line reaches the terminal
 //     with control or invisible characters in it: names are quoted with quote,
-//     and every line passes clean.
+//     and every line passes printable.Text.
+//   - All that is printed and says anything of a server passes the veil, so that
+//     no secret is in it that a server has repeated.
 //   - Colour only makes "error:" and "hint:" easier to find, on a terminal that
 //     is not dumb, and not with NO_COLOR set (https://no-color.org).
 //   - Sizes are in KiB, MiB, GiB; rates in MiB/s; durations in s, m, h.
@@ -37,6 +40,7 @@ import (
 // ui owns stdout and stderr. Its methods may be called from several goroutines.
 type ui struct {
 	stdout   io.Writer
+	veil     fetch.Veil
 	terminal bool // stderr is a terminal
 	colour   bool
 
@@ -81,11 +85,24 @@ func (u *ui) divert(w io.Writer) (previous io.Writer) {
 	return previous
 }
 
+// shown makes text safe to show.
+func (u *ui) shown(text string) string { return printable.Text(u.veil.Text(text)) }
+
+// events writes events that are about no URL, or about one that is not known yet.
+func (u *ui) events() *eventWriter { return &eventWriter{w: u.stdout, veil: &u.veil} }
+
+// eventsOf writes those of a transfer.
+func (u *ui) eventsOf(target *url.URL, connections int) *eventWriter {
+	w := u.events()
+	w.url, w.connections = fetch.RedactURL(target), connections
+	return w
+}
+
 // line prints one message.
 func (u *ui) line(format string, args ...any) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	text := printable.Text(fmt.Sprintf(format, args...))
+	text := u.shown(fmt.Sprintf(format, args...))
 	if u.colour {
 		text = highlight(text)
 	}
@@ -113,7 +130,7 @@ func (u *ui) info(format string, args ...any) {
 // note tells, as text or as an event, what is out of the ordinary and no error.
 func (u *ui) note(format string, args ...any) {
 	if u.json {
-		(&eventWriter{w: u.stdout}).write(noteEvent{Event: "note", Reason: fmt.Sprintf(format, args...)})
+		u.events().write(noteEvent{Event: "note", Reason: fmt.Sprintf(format, args...)})
 		return
 	}
 	u.info("note: "+format, args...)
@@ -185,7 +202,7 @@ func (u *ui) Write(b []byte) (int, error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for line := range strings.Lines(string(b)) {
-		fmt.Fprintf(u.stderr, "chunkget: debug: %s\n", printable.Text(strings.TrimRight(line, "\n")))
+		fmt.Fprintf(u.stderr, "chunkget: debug: %s\n", u.shown(strings.TrimRight(line, "\n")))
 	}
 	return len(b), nil
 }

@@ -76,7 +76,7 @@ The exit code is 0 if FILE is right, 8 if not. 'chunkget repair' fetches what is
 				err = verify(cmd.Context(), u, o, co)
 			}
 			if err != nil && u.json {
-				w := &eventWriter{w: u.stdout}
+				w := u.events()
 				if target != nil {
 					w.url = fetch.RedactURL(target)
 				}
@@ -130,7 +130,7 @@ func verify(ctx context.Context, u *ui, o *options, co fetch.CheckOptions) (err 
 			err = cerr
 		}
 	}()
-	co.Logger = n.log
+	co.Logger, co.Secrets = n.log, o.secrets()
 	if co.URL != nil {
 		co.Header = o.security.header(o.header, co.URL)
 	}
@@ -138,7 +138,7 @@ func verify(ctx context.Context, u *ui, o *options, co fetch.CheckOptions) (err 
 	if n.rt != nil {
 		co.Transport = n.rt
 	}
-	events := &eventWriter{w: u.stdout}
+	events := u.events()
 	if co.URL != nil {
 		events.url = fetch.RedactURL(co.URL)
 	}
@@ -198,7 +198,7 @@ func showReport(u *ui, target *url.URL, r *fetch.Report, ok bool) {
 		e.Root = r.Root.String()
 	}
 	e.SHA256, e.SHA512 = sums(r.Digest)
-	(&eventWriter{w: u.stdout}).write(e)
+	u.events().write(e)
 }
 
 // badText tells of bytes in ranges that are not as they should be.

@@ -1,0 +1,174 @@
+package fetch
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// A Veil hides secrets in text that a server may have had a part in: words of its own, or
+// names that it gives. All that a call of this package tells passes one: events, log and
+// errors; so does what a program tells besides, if it uses one.
+//
+// Beside own words, names and numbers only that is hidden which is a secret for sure, and
+// too long to be there by chance: of URLs passwords and the values of parameters whose
+// names say so, of headers what is not of common use. Where it is a server's own words
+// that are shown, more is hidden before.
+//
+// The zero Veil hides nothing yet, and so does nil. Its methods may be called from
+// several goroutines.
+type Veil struct {
+	mu      sync.RWMutex
+	secrets secrets // guarded by mu
+}
+
+// commonFields are request fields, by what their names begin with, that say nothing which
+// may not be told, but perhaps what is told anyway, such as the URL.
+var commonFields = []string{"Cache-Control", "Origin", "Pragma", "Referer", "Sec-", "X-Requested-With"}
+
+// Add hides from now on what is secret in the URLs and in a header, and further texts.
+func (v *Veil) Add(urls []*url.URL, header http.Header, further ...string) {
+	var s secrets
+	for _, u := range urls {
+		if password, ok := u.User.Password(); ok {
+			s = s.add(password)
+		}
+		for param := range strings.SplitSeq(u.RawQuery, "&") {
+			name, value, _ := strings.Cut(param, "=")
+			if secretParameter(name, value) {
+				s = s.add(value)
+			}
+		}
+	}
+	var users secrets
+	for name, values := range header {
+		if slices.ContainsFunc(commonFields, func(common string) bool { return strings.HasPrefix(name, common) }) {
+			continue
+		}
+		s = s.ofHeader(http.Header{name: values})
+		for _, value := range values {
+			users = users.add(userOf(name, value))
+		}
+	}
+	s = s.add(further...)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, secret := range s {
+		if len(secret) >= shortSecret && !slices.Contains(users, secret) && !slices.Contains(v.secrets, secret) {
+			v.secrets = append(v.secrets, secret)
+		}
+	}
+}
+
+// userOf returns the name in the login that a field has, "" if it has none. It may be
+// part of the path, too.
+func userOf(field, value string) string {
+	scheme, rest, _ := strings.Cut(value, " ")
+	if field != "Authorization" && field != "Proxy-Authorization" || !strings.EqualFold(scheme, "Basic") {
+		return ""
+	}
+	login, err := base64.StdEncoding.DecodeString(strings.TrimSpace(rest))
+	if err != nil {
+		return ""
+	}
+	user, _, _ := strings.Cut(string(login), ":")
+	return user
+}
+
+// Text returns text without the secrets in it.
+func (v *Veil) Text(text string) string {
+	if v == nil {
+		return text
+	}
+	v.mu.RLock()
+	defer v.mu.RUnlock()
+	return v.secrets.hide(text, len(text))
+}
+
+// err returns err with a text without secrets. What is about the disk and the options has
+// nothing of a server in it, and names of files in full.
+func (v *Veil) err(err error) error {
+	if err == nil {
+		return nil
+	}
+	if e, ok := errors.AsType[*Error](err); ok && (e.Kind == KindDisk || e.Kind == KindUsage) {
+		return err
+	}
+	was := err.Error()
+	text := v.Text(was)
+	if text == was {
+		return err
+	}
+	return &hidingError{text, err}
+}
+
+// name returns a URL as events, journals and logs name it: of others it may repeat
+// secrets in the path.
+func (o *Options) name(u *url.URL) string { return o.veil.Text(RedactURL(u)) }
+
+// event returns e with texts without secrets. Path is the user's, or named without them.
+func (v *Veil) event(e Event) Event {
+	e.URL, e.Reason, e.Mirror, e.By, e.Err = v.Text(e.URL), v.Text(e.Reason), v.Text(e.Mirror), v.Text(e.By), v.err(e.Err)
+	return e
+}
+
+// result hides the secrets in what r says of mirrors.
+func (v *Veil) result(r *Result) {
+	for i := range r.Mirrors {
+		r.Mirrors[i].URL, r.Mirrors[i].Dropped = v.Text(r.Mirrors[i].URL), v.err(r.Mirrors[i].Dropped)
+	}
+}
+
+// logger returns log without the secrets in what is told to it.
+func (v *Veil) logger(log *slog.Logger) *slog.Logger { return slog.New(veiledLog{v, log.Handler()}) }
+
+// veiledLog is a handler behind a veil.
+type veiledLog struct {
+	veil *Veil
+	slog.Handler
+}
+
+func (l veiledLog) Handle(ctx context.Context, r slog.Record) error {
+	out := slog.NewRecord(r.Time, r.Level, l.veil.Text(r.Message), r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		out.AddAttrs(l.attr(a))
+		return true
+	})
+	return l.Handler.Handle(ctx, out)
+}
+
+func (l veiledLog) WithAttrs(attrs []slog.Attr) slog.Handler {
+	hidden := make([]slog.Attr, len(attrs))
+	for i, a := range attrs {
+		hidden[i] = l.attr(a)
+	}
+	return veiledLog{l.veil, l.Handler.WithAttrs(hidden)}
+}
+
+func (l veiledLog) WithGroup(name string) slog.Handler {
+	return veiledLog{l.veil, l.Handler.WithGroup(name)}
+}
+
+// attr returns a without secrets. Numbers and times are none.
+func (l veiledLog) attr(a slog.Attr) slog.Attr {
+	a.Value = a.Value.Resolve()
+	switch a.Value.Kind() {
+	case slog.KindString, slog.KindAny:
+		if was := a.Value.String(); l.veil.Text(was) != was {
+			a.Value = slog.StringValue(l.veil.Text(was))
+		}
+	case slog.KindGroup:
+		members := slices.Clone(a.Value.Group())
+		for i := range members {
+			members[i] = l.attr(members[i])
+		}
+		a.Value = slog.GroupValue(members...)
+	}
+	return a
+}
