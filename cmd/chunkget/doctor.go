@@ -116,6 +116,7 @@ func doctor(ctx context.Context, x *examination, target *url.URL, o *options) er
 	if err != nil {
 		return err
 	}
+	o.proxyURL = proxy
 	o.draw(x.ui)
 	d, err := newDestination(target, proxy, o)
 	if err != nil {

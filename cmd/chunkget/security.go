@@ -238,8 +238,10 @@ func (s *security) header(h http.Header, u *url.URL) http.Header {
 	return h
 }
 
-// secrets returns what servers of this run are told, which may know each other.
-func (o *options) secrets() (out []string) {
+// secrets returns what somebody is told who may not be the server of a transfer: a
+// proxy, or another server of this run, which may know each other.
+func (o *options) secrets() []string {
+	out := o.proxySecrets()
 	for _, auth := range o.security.auth {
 		_, rest, _ := strings.Cut(auth, " ")
 		out = append(out, auth, rest)
@@ -251,7 +253,8 @@ func (o *options) secrets() (out []string) {
 	return out
 }
 
-// draw has all that is printed from now on pass a veil over what servers are told.
+// draw has all that is printed from now on pass a veil over what servers and proxies
+// are told.
 func (o *options) draw(u *ui) { u.veil.Add(o.security.told, o.header, o.secrets()...) }
 
 // fileError says what to do about a file that was named on the command line.

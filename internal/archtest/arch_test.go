@@ -54,7 +54,7 @@ func (r rule) internal() (names []string) {
 var rules = map[string]rule{
 	"cmd/chunkget": {
 		siblings: []string{"fetch", "journal", "merkle", "metalink", "serve", "udtpool", "udt", "internal/buildinfo", "internal/connstats", "internal/credentials", "internal/pin", "internal/printable", "internal/units"},
-		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/net/http/httpguts", "golang.org/x/term", "golang.org/x/time"},
+		external: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "github.com/vbauerster/mpb/v8", "golang.org/x/net/http/httpguts", "golang.org/x/net/http/httpproxy", "golang.org/x/term", "golang.org/x/time"},
 	},
 	"cmd/chunkserve": {
 		siblings: []string{"serve", "udt", "internal/buildinfo", "internal/connstats", "internal/credentials", "internal/printable", "internal/tlsport", "internal/units"},
