@@ -34,7 +34,27 @@ var commonFields = []string{"Cache-Control", "Origin", "Pragma", "Referer", "Sec
 
 // Add hides from now on what is secret in the URLs and in a header, and further texts.
 func (v *Veil) Add(urls []*url.URL, header http.Header, further ...string) {
-	var s secrets
+	s, users := certain(urls, header)
+	s = s.add(further...)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, secret := range s {
+		if len(secret) >= shortSecret && !slices.Contains(users, secret) && !slices.Contains(v.secrets, secret) {
+			v.secrets = append(v.secrets, secret)
+		}
+	}
+}
+
+// Confides reports whether req tells its server a secret: what a [Veil] would hide, if it
+// were long enough.
+func Confides(req *http.Request) bool {
+	s, _ := certain([]*url.URL{req.URL}, req.Header)
+	return len(s) > 0
+}
+
+// certain returns what is secret for sure in URLs and a header, and names of users that
+// are part of it.
+func certain(urls []*url.URL, header http.Header) (s, users secrets) {
 	for _, u := range urls {
 		if password, ok := u.User.Password(); ok {
 			s = s.add(password)
@@ -46,7 +66,6 @@ func (v *Veil) Add(urls []*url.URL, header http.Header, further ...string) {
 			}
 		}
 	}
-	var users secrets
 	for name, values := range header {
 		if slices.ContainsFunc(commonFields, func(common string) bool { return strings.HasPrefix(name, common) }) {
 			continue
@@ -56,14 +75,7 @@ func (v *Veil) Add(urls []*url.URL, header http.Header, further ...string) {
 			users = users.add(userOf(name, value))
 		}
 	}
-	s = s.add(further...)
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, secret := range s {
-		if len(secret) >= shortSecret && !slices.Contains(users, secret) && !slices.Contains(v.secrets, secret) {
-			v.secrets = append(v.secrets, secret)
-		}
-	}
+	return s, users
 }
 
 // userOf returns the name in the login that a field has, "" if it has none. It may be

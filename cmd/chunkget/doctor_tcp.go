@@ -26,9 +26,16 @@ func ask(ctx context.Context, d *destination) (*answer, error) {
 	defer cancel()
 	over := *d.url
 	over.Scheme, over.Host = cmp.Or(inPlaceOf[over.Scheme], over.Scheme), hostPort(d.url)
+	stranger := d.url.Scheme == "udt" // may be at its TCP port: see confide.go
+	if stranger {
+		over.User, over.Path, over.RawPath, over.RawQuery = nil, "/", "", ""
+	}
 	req, err := d.request(ctx, http.MethodHead, &over)
 	if err != nil {
 		return nil, err
+	}
+	if stranger {
+		req.Header = make(http.Header)
 	}
 	rt := &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: d.header, TLSClientConfig: d.security.trusted().config(origin(d.url))}
 	if d.proxy != nil {

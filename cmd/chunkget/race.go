@@ -138,7 +138,7 @@ func (r *routes) run(ctx context.Context, u *url.URL, c *race) {
 	address := hostPort(u)
 	m := r.paths.entry(address)
 	switch {
-	case !r.mayRecall(u):
+	case !r.mayRecall(u) || r.confides(u): // what was faster was not told anything
 	case m.fasterOverTCP():
 		c.overTCP = true
 		c.why = fmt.Sprintf("it was faster before: %s against %s over UDT", formatRate(m.TCPRate/8), formatRate(m.Rate/8))
@@ -200,6 +200,8 @@ func (r *routes) race(ctx context.Context, u *url.URL, wait time.Duration) (over
 		case udtErr == nil || tcpErr == nil:
 		case distrusts(tcpErr):
 			return false, tcpErr
+		case isStranger(tcpErr):
+			return false, fmt.Errorf("%w; %w", udtErr, tcpErr)
 		default:
 			return false, udtErr
 		}

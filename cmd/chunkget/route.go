@@ -33,6 +33,7 @@ var transportNames = []string{transportAuto, transportUDT, transportTCP}
 // bypassed. Where UDT falls silent and TCP answers (silence.go), TCP is the way from then
 // on; where no connection can be made any more, both ways are tried again. What was faster
 // in earlier runs wins. There is no way from an encrypted URL to UDT or TCP that is not.
+// A udt:// server that is told secrets is another matter (confide.go).
 //
 // The mutex guards the maps. Each record of race belongs to the request that makes
 // it until done is closed, and does not change after that. upgrading waits for the
@@ -56,11 +57,14 @@ type routes struct {
 	races    map[string]*race    // by origin of udt:// and udts:// URLs
 	doubted  map[string]bool     // of these, those whose choice has failed
 	contests map[string]*contest // by origin of URLs
+	confided map[string]bool     // udt:// origins that are told secrets
+	vouched  map[string]bool     // of these, those that speak UDT by what their TCP port says
 }
 
 func newRoutes(mode string, pool *udtpool.Pool, reach func(context.Context, *url.URL) error, rtt func(*contest) time.Duration, trust *trust, paths *pathMemory, note func(string, ...any)) *routes {
 	r := &routes{mode: cmp.Or(mode, transportAuto), udt: pool, reach: reach, rtt: rtt, trust: trust, paths: paths, note: note,
-		races: make(map[string]*race), doubted: make(map[string]bool), contests: make(map[string]*contest)}
+		races: make(map[string]*race), doubted: make(map[string]bool), contests: make(map[string]*contest),
+		confided: make(map[string]bool), vouched: make(map[string]bool)}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	return r
 }

@@ -34,6 +34,9 @@ type twoWay struct {
 	dialled        atomic.Int64 // over TCP
 	first          atomic.Int64 // Unix nanoseconds of the first request over TCP since the last outage began
 	left           atomic.Int64 // Unix nanoseconds of when UDT was left
+	stranger       atomic.Bool  // over TCP: nothing says that it is the same server
+	asked          atomic.Int64 // requests over TCP
+	confided       atomic.Int64 // of these, with a token
 
 	rt *transports
 	u  *url.URL
@@ -95,7 +98,13 @@ func inTwoWays(t *testing.T, scheme string, link simnet.LinkConfig, size int, f 
 			return &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 				if tcp {
 					w.first.CompareAndSwap(0, time.Now().UnixNano())
-					rw.Header().Set("Alt-Svc", `udt=":9000"`)
+					w.asked.Add(1)
+					if r.Header.Get("Authorization") != "" {
+						w.confided.Add(1)
+					}
+					if !w.stranger.Load() {
+						rw.Header().Set("Alt-Svc", `udt=":9000"`)
+					}
 				}
 				rw.Header().Set("Etag", `"1"`)
 				http.ServeContent(rw, r, "", time.Time{}, bytes.NewReader(w.file))

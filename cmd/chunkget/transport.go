@@ -157,6 +157,7 @@ func (t *transports) roundTrip(req *http.Request) (*http.Response, error) {
 // overEither makes a request to a udt:// or udts:// server over what was chosen for
 // it. The port of TCP has the same key.
 func (t *transports) overEither(req *http.Request) (*http.Response, error) {
+	t.route.confide(req)
 	c, err := t.route.choose(req.Context(), req.URL)
 	if err != nil {
 		if req.Body != nil {
@@ -170,6 +171,15 @@ func (t *transports) overEither(req *http.Request) (*http.Response, error) {
 			t.route.reconsider(req.URL, c, err)
 		}
 		return resp, err
+	}
+	if t.route.confides(req.URL) {
+		resp, err := t.overUDT(c.passage, req)
+		if err != nil {
+			t.route.reconsider(req.URL, c, err)
+			return nil, err
+		}
+		resp.Request = req
+		return resp, nil
 	}
 	f := t.route.takeOff(req)
 	if f.way == wayTCP {
@@ -187,8 +197,17 @@ func (t *transports) overEither(req *http.Request) (*http.Response, error) {
 	return f.landed(resp, nil)
 }
 
-// overTCP makes a request to a udt:// or udts:// server over TCP.
+// overTCP makes a request to a udt:// or udts:// server over TCP. All such requests come
+// this way.
 func (t *transports) overTCP(req *http.Request) (*http.Response, error) {
+	if t.route.confides(req.URL) {
+		if err := t.vouch(req.Context(), req.URL); err != nil {
+			if req.Body != nil {
+				req.Body.Close()
+			}
+			return nil, err
+		}
+	}
 	resp, err := t.inPlace(req.URL).RoundTrip(via(req, inPlaceOf[req.URL.Scheme], hostPort(req.URL)))
 	if err == nil {
 		resp.Request = req // the address that links and redirects are relative to
@@ -228,6 +247,9 @@ func (t *transports) inPlace(u *url.URL) *http.Transport {
 // belongs to it, as it does over UDT, so that neither side of a race has less to do.
 // Through a proxy it takes an answer of the server to know.
 func (t *transports) reach(ctx context.Context, u *url.URL) error {
+	if t.route.confides(u) {
+		return t.vouch(ctx, u)
+	}
 	ctx, cancel := context.WithTimeout(ctx, t.dialTimeout)
 	defer cancel()
 	root := url.URL{Scheme: cmp.Or(inPlaceOf[u.Scheme], u.Scheme), Host: hostPort(u), Path: "/"}
