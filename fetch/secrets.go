@@ -27,6 +27,8 @@ const (
 	// As much of the beginning of a longer one counts as all of it: a text may have
 	// been cut.
 	longSecret = 16
+	// A text that repeats another one which does, say, encodes twice.
+	maxEncoded = 3
 )
 
 // ofRequests returns s with what req and those that were redirected to it say.
@@ -79,13 +81,17 @@ func ownParameter(name, value string) bool {
 	return false
 }
 
-// openFields are request fields that are no secrets, by what their names begin with.
-var openFields = []string{"Accept", "Content-", "Host", "If-", "Range", "Upload-", "User-Agent", "Want-"}
+// openFields are request fields that are no secrets.
+var openFields = []string{
+	"Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language", "Content-Length", "Content-Range", "Content-Type", "Host",
+	"If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Range", "User-Agent", "Want-Repr-Digest",
+}
 
 // ofHeader returns s with the fields of h, and the parts of those whose form is known.
 func (s secrets) ofHeader(h http.Header) secrets {
 	for name, values := range h {
-		if slices.ContainsFunc(openFields, func(open string) bool { return strings.HasPrefix(name, open) }) {
+		name = http.CanonicalHeaderKey(name)
+		if slices.Contains(openFields, name) {
 			continue
 		}
 		for _, v := range values {
@@ -148,12 +154,13 @@ func (s secrets) add(values ...string) secrets {
 }
 
 // hide returns text, of which the first most bytes count, with every secret in them
-// hidden, however often it is encoded for URLs, HTML, or as a string of JSON or Go. A
-// secret that begins there is hidden although it ends beyond, as far as text goes.
+// hidden, also if it is encoded, up to maxEncoded times, for URLs, HTML, or as a string
+// of JSON or Go. A secret that begins there is hidden although it ends beyond, as far as
+// text goes.
 func (s secrets) hide(text string, most int) string {
 	var spans []span
 	if len(s) > 0 {
-		for level, units := 0, literal(text); units != nil && level < 4; level++ {
+		for level, units := 0, literal(text); units != nil && level <= maxEncoded; level++ {
 			spans = s.find(spans, units)
 			units = decoded(units)
 		}

@@ -29,8 +29,11 @@ func TestSecretsAreHidden(t *testing.T) {
 		"Cookie":        {`sid=cookie-value; b="quoted-one"`},
 		"X-Api-Key":     {"Key custom-header-value"},
 		"User-Agent":    {"chunkget"},
+		"Host-Key":      {"host-key-value"},
+		"x-lower":       {"lower-case-value"},
 		"Range":         {"bytes=0-1048575"},
 	})
+	lower := secrets(nil).ofHeader(http.Header{"authorization": {"Basic Ym9iOnRpbnk="}})
 	bearer := secrets(nil).ofHeader(http.Header{"Authorization": {"Bearer token0123456789abcdef"}, "Proxy-Authorization": {"Digest x"}})
 	for _, tt := range []struct {
 		name     string
@@ -61,8 +64,11 @@ func TestSecretsAreHidden(t *testing.T) {
 		{"semicolon", sent, "semicolon1", "REDACTED"},
 		{"cookies", sent, "cookie-value quoted-one sid", "REDACTED REDACTED sid"},
 		{"header", sent, "custom-header-value", "REDACTED"},
+		{"header like a common one", sent, "host-key-value", "REDACTED"},
+		{"header in lower case", sent, "lower-case-value", "REDACTED"},
 		{"whole header", sent, "X-Api-Key: Key custom-header-value", "X-Api-Key: REDACTED"},
 		{"Bearer", bearer, "Bearer token0123456789abcdef", "REDACTED"},
+		{"Basic in lower case", lower, "bob:tiny, tiny", "REDACTED, REDACTED"},
 		{"token", bearer, "<token0123456789abcdef>", "<REDACTED>"},
 		{"cut", bearer, "token0123456789a", "REDACTED"},
 		{"cut early", bearer, "token0", "token0"},

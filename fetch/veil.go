@@ -67,6 +67,7 @@ func certain(urls []*url.URL, header http.Header) (s, users secrets) {
 		}
 	}
 	for name, values := range header {
+		name = http.CanonicalHeaderKey(name)
 		if slices.ContainsFunc(commonFields, func(common string) bool { return strings.HasPrefix(name, common) }) {
 			continue
 		}
