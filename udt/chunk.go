@@ -52,7 +52,7 @@ const usualSlot = 2048
 func newChunk(slot, weight int) *chunk {
 	c := poolFor(slot).Get().(*chunk)
 	if n := slot * chunkPackets; cap(c.slots) < n || cap(c.slots) > 2*n {
-		c.slots = cutMemory(n)
+		c.slots = bufferMemory(n)
 	} else {
 		c.slots = c.slots[:n]
 	}

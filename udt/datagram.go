@@ -36,7 +36,7 @@ type slab struct {
 	buf   []byte      // slabSize
 }
 
-var slabPool = sync.Pool{New: func() any { return &slab{buf: cutMemory(slabSize)} }}
+var slabPool = sync.Pool{New: func() any { return &slab{buf: bufferMemory(slabSize)} }}
 
 func newSlab() *slab {
 	s := slabPool.Get().(*slab)

@@ -46,22 +46,3 @@ func memoryFlags(t *testing.T, b []byte) string {
 	t.Fatalf("no mapping has %#x", at)
 	return ""
 }
-
-// What is cut from regions does not overlap, whatever the sizes.
-func TestCutMemory(t *testing.T) {
-	var pieces [][]byte
-	for i := range 200 {
-		n := []int{1, 96 << 10, slabSize, regionSize / 2, regionSize}[i%5]
-		b := cutMemory(n)
-		if len(b) != n || cap(b) != n {
-			t.Fatalf("%d bytes of capacity %d, want %d", len(b), cap(b), n)
-		}
-		b[0], b[n-1] = byte(i), byte(i)
-		pieces = append(pieces, b)
-	}
-	for i, b := range pieces {
-		if b[0] != byte(i) || b[len(b)-1] != byte(i) {
-			t.Fatalf("piece %d has been written to by another", i)
-		}
-	}
-}
