@@ -8,6 +8,9 @@ type ackState struct {
 	peerACK      ackNo
 	peerSpeed    float64 // packets/s, smoothed; what they say
 	peerCapacity float64 // packets/s, smoothed
+
+	repairs    int           // packets that repairHoles sent again last time
+	repairedAt time.Duration // when that was
 }
 
 // onACK takes a light or full ACK.
@@ -69,7 +72,7 @@ func (c *Conn) onACK(now time.Duration, no ackNo, payload []byte) {
 		RTT: c.rtt.srtt, MinRTT: c.rtt.min, Latest: latest, Full: !a.light,
 		ArrivalSpeed: float64(a.speed), Capacity: float64(a.capacity),
 	}, got)
-	c.repairFirstHole(now)
+	c.repairHoles(now)
 }
 
 // onProgress follows an ACK that acknowledged something.
@@ -86,24 +89,44 @@ func (c *Conn) onProgress(now time.Duration, all bool) {
 	c.pokeAt = now + c.rtt.srtt + ackDelayAllowance
 }
 
-// repairFirstHole sends the first unacknowledged packet again if it has been
-// on its way for longer than an acknowledgement may take: it, or the report of
-// its loss, or its retransmission was lost. C++ receivers report a gap once.
-func (c *Conn) repairFirstHole(now time.Duration) {
+// repairHoles sends the first unacknowledged packet again if it has been on its way
+// for longer than an acknowledgement may take: it, or the report of its loss, or its
+// retransmission was lost. C++ receivers report a gap once, so nobody says which of
+// the other retransmissions were lost as well, and after a burst of losses one in each
+// timeout would take minutes. So of those that are as old twice as many as last time
+// are sent with it, as long as one repair follows another. Some of them have arrived.
+func (c *Conn) repairHoles(now time.Duration) {
 	c.snd.mu.Lock()
 	defer c.snd.mu.Unlock()
 	b := &c.snd
 	if b.base == b.next {
 		return
 	}
-	m := b.markLocked(b.base)
-	if m.count > 1 && now-m.at > c.rtt.rto() {
-		out := 0
-		c.markLostLocked(b.base, &out)
-		c.count.pktSndLoss++
-		c.grp.landed(out)
+	rto := c.rtt.rto()
+	late := func(i int64) bool {
+		m := b.markLocked(i)
+		return m.count > 1 && now-m.at > rto
 	}
+	if !late(b.base) {
+		return
+	}
+	if now-c.repairedAt > 2*rto {
+		c.repairs = 0
+	}
+	c.repairs = min(max(2*c.repairs, 1), maxRepairs)
+	c.repairedAt = now
+	out := 0
+	for i, left := b.base, c.repairs; i < b.next && left > 0; i++ {
+		if late(i) && c.markLostLocked(i, &out) > 0 {
+			c.count.pktSndLoss++
+			left--
+		}
+	}
+	c.grp.landed(out)
 }
+
+// maxRepairs bounds how many packets that may have arrived are sent again at once.
+const maxRepairs = 1024
 
 // markLostLocked queues packet i to be sent again and counts it out of flight.
 // It returns what the packet counts as, 0 if it was queued before. c.snd.mu is

@@ -176,6 +176,43 @@ func TestLostRetransmission(t *testing.T) {
 	})
 }
 
+// So is a burst of them, twice as many each time: the receiver says that one is missing
+// only by not acknowledging it.
+func TestLostRetransmissions(t *testing.T) {
+	cfg := &Config{Congestion: func() Congestion { return NewFixed(1e9) }}
+	script(t, cfg, func(t *testing.T, p *scripted) {
+		const burst = 100
+		n := p.measure(40 * ms)
+		p.write(burst)
+		p.run(40 * ms)
+		p.take()
+		missing := make(map[int]bool) // all that is sent; the last packet arrives
+		for i := n; i < n+burst; i++ {
+			missing[i] = true
+		}
+		p.nak([2]int{n, n + burst})
+		p.run(40 * ms)
+		if got := dataIn(p.take()); len(got) != burst {
+			t.Fatalf("sent %d packets again, want %d", len(got), burst)
+		}
+		// None of these has arrived, all of the next ones do.
+		first, began := n, p.now()
+		for len(missing) > 0 {
+			if p.now()-began > 2*time.Second {
+				t.Fatalf("%d of %d packets are missing after 2 s, a timeout is 132 ms", len(missing), burst)
+			}
+			p.ack(first)
+			p.run(50 * ms) // a round trip, and the receiver's tick
+			for _, i := range dataIn(p.take()) {
+				delete(missing, i)
+			}
+			for first < n+burst && !missing[first] {
+				first++
+			}
+		}
+	})
+}
+
 // Every full ACK is answered, the outdated ones too; a light one is not.
 func TestACK2(t *testing.T) {
 	script(t, nil, func(t *testing.T, p *scripted) {
