@@ -112,6 +112,13 @@ func contenders() []contender {
 		server:      serveLibudt,
 		client:      peerClient("fetch-libudt"),
 		missing:     libudtMissing,
+	}, contender{
+		name:        "chunkserve-libudt",
+		about:       "a client of the C++ UDT library from chunkserve, HTTP by net/http, one range and one connection each",
+		connections: []int{1, 8},
+		server:      serveChunkserve,
+		client:      peerClient("fetch-libudt"),
+		missing:     libudtMissing,
 	})
 	for _, cc := range []string{"cubic", "bbr"} {
 		list = append(list, contender{

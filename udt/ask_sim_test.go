@@ -169,7 +169,7 @@ func TestAskUnanswered(t *testing.T) {
 		client, server Config
 		want           string // controller
 	}{
-		{"peer", Config{Ask: ask}, Config{PlainUDT: true}, "udt"},
+		{"peer", Config{Ask: ask}, Config{PlainUDT: true}, "bbr"},
 		{"self", Config{Ask: ask, PlainUDT: true}, Config{}, "bbr"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

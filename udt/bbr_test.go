@@ -2,6 +2,7 @@ package udt
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"net/netip"
 	"testing"
@@ -126,13 +127,48 @@ func TestBBRFollowsThePath(t *testing.T) {
 	})
 }
 
-// A peer that takes no feedback gets UDT's own controller.
-func TestNativeWithoutFeedback(t *testing.T) {
-	link := simnet.LinkConfig{Delay: 20 * time.Millisecond, Rate: 100e6, Queue: 500_000}
-	inLab(t, link, &Config{PlainUDT: true}, func(l *lab) {
-		server, _ := l.sendForever(l.client)
-		if name := server.grp.cc.Name(); name != nativeName {
-			t.Errorf("controller %s", name)
-		}
-	})
+// A peer that takes no feedback says little of what arrives, and that in lumps. It is
+// enough to fill a path that loses packets, and not to overrun a short queue.
+func TestBBRWithoutFeedback(t *testing.T) {
+	const wait, length = 5 * time.Second, 10 * time.Second
+	for i, c := range []struct {
+		rate        int64
+		rtt         time.Duration
+		loss        float64
+		queue       int // bytes
+		want, again float64
+	}{
+		{100e6, 50 * ms, 0, 625_000, 0.9, 0.01},
+		{100e6, 50 * ms, 0, 125_000, 0.9, 0.05},
+		{100e6, 50 * ms, 0.01, 625_000, 0.7, 0.04},
+		{100e6, 50 * ms, 0.05, 625_000, 0.45, 0.10},
+		{300e6, 100 * ms, 0.01, 3_750_000, 0.7, 0.05},
+		{20e6, 200 * ms, 0.03, 500_000, 0.6, 0.10},
+		{200e6, 2 * ms, 0, 100_000, 0.8, 0.10},
+		{200e6, 2 * ms, 0.01, 100_000, 0.8, 0.10},
+		{200e6, 2 * ms, 0.05, 100_000, 0.4, 0.15},
+		{5e6, 30 * ms, 0, 37_500, 0.85, 0.05},
+	} {
+		t.Run(fmt.Sprintf("%d Mbit/s, %v, %g %%, %d kB", c.rate/1e6, c.rtt, c.loss*100, c.queue/1000), func(t *testing.T) {
+			if raceEnabled && i > 2 {
+				t.Skip("half a minute of real time each with the race detector")
+			}
+			measure(t, func(t *measurement) {
+				link := simnet.LinkConfig{Delay: c.rtt / 2, Rate: c.rate, Loss: c.loss, Queue: c.queue}
+				inMeasuredLab(t.T, link, &Config{PlainUDT: true}, func(l *lab) {
+					server, received := l.sendForever(l.client)
+					time.Sleep(wait)
+					before := received()
+					time.Sleep(length)
+					share := float64(received()-before) * 8 / length.Seconds() / (float64(c.rate) * 1456 / 1500)
+					s := server.Stats()
+					again := float64(s.PktRetrans) / float64(s.PktSent)
+					t.Logf("%.2f of the link, %.3f sent again", share, again)
+					if s.Sending.Controller != bbrName || share < c.want || again > c.again {
+						t.Errorf("%s: %.2f of the link, want %.2f; %.3f sent again, want %.2f", s.Sending.Controller, share, c.want, again, c.again)
+					}
+				})
+			})
+		})
+	}
 }

@@ -431,6 +431,9 @@ const bbrACKs = 3 * time.Millisecond
 // window without them would make a flow slower and slower. But what loses packets
 // is a queue.
 func (b *bbr) knowing() time.Duration {
+	if !b.exact {
+		return syn + bbrACKs // such peers acknowledge at their own tick
+	}
 	if b.minRTT < shortPath && b.round-b.overflowed > bbrCareful {
 		return max(bbrACKs, min(b.turn, maxTurn))
 	}

@@ -69,8 +69,7 @@ type Config struct {
 	KeepAlive time.Duration
 
 	// Congestion makes the controller of a connection. The default is
-	// NewBBR. Peers that give no feedback, such as the C++ library, get NewNative
-	// in its place.
+	// NewBBR, also towards peers that give no feedback, such as the C++ library.
 	Congestion func() Congestion
 
 	// Ask is what peers that the endpoint dials are asked for, as by Endpoint.Ask.

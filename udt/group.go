@@ -29,7 +29,8 @@ type group struct {
 	meter    deliveryMeter
 	inFlight int // packets, over all members
 	losses   recentLoss
-	recent   recentRate
+	recent   recentRate // over two round trips
+	guessed  guessedRate
 	relative float64 // recent as a part of the mean of the endpoint's groups, 0 = alone
 
 	unsaid     int           // packets sent since the latest status packet
@@ -62,7 +63,7 @@ func (e *Endpoint) join(now time.Duration, c *Conn, p CongestionParams) *group {
 			e.dropIdleGroupsLocked()
 		}
 		p.Share = defaultShare
-		cc := e.defaultController(c)
+		cc := e.cfg.congestion()
 		if cc.Name() != nativeName && c.peerChecks && !e.cfg.PlainUDT {
 			p.MaxWindow = maxWindow // the windows of the members grow beyond what their handshakes said
 		}
@@ -196,6 +197,9 @@ func (g *group) acknowledged(now time.Duration, e ACKEvent, a arrivals) {
 	if a.newly > 0 {
 		g.progressAt = now
 		e.Sample = g.meter.arrived(a.newly, a.at, a.sentAt, a.burst, g.minRTT*3/4, g.busyFlight())
+		if !e.Exact {
+			e.Sample = g.guessed.bound(now, g.meter.delivered, g.srtt, g.minRTT, g.losses.share(), e.Sample)
+		}
 		if turn := now - a.sentAt; a.sentAt > 0 {
 			if g.turn == 0 {
 				g.turn = turn
@@ -205,7 +209,7 @@ func (g *group) acknowledged(now time.Duration, e ACKEvent, a arrivals) {
 		e.Turn = g.turn
 		e.SentAt = a.sentAt
 		g.losses.add(0, a.newly)
-		if g.recent.add(now, g.meter.delivered, g.srtt) {
+		if g.recent.add(now, g.meter.delivered, max(2*g.srtt, rateTime)) {
 			g.compare(now, g.recent.rate)
 		}
 		g.peak.add(now, e.Sample)

@@ -35,16 +35,6 @@ func (r *peakRate) value(now time.Duration) float64 {
 	return max(r.now, r.before)
 }
 
-// defaultController makes the controller of connections to c's peer that has
-// asked for nothing.
-func (e *Endpoint) defaultController(c *Conn) Congestion {
-	cc := e.cfg.congestion()
-	if cc.Name() == bbrName && (!c.peerChecks || e.cfg.PlainUDT) {
-		return NewNative() // such peers say too little of what arrives
-	}
-	return cc
-}
-
 // newGroupLocked makes a group for the peer; groupsMu is held. UDT's own
 // controller follows the numbers of one connection and has each for itself.
 func (e *Endpoint) newGroupLocked(now time.Duration, peer netip.AddrPort, cc Congestion, p CongestionParams, sizes pathSize) *group {
@@ -65,7 +55,7 @@ func (c *Conn) obey(now time.Duration, no uint32, a askPacket) {
 	if entry := controllerByCode(a.code); entry != nil {
 		cc = entry.make(float64(a.rate))
 	} else {
-		cc = e.defaultController(c)
+		cc = e.cfg.congestion()
 	}
 	share := float64(a.share) / 100
 	if a.share == 0 {

@@ -62,23 +62,24 @@ func (l *recentLoss) add(lost, arrived int) {
 
 func (l *recentLoss) share() float64 { return l.lost / max(1, l.lost+l.arrived) }
 
-// recentRate is the rate of delivery over two round trips, and rateTime at
-// least. Its owner is the group, which guards it.
+// recentRate is the latest rate of delivery over some time. Its owner is the group,
+// which guards it.
 type recentRate struct {
 	rate  float64 // packets/s, 0 = unknown
 	since time.Duration
 	had   int64 // packets delivered by then
 }
 
+// rateTime is the least of those times.
 const rateTime = 100 * time.Millisecond
 
 // add reports whether there is a new rate.
-func (r *recentRate) add(now time.Duration, delivered int64, srtt time.Duration) bool {
+func (r *recentRate) add(now time.Duration, delivered int64, over time.Duration) bool {
 	if r.since == 0 {
 		r.since, r.had = now, delivered
 		return false
 	}
-	if elapsed := now - r.since; elapsed >= max(2*srtt, rateTime) {
+	if elapsed := now - r.since; elapsed >= over {
 		r.rate = float64(delivered-r.had) / elapsed.Seconds()
 		r.since, r.had = now, delivered
 		return true
