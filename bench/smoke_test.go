@@ -166,8 +166,12 @@ func TestWAN(t *testing.T) {
 		if r.ToClient == nil || r.ToClient.Packets < 721 || r.ToServer == nil || r.ToServer.Packets < 10 || r.share() <= 0 || r.share() > 1 {
 			t.Errorf("%s: the link counted %+v and %+v, share %v", r.Contender, r.ToClient, r.ToServer, r.share())
 		}
-		if r.Retransmitted == nil || *r.Retransmitted > r.ToClient.Packets/2 {
-			t.Errorf("%s: retransmitted %v", r.Contender, r.Retransmitted)
+		// The link saw each packet that was sent again beside those of the file, however
+		// many a machine that stands still now and then has lost in its queue.
+		if r.Retransmitted == nil {
+			t.Errorf("%s does not say what it sent again", r.Contender)
+		} else if *r.Retransmitted > r.ToClient.Packets-721 {
+			t.Errorf("%s: retransmitted %d of %d packets, and the file has 721", r.Contender, *r.Retransmitted, r.ToClient.Packets)
 		}
 	}
 }
