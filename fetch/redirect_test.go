@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -71,6 +72,39 @@ func TestRedirectLeaks(t *testing.T) {
 				if len(kept) == 0 {
 					t.Errorf("%s: no request to %s", tt.path, homeBase)
 				}
+			}
+		}
+	})
+}
+
+// TestRedirectLeaksWithTree: the same of a file that is repaired, whose tree a redirect
+// through another server has led to.
+func TestRedirectLeaksWithTree(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		data := randomData(2*mib, 14)
+		home := &recorder{next: &file{data: data, etag: `"a"`, tree: true, leaves: true}}
+		evil := &recorder{}
+		r := alike(t, tr, home, evil)
+		r.opts.URL.Path = "/there-and-back"
+		home.redirect = map[string]string{"/there-and-back": r.opts.Mirrors[0].URL.JoinPath("back").String()}
+		evil.redirect = map[string]string{"/x/back": r.opts.URL.Scheme + "://" + r.opts.URL.Host + "/home"}
+		r.opts.Mirrors = nil
+		r.opts.Header = http.Header{"Authorization": {"Bearer b"}}
+		r.opts.Output = "x"
+		bad := slices.Clone(data)
+		bad[mib+1] ^= 1
+		r.dir.Put("x", bad)
+		if _, err := Repair(t.Context(), r.opts); err != nil {
+			t.Fatal(err)
+		}
+		r.wantFile("x", data)
+		asked := home.seen("/home")
+		if len(asked) < 4 {
+			t.Errorf("%d requests after the redirect", len(asked))
+		}
+		for _, req := range asked {
+			if req.Header.Get("Authorization") != "" {
+				t.Errorf("it reached %s", req.URL)
 			}
 		}
 	})

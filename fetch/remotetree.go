@@ -36,7 +36,7 @@ func fetchTree(ctx context.Context, o *Options, c *client, r *remote) (*remoteTr
 		return t, nil
 	}
 	err := t.policy.retrying(ctx, o.Observe, "fetch hash tree", func(ctx context.Context, alive func()) error {
-		resp, err := c.get(ctx, r.tree, segment.Range{}, "", nil)
+		resp, err := t.client.get(ctx, r.tree, segment.Range{}, "", nil)
 		if err != nil {
 			return err
 		}
