@@ -232,6 +232,54 @@ func TestRangeIgnoredOnResume(t *testing.T) {
 	})
 }
 
+// TestStreamIsNotRecorded: one stream writes over what is on disk from its first byte on,
+// so when it is broken off nothing that a journal said of those bytes counts any more.
+func TestStreamIsNotRecorded(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		length   bool
+		recorded []int // by an earlier run
+	}{
+		{"over an earlier run", true, []int{0, 1, 2}},
+		{"without a size, over an earlier run", false, []int{0, 1, 2}},
+		{"over one before", true, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			run(t, func(t *testing.T, tr transport) {
+				f := &file{data: randomData(6*mib, 18), etag: `"a"`, tree: true}
+				bad := bytes.Clone(f.data)
+				bad[17] ^= 1
+				f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
+					if tt.length {
+						w.Header().Set("Content-Length", fmt.Sprint(len(f.data)))
+					} else {
+						w.WriteHeader(200)
+						w.(http.Flusher).Flush()
+					}
+					if n == 1 && tt.recorded == nil {
+						(&limitedWriter{ResponseWriter: w, left: 3 * mib}).Write(f.data)
+						return true
+					}
+					(&limitedWriter{ResponseWriter: w, left: 4 * mib}).Write(bad)
+					return true
+				}
+				r := newRig(t, tr, f, "/x")
+				r.opts.Retry.Tries = 2
+				if tt.recorded != nil {
+					r.dir = leftBehind(t, f.data, r.opts.URL.String(), tt.recorded, nil)
+					r.opts.Restart = true
+				}
+				if _, err := r.get(t.Context()); err == nil {
+					t.Fatal("no error")
+				}
+				f.honest()
+				r.opts.Restart = false
+				r.must("x", f.data)
+			})
+		})
+	}
+}
+
 // TestBadPiece: a piece that does not match its hash comes again over another
 // connection; the others are not fetched again.
 func TestBadPiece(t *testing.T) {

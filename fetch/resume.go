@@ -151,7 +151,7 @@ func (t *target) reconcile(r *remote, l merkle.Layout, id identity) (*kept, erro
 	if s != nil && !fresh && s.Header == want {
 		keepJournal = true
 	}
-	if !keepJournal {
+	if !keepJournal || !r.ranges { // one stream writes over all that it names
 		if err := t.journal.Reset(want); err != nil {
 			return nil, diskError("write journal", err)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/chunkget/chunkget/segment"
@@ -16,6 +17,12 @@ import (
 // again. Nothing of it can be resumed, and only hashes of the user's can check it piece
 // by piece: no tree is of a file without a size.
 func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *probed, res *Result) error {
+	if old := t.state(); old != nil { // whose pieces are written over
+		if err := t.journal.Forget(slices.Collect(old.Pieces()), true); err != nil {
+			p.close()
+			return diskError("write journal", err)
+		}
+	}
 	s := streamTo(o, t, res)
 	why := "the server does not tell the size of the file; fetching it in one stream, which cannot be resumed"
 	if !o.hasPieces() {

@@ -223,9 +223,10 @@ func (d *download) unrecord(i int) {
 	d.batch.Verified = slices.DeleteFunc(d.batch.Verified, func(k int) bool { return k == i })
 }
 
-// record puts a checked piece into the next batch for the journal.
+// record puts a checked piece into the next batch for the journal. What came in one
+// stream is not recorded: after a failure another one writes over it.
 func (d *download) record(i int, sum merkle.Hash) {
-	if d.pieces[i].recorded || d.pipe != nil {
+	if d.pieces[i].recorded || d.pipe != nil || !d.remote.ranges {
 		return
 	}
 	d.pieces[i].recorded = true
