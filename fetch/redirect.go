@@ -42,7 +42,7 @@ func (c *client) checkRedirect(req *http.Request, via []*http.Request) error {
 	for _, v := range append(via, req) {
 		if !sameOrigin(v.URL, c.url) {
 			for k := range c.header {
-				req.Header.Del(k)
+				delete(req.Header, k) // as it was set, in whatever case
 			}
 			req.Header.Del("Authorization")
 			req.Header.Del("Cookie")

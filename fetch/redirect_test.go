@@ -41,7 +41,7 @@ func TestRedirectLeaks(t *testing.T) {
 				evil.reset()
 				r := newRig(t, transport{serve: func(*testing.T, http.Handler) (string, http.RoundTripper) { return homeBase, routes }}, nil, tt.path)
 				r.opts.Output = "x"
-				r.opts.Header = http.Header{"Cookie": {"c=1"}, "X-Secret": {"s"}}
+				r.opts.Header = http.Header{"Cookie": {"c=1"}, "X-Secret": {"s"}, "x-in-lower-case": {"s"}}
 				if asUser {
 					r.opts.URL.User = url.UserPassword("u", "p")
 				} else {
@@ -58,14 +58,14 @@ func TestRedirectLeaks(t *testing.T) {
 					kept = home.seen(tt.path)
 				}
 				for _, req := range lost {
-					for _, k := range []string{"X-Secret", "Authorization", "Cookie", "Referer"} {
+					for _, k := range []string{"X-Secret", "X-In-Lower-Case", "Authorization", "Cookie", "Referer"} {
 						if v := req.Header.Get(k); v != "" {
 							t.Errorf("%s: %s %q reached %s%s", tt.path, k, v, req.Host, req.URL)
 						}
 					}
 				}
 				for _, req := range kept {
-					if req.Header.Get("Authorization") == "" || req.Header.Get("Cookie") == "" || req.Header.Get("X-Secret") == "" {
+					if req.Header.Get("Authorization") == "" || req.Header.Get("Cookie") == "" || req.Header.Get("X-Secret") == "" || req.Header.Get("X-In-Lower-Case") == "" {
 						t.Errorf("%s: %s without what the user gave for it", tt.path, req.URL)
 					}
 				}
