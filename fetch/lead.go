@@ -52,9 +52,14 @@ func findLead(ctx context.Context, o *Options, sources []*source, asked segment.
 		if ctx.Err() != nil {
 			return nil, &Error{Kind: KindInterrupted, Op: "first request", Err: context.Cause(ctx)}
 		}
-		err := r.failed[r.sources[0]]
-		if len(live(sources)) == 0 || try >= policy.Tries {
-			for _, s := range live(sources) {
+		left := live(sources)
+		first := r.sources[0]
+		if len(left) > 0 {
+			first = left[0] // how long to wait is not for those that are dropped to say
+		}
+		err := r.failed[first]
+		if len(left) == 0 || try >= policy.Tries {
+			for _, s := range left {
 				if s.gone = r.failed[s]; s.gone == nil {
 					s.gone = err
 				}
@@ -63,7 +68,7 @@ func findLead(ctx context.Context, o *Options, sources []*source, asked segment.
 		}
 		wait := policy.wait(try, err)
 		res.Retries++
-		o.observe(Event{Kind: EventRetry, Total: -1, ETA: -1, Try: try, Delay: wait, Code: CodeOf(err), Reason: err.Error(), Err: err, Mirror: r.sources[0].url})
+		o.observe(Event{Kind: EventRetry, Total: -1, ETA: -1, Try: try, Delay: wait, Code: CodeOf(err), Reason: err.Error(), Err: err, Mirror: first.url})
 		if !sleep(ctx, wait) {
 			return nil, &Error{Kind: KindInterrupted, Op: "first request", Err: context.Cause(ctx)}
 		}

@@ -583,3 +583,33 @@ func TestMirrorsBusyAtFirst(t *testing.T) {
 		}
 	})
 }
+
+// TestBusyFirstIsDropped: how long others are not asked again is not for one to say that is
+// not asked at all any more.
+func TestBusyFirstIsDropped(t *testing.T) {
+	runLight(t, func(t *testing.T, tr transport) {
+		busy := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Retry-After", "7200")
+			w.WriteHeader(http.StatusServiceUnavailable)
+		})
+		b := &file{data: randomData(2*mib, 95), etag: `"b"`, tree: true}
+		b.script = func(_ *file, n int, w http.ResponseWriter, _ *http.Request) bool {
+			if n == 1 {
+				w.WriteHeader(http.StatusBadGateway)
+			}
+			return n == 1
+		}
+		r := alike(t, tr, busy, b)
+		r.opts.Output = "x"
+		begun := time.Now()
+		r.wantDropped(r.must("x", b.data), CodeBusy, "")
+		if took := time.Since(begun); took > time.Minute {
+			t.Errorf("it took %v", took)
+		}
+		for _, e := range r.events {
+			if e.Kind == EventRetry && e.Mirror != r.opts.Mirrors[0].URL.String() {
+				t.Errorf("%+v", e)
+			}
+		}
+	})
+}
