@@ -47,8 +47,11 @@ var (
 	secretParts = []string{"accesskey", "apikey", "authorization", "credential", "oauth", "passw", "privatekey", "secret", "session", "signature", "token"}
 )
 
+// joined leaves the separators out of a name.
+var joined = strings.NewReplacer("-", "", "_", "")
+
 func secretName(name string) bool {
-	name = strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(name))
+	name = strings.ToLower(joined.Replace(name))
 	return slices.Contains(secretNames, name) ||
 		slices.ContainsFunc(secretParts, func(part string) bool { return strings.Contains(name, part) })
 }

@@ -29,7 +29,14 @@ const (
 	longSecret = 16
 	// A text that repeats another one which does, say, encodes twice.
 	maxEncoded = 3
+
+	// A URL with more parameters is no request for a file. Servers choose those of
+	// redirects, and looking for each of a great many takes for ever.
+	maxParameters = 256
 )
+
+// everything, as a secret, has all of a text hidden.
+const everything = ""
 
 // ofRequests returns s with what req and those that were redirected to it say.
 func (s secrets) ofRequests(req *http.Request) secrets {
@@ -56,6 +63,9 @@ func (s secrets) ofURL(u *url.URL) secrets {
 		for part := range strings.SplitSeq(u.User.String(), ":") { // as it is written
 			s = s.add(part)
 		}
+	}
+	if strings.Count(u.RawQuery, "&")+strings.Count(u.RawQuery, ";") >= maxParameters {
+		return append(s, everything)
 	}
 	for param := range strings.FieldsFuncSeq(u.RawQuery, func(r rune) bool { return r == '&' || r == ';' }) {
 		name, value, ok := strings.Cut(param, "=")
@@ -158,12 +168,21 @@ func (s secrets) add(values ...string) secrets {
 // of JSON or Go. A secret that begins there is hidden although it ends beyond, as far as
 // text goes.
 func (s secrets) hide(text string, most int) string {
+	switch {
+	case len(s) == 0:
+		return text[:min(most, len(text))]
+	case text != "" && slices.Contains(s, everything):
+		return hidden
+	}
+	return hide(text, most, s.find)
+}
+
+// hide is that of secrets which find appends the places of.
+func hide(text string, most int, find func([]span, []unit) []span) string {
 	var spans []span
-	if len(s) > 0 {
-		for level, units := 0, literal(text); units != nil && level <= maxEncoded; level++ {
-			spans = s.find(spans, units)
-			units = decoded(units)
-		}
+	for level, units := 0, literal(text); units != nil && level <= maxEncoded; level++ {
+		spans = find(spans, units)
+		units = decoded(units)
 	}
 	slices.SortFunc(spans, func(a, b span) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(b.end, a.end)) })
 	most = min(most, len(text))
@@ -206,14 +225,20 @@ func literal(text string) []unit {
 func (s secrets) find(spans []span, units []unit) []span {
 	for i := range units {
 		for _, secret := range s {
-			n := 0
-			for n < len(secret) && i+n < len(units) && sameByte(units[i+n].b, secret[n]) {
-				n++
-			}
-			if n == len(secret) && (n >= shortSecret || alone(units, i, n)) || n >= longSecret {
-				spans = append(spans, span{units[i].start, units[i+n-1].end})
-			}
+			spans = findAt(spans, units, i, secret)
 		}
+	}
+	return spans
+}
+
+// findAt appends where a secret is that begins with unit i.
+func findAt(spans []span, units []unit, i int, secret string) []span {
+	n := 0
+	for n < len(secret) && i+n < len(units) && sameByte(units[i+n].b, secret[n]) {
+		n++
+	}
+	if n == len(secret) && (n >= shortSecret || alone(units, i, n)) || n >= longSecret {
+		spans = append(spans, span{units[i].start, units[i+n-1].end})
 	}
 	return spans
 }
@@ -332,7 +357,9 @@ func (s secrets) quoted(text string) string {
 // positions: short numbers stay.
 func (s secrets) hiding(err error) error {
 	was := err.Error()
-	s = slices.DeleteFunc(slices.Clone(s), func(v string) bool { return len(v) < shortSecret && strings.Trim(v, "0123456789") == "" })
+	s = slices.DeleteFunc(slices.Clone(s), func(v string) bool {
+		return v != everything && len(v) < shortSecret && strings.Trim(v, "0123456789") == ""
+	})
 	// Its own words come first, and it cuts what it repeats at some length.
 	text := printable.Text(s.hide(was[:min(len(was), readSaid)], readSaid))
 	if text == was {

@@ -101,6 +101,26 @@ func TestErrorsKeepWhatTheyWrap(t *testing.T) {
 	}
 }
 
+// A redirect to a URL with more parameters than anybody looks for has all hidden that is
+// said of it.
+func TestSecretsOfManyParameters(t *testing.T) {
+	var query strings.Builder
+	for i := range 50_000 {
+		fmt.Fprintf(&query, "&%d", i)
+	}
+	req := &http.Request{Response: &http.Response{Request: &http.Request{URL: &url.URL{Path: "/x", RawQuery: "token=SECRET-TOKEN"}}}, URL: &url.URL{Path: "/y", RawQuery: query.String()}}
+	sent := secrets(nil).ofRequests(req)
+	if got := sent.hide("no 49999, no SECRET-TOKEN", maxSaid); got != hidden {
+		t.Errorf("got %q", got)
+	}
+	if got := sent.hiding(fmt.Errorf("no 49999: %w", io.EOF)); got.Error() != hidden || !errors.Is(got, io.EOF) {
+		t.Errorf("got %q", got)
+	}
+	if got := sent.hide("", maxSaid); got != "" {
+		t.Errorf("nothing became %q", got)
+	}
+}
+
 // A server that repeats all that it was told, in every form and place, gets nothing of it
 // into errors, hints, events and logs, and no control character either.
 func TestEchoedSecretsStayOut(t *testing.T) {

@@ -25,50 +25,95 @@ import (
 // several goroutines.
 type Veil struct {
 	mu      sync.RWMutex
-	secrets secrets // guarded by mu
+	secrets map[head][]string // guarded by mu
 }
 
-// commonFields are request fields, by what their names begin with, that say nothing which
-// may not be told, but perhaps what is told anyway, such as the URL.
-var commonFields = []string{"Cache-Control", "Origin", "Pragma", "Referer", "Sec-", "X-Requested-With"}
+// head is how a secret begins, without what sameByte takes for the same: a list of signed
+// URLs has a great many secrets, and no text is held against all of them.
+type head [shortSecret]byte
+
+func (h *head) set(i int, b byte) {
+	if b == '+' {
+		b = ' '
+	}
+	h[i] = lower(b)
+}
+
+// commonFields are request fields that say nothing which may not be told, but perhaps what
+// is told anyway, such as the URL; so are those whose names begin with Sec-.
+var commonFields = []string{"Cache-Control", "Origin", "Pragma", "Referer", "X-Requested-With"}
 
 // Add hides from now on what is secret in the URLs and in a header, and further texts.
 func (v *Veil) Add(urls []*url.URL, header http.Header, further ...string) {
-	s, users := certain(urls, header)
-	s = s.add(further...)
+	s, users := certainOfHeader(header)
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.add(s.add(further...), users)
+	for _, u := range urls {
+		v.add(certainOfURL(u), users)
+	}
+}
+
+// add is Add for secrets but those that are names of users. The caller holds v.mu.
+func (v *Veil) add(s, users secrets) {
 	for _, secret := range s {
-		if len(secret) >= shortSecret && !slices.Contains(users, secret) && !slices.Contains(v.secrets, secret) {
-			v.secrets = append(v.secrets, secret)
+		if len(secret) < shortSecret || slices.Contains(users, secret) {
+			continue
+		}
+		var h head
+		for i := range h {
+			h.set(i, secret[i])
+		}
+		if v.secrets == nil {
+			v.secrets = make(map[head][]string)
+		}
+		if !slices.Contains(v.secrets[h], secret) {
+			v.secrets[h] = append(v.secrets[h], secret)
 		}
 	}
+}
+
+// find appends where the secrets are in units. v.mu is held.
+func (v *Veil) find(spans []span, units []unit) []span {
+	var h head
+	for i := range len(units) - len(h) + 1 {
+		for k := range h {
+			h.set(k, units[i+k].b)
+		}
+		for _, secret := range v.secrets[h] {
+			spans = findAt(spans, units, i, secret)
+		}
+	}
+	return spans
 }
 
 // Confides reports whether req tells its server a secret: what a [Veil] would hide, if it
 // were long enough.
 func Confides(req *http.Request) bool {
-	s, _ := certain([]*url.URL{req.URL}, req.Header)
-	return len(s) > 0
+	s, _ := certainOfHeader(req.Header)
+	return len(s)+len(certainOfURL(req.URL)) > 0
 }
 
-// certain returns what is secret for sure in URLs and a header, and names of users that
-// are part of it.
-func certain(urls []*url.URL, header http.Header) (s, users secrets) {
-	for _, u := range urls {
-		if password, ok := u.User.Password(); ok {
-			s = s.add(password)
-		}
-		for param := range strings.SplitSeq(u.RawQuery, "&") {
-			name, value, _ := strings.Cut(param, "=")
-			if secretParameter(name, value) {
-				s = s.add(value)
-			}
+// certainOfURL returns what is secret for sure in u.
+func certainOfURL(u *url.URL) (s secrets) {
+	if password, ok := u.User.Password(); ok {
+		s = s.add(password)
+	}
+	for param := range strings.SplitSeq(u.RawQuery, "&") {
+		name, value, _ := strings.Cut(param, "=")
+		if secretParameter(name, value) {
+			s = s.add(value)
 		}
 	}
+	return s
+}
+
+// certainOfHeader returns what is secret for sure in a header, and names of users that are
+// part of it.
+func certainOfHeader(header http.Header) (s, users secrets) {
 	for name, values := range header {
 		name = http.CanonicalHeaderKey(name)
-		if slices.ContainsFunc(commonFields, func(common string) bool { return strings.HasPrefix(name, common) }) {
+		if slices.Contains(commonFields, name) || strings.HasPrefix(name, "Sec-") {
 			continue
 		}
 		s = s.ofHeader(http.Header{name: values})
@@ -101,7 +146,10 @@ func (v *Veil) Text(text string) string {
 	}
 	v.mu.RLock()
 	defer v.mu.RUnlock()
-	return v.secrets.hide(text, len(text))
+	if len(v.secrets) == 0 {
+		return text
+	}
+	return hide(text, len(text), v.find)
 }
 
 // err returns err with a text without secrets. What is about the disk and the options has

@@ -21,6 +21,8 @@ func TestVeil(t *testing.T) {
 		"Authorization": {"Basic YmFja3VwczE6bmV0cmMtcGFzcw=="}, // backups1:netrc-pass
 		"Referer":       {"https://h/page"},
 		"X-Api-Key":     {"k-12345678"},
+		"Origin":        {"https://h"},
+		"Origin-Token":  {"o-12345678"},
 	}, "further1")
 	for in, want := range map[string]string{
 		"saved /backups1/ubuntu-24.04.iso, short":  "saved /backups1/ubuntu-24.04.iso, short",
@@ -29,7 +31,8 @@ func TestVeil(t *testing.T) {
 		"0123456789ABCDEF":                         "REDACTED",
 		"tok/en123, tok%2Fen123":                   "REDACTED, REDACTED",
 		"netrc-pass, YmFja3VwczE6bmV0cmMtcGFzcw==": "REDACTED, REDACTED",
-		"k-12345678 further1":                      "REDACTED REDACTED",
+		"k-12345678 further1 o-12345678":           "REDACTED REDACTED REDACTED",
+		"PASS+WORD/1 end-of-furthe":                "REDACTED end-of-furthe",
 	} {
 		if got := v.Text(in); got != want {
 			t.Errorf("%q became %q, want %q", in, got, want)
@@ -51,6 +54,20 @@ func TestVeil(t *testing.T) {
 	l.Info("further1", "err", network, "n", 1, slog.Group("h", "s", "further1"))
 	if got := log.String(); strings.Contains(got, "further1") || strings.Count(got, hidden) != 4 || !strings.Contains(got, "g.n=1") {
 		t.Errorf("logged %s", got)
+	}
+}
+
+// A list of signed URLs has more secrets than a text can be held against one by one.
+func TestVeilOfManyURLs(t *testing.T) {
+	var urls []*url.URL
+	for i := range 100_000 {
+		urls = append(urls, &url.URL{Scheme: "https", Host: "h", Path: "/x", RawQuery: fmt.Sprintf("X-Amz-Signature=%08x0123456789abcdef&v=%d", i, i)})
+	}
+	v := new(Veil)
+	v.Add(urls, nil)
+	text := "0001869f0123456789abcdef, and 99999 of " + strings.Repeat("0123456789abcdef", 1000)
+	if got, want := v.Text(text), strings.Replace(text, "0001869f0123456789abcdef", hidden, 1); got != want {
+		t.Errorf("%.100s", got)
 	}
 }
 
