@@ -89,13 +89,14 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 // answerLimits is what the command line says about what answers may ask for. The zero
 // value is that of a command without the flags.
 type answerLimits struct {
+	asked      bool // the command has flags for it, so that 0 is what the user says
 	header     units.Size
 	redirects  int
 	retryAfter time.Duration
 }
 
 func (l *answerLimits) addHeader(f *pflag.FlagSet) {
-	l.header = udtpool.DefaultHeaderBytes
+	l.asked, l.header = true, udtpool.DefaultHeaderBytes
 	f.Var(&l.header, "max-header", "take no answer whose header is larger than this `SIZE`")
 }
 
@@ -115,7 +116,7 @@ const (
 
 func (l *answerLimits) validate() error {
 	switch {
-	case l.header != 0 && (l.header < leastHeader || l.header > mostHeader):
+	case l.asked && (l.header < leastHeader || l.header > mostHeader):
 		return &usageError{fmt.Sprintf("--max-header %s is not between 1KiB and 1GiB", l.header.String()), "servers that behave send about a KiB; the default is 256KiB"}
 	case l.retryAfter < 0:
 		return &usageError{fmt.Sprintf("--max-retry-after %v is negative", l.retryAfter), "0 stands for none that is obeyed; the default is 5m"}
@@ -129,7 +130,7 @@ func (l *answerLimits) maxHeader() int64 { return cmp.Or(int64(l.header), udtpoo
 
 // maxRetryAfter is for package fetch, to which 0 says nothing.
 func (l *answerLimits) maxRetryAfter() time.Duration {
-	if l.header != 0 && l.retryAfter == 0 {
+	if l.asked && l.retryAfter == 0 {
 		return -1
 	}
 	return l.retryAfter
@@ -137,7 +138,7 @@ func (l *answerLimits) maxRetryAfter() time.Duration {
 
 // maxRedirects likewise.
 func (l *answerLimits) maxRedirects() int {
-	if l.header != 0 && l.redirects == 0 {
+	if l.asked && l.redirects == 0 {
 		return -1
 	}
 	return l.redirects

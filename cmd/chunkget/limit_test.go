@@ -72,7 +72,7 @@ func TestLeastRateOfLimit(t *testing.T) {
 			t.Errorf("limit %v, %d jobs: %+v, want %+v", tt.limit, tt.jobs, got, tt.want)
 		}
 	}
-	o := &options{answers: answerLimits{header: 1 << 10}}
+	o := &options{answers: answerLimits{asked: true}}
 	if got := o.retry(); got != (fetch.RetryPolicy{MaxRetryAfter: -1}) || o.answers.maxRedirects() != -1 {
 		t.Errorf("without waits and redirects: %+v, %d redirects", got, o.answers.maxRedirects())
 	}
