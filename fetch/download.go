@@ -53,6 +53,7 @@ type download struct {
 	unchecked int            // pieces that have not passed their check
 	toVerify  []verifyJob    // waiting for a verifier
 	verifying int            // handed to verifiers
+	round     int            // how often the one stream has begun anew
 	delivered map[int]origin // who brought the bytes of unverified pieces
 
 	hashes    []merkle.Hash // of the tree, as far as it has come, or of Options.Pieces

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chunkget/chunkget/internal/faultfile"
+	"github.com/chunkget/chunkget/journal"
 	"github.com/chunkget/chunkget/merkle"
 )
 
@@ -278,6 +280,48 @@ func TestStreamIsNotRecorded(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestStreamBeginsAnewUnderCheck: what a slow disk has shown of a piece before the stream
+// began anew says nothing of what has been written over it since.
+func TestStreamBeginsAnewUnderCheck(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		f := &file{data: randomData(3*mib, 19), etag: `"a"`, tree: true}
+		bad := bytes.Clone(f.data)
+		bad[17] ^= 1
+		f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
+			w.Header().Set("Content-Length", fmt.Sprint(len(f.data)))
+			if n == 1 {
+				(&limitedWriter{ResponseWriter: w, left: 3 * mib / 2}).Write(f.data)
+				return true
+			}
+			w.Write(bad)
+			return true
+		}
+		r := newRig(t, tr, f, "/x")
+		r.opts.openDir = func(string) (journal.Dir, func() error, error) {
+			return slowReads{r.dir}, func() error { return nil }, nil
+		}
+		if e := r.fails(KindIntegrity); CodeOf(e) != CodePieceMismatch {
+			t.Errorf("%v", e)
+		}
+	})
+}
+
+// slowReads is a directory of files that take a second to give what they have read.
+type slowReads struct{ *faultfile.Dir }
+
+func (d slowReads) Open(name string, create bool) (journal.File, error) {
+	f, err := d.Dir.Open(name, create)
+	return slowlyRead{f}, err
+}
+
+type slowlyRead struct{ journal.File }
+
+func (f slowlyRead) ReadAt(p []byte, off int64) (int, error) {
+	n, err := f.File.ReadAt(p, off)
+	time.Sleep(time.Second)
+	return n, err
 }
 
 // TestBadPiece: a piece that does not match its hash comes again over another

@@ -19,6 +19,7 @@ const maxBad = 3
 // disk and a fresh piece all take the same way.
 type verifyJob struct {
 	piece   int
+	round   int // of the download
 	want    merkle.Hash
 	compare bool // against want; otherwise only compute
 }
@@ -96,7 +97,7 @@ func (d *download) queue(i int) {
 	if d.stopping && d.mode.compares() {
 		return // the next run does it
 	}
-	job := verifyJob{piece: i}
+	job := verifyJob{piece: i, round: d.round}
 	switch d.mode {
 	case checkTree, checkPieces:
 		if i >= len(d.hashes) {
@@ -134,7 +135,7 @@ func (d *download) verified(now time.Time, job verifyJob, got merkle.Hash, err e
 	d.verifying--
 	i := job.piece
 	p := &d.pieces[i]
-	if p.state != pieceQueued {
+	if p.state != pieceQueued || job.round != d.round {
 		return
 	}
 	if err != nil {
@@ -281,8 +282,9 @@ func (d *download) condemn(i int, exclude bool) {
 }
 
 // forgetStream makes everything missing again, for a server that can only send
-// the file from its beginning.
+// the file from its beginning. What a verifier has read by now is written over.
 func (d *download) forgetStream() {
+	d.round++
 	for i := range d.pieces {
 		p := &d.pieces[i]
 		if p.state == pieceVerified {
