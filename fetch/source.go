@@ -2,7 +2,6 @@ package fetch
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -209,60 +208,6 @@ func (d *download) loseLiar(now time.Time, src *source, err error) {
 	d.disown(src)
 }
 
-// Who has not proved a piece yet may have sent nothing but wrong ones, which shows only
-// when their hashes have come. So it gets one piece at a time, and no more while so many
-// of it are not proved: two, or where hashes come late a part of a large file.
-const (
-	unprovedPieces = 2
-	unprovedPart   = 64
-)
-
-// onProbation reports whether s has to prove a piece: not if it is the only one left, nor
-// if the hashes are its own.
-func (d *download) onProbation(s *source) bool {
-	return d.several() && d.mode.compares() && !s.proved && (d.mode != checkTree || s.remote != d.remote) && len(live(d.sources)) > 1
-}
-
-// overdrawn reports whether s, of which so many requests are under way, has to wait for
-// a piece to be proved.
-func (d *download) overdrawn(s *source, underWay int) bool {
-	if !d.onProbation(s) {
-		return false
-	}
-	return s.unproved+underWay >= max(unprovedPieces, len(d.pieces)/unprovedPart)
-}
-
-// mayClaim reports whether a may write another piece: not if it has stolen more than its
-// source may bring.
-func (d *download) mayClaim(a *attempt) bool {
-	return !a.bounded || !d.overdrawn(a.src, 0)
-}
-
-// requestsTo counts the requests to s that are under way.
-func (d *download) requestsTo(s *source) (n int) {
-	for _, v := range d.slots {
-		if v.attempt != nil && v.attempt.src == s {
-			n++
-		}
-	}
-	return n
-}
-
-// proves takes note that piece i is right, for who has sent all of it.
-func (d *download) proves(i int) {
-	if o := d.delivered[i]; len(o.sources) == 1 {
-		o.sources[0].proved = true
-	}
-}
-
-// forgetOrigin forgets who has sent bytes of piece i.
-func (d *download) forgetOrigin(i int) {
-	for _, s := range d.delivered[i].sources {
-		s.unproved--
-	}
-	delete(d.delivered, i)
-}
-
 // leastUsed returns the source in use that has the fewest slots, of several the
 // fastest.
 func (d *download) leastUsed() (least *source) {
@@ -320,48 +265,6 @@ func (d *download) shareFor(s *slot, n int) int {
 		}
 	}
 	return max(1, int(float64(n)*sum/float64(known)/s.src.pace))
-}
-
-// reliefAfter is how long a request may take, and have to take, before another source
-// gets its rest.
-const reliefAfter = 2 * time.Second
-
-// relieve ends a request to another source that is silent, or would take much longer
-// for its rest than s, which has nothing else to do and gets it then. Nothing is
-// received twice, so unlike with a hedge there is no bound.
-func (d *download) relieve(now time.Time, s *slot) {
-	if !d.several() || s.src.pace == 0 {
-		return
-	}
-	var victim *attempt
-	var rest segment.Range
-	longest := reliefAfter.Seconds()
-	for _, v := range d.slots {
-		a := v.attempt
-		if a == nil || a.src == s.src || a.condemned || a.hedged || a.hedges != nil || now.Sub(a.begun) < reliefAfter {
-			continue
-		}
-		seg, ok := d.plan.Segment(a.seg)
-		r := segment.Range{Start: a.asked.Start + a.written.Load(), End: seg.End}
-		if !ok || r.Empty() || d.plan.Excluded(s.id, r) {
-			continue
-		}
-		if left := d.timeLeft(now, a, r); left > longest && left > 2*float64(r.Len())/s.src.pace {
-			victim, rest, longest = a, r, left
-		}
-	}
-	if victim == nil {
-		return
-	}
-	d.decided(Event{Kind: EventRelief, Piece: d.pieceAt(rest.Start), Bytes: rest.Len(), Mirror: d.mirror(victim.src), By: d.mirror(s.src),
-		Reason: fmt.Sprintf("the rest of a request would take %.1f s, and from another address %.1f s", longest, float64(rest.Len())/s.src.pace)})
-	victim.src.late, victim.condemned = true, true
-	for _, v := range d.slots {
-		if v.src == victim.src {
-			d.plan.Exclude(v.id, rest)
-		}
-	}
-	victim.cancel(errOutrun)
 }
 
 // keepWhole makes the bytes of an incomplete piece at the end of an attempt missing
