@@ -114,9 +114,11 @@ func (d *download) hedgeEnded(now time.Time, a *attempt, data []byte, conn net.C
 	e := Event{Kind: EventHedge, Decision: DecisionLost, Piece: d.pieceAt(a.asked.Start), Bytes: int64(len(data)), Mirror: d.mirror(a.src)}
 	v := a.hedges
 	switch {
-	case d.stopping || v.slot.attempt != v:
+	case v.slot.attempt != v:
 		// The other has won, or has failed and its bytes are handed out anew.
 		e.Reason = "the first request has ended"
+	case d.stopping:
+		e.Reason = "the download ends"
 	case a.condemned:
 		e.Reason = "the connection has brought a piece that is wrong"
 	case err != nil:

@@ -1,13 +1,18 @@
 package fetch
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/chunkget/chunkget/merkle"
+	"github.com/chunkget/chunkget/segment"
 )
 
 // TestStuckConnection: all but the piece that a connection is writing is taken
@@ -266,4 +271,23 @@ func TestStaleBody(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestHedgeOfStoppedDownload: a hedge is lost with its download, though the request that it
+// has raced goes on for a moment.
+func TestHedgeOfStoppedDownload(t *testing.T) {
+	l, err := merkle.NewLayout(2*mib, mib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []Event
+	o := &Options{Connections: 2, Logger: slog.New(slog.DiscardHandler), Observe: func(e Event) { told = append(told, e) }}
+	d := newDownload(o, []*source{{}}, &remote{size: l.Size, ranges: true}, l, &target{}, new(kept), new(Result), time.Time{})
+	first := &attempt{slot: d.slots[0]}
+	d.slots[0].attempt = first
+	d.stopping = true
+	d.hedgeEnded(time.Time{}, &attempt{slot: d.slots[1], hedges: first, asked: segment.Range{Start: mib, End: 2 * mib}}, nil, nil, context.Canceled)
+	if len(told) != 1 || told[0].Decision != DecisionLost || told[0].Reason != "the download ends" {
+		t.Errorf("%+v", told)
+	}
 }
