@@ -34,9 +34,9 @@
 //  6. About once a second, or every 8 MiB: sync the partial file, append what was
 //     verified to the journal, sync that.
 //
-//  7. At the end: check the SHA-256 of the whole file if one was given, or if
-//     there was no tree and the server announced one; sync; rename; sync the
-//     directory; remove the journal.
+//  7. At the end: check the SHA-256 of the whole file if one was given, or if the
+//     server announced one and there was no tree or the file is small; sync;
+//     rename; sync the directory; remove the journal.
 //
 // A request that fails, or is silent for 30 seconds, gives its unwritten bytes
 // back, and its connection pauses: exponentially longer, with jitter, and as
@@ -76,7 +76,7 @@
 //
 // A server that ignores ranges, or that sends nothing by which parts of two
 // versions could be told apart, gets one plain stream. It begins anew after a
-// failure and cannot be resumed.
+// failure and cannot be resumed, so the journal says nothing of it.
 //
 // Repair and Check compare a local file with the tree of a remote one; repair.go
 // says how a repair keeps the file safe.
@@ -100,7 +100,7 @@
 // runs between two events. A request needs that once for each piece, not for
 // each block.
 //
-// Memory: 256 KiB for each connection, and up to 8 MiB more while it decodes, one
-// piece (1 MiB for files up to 1 TiB) for each of at most four verifiers, and for
-// each piece of the file its hash and a few bytes of state.
+// Memory: 256 KiB for each connection, and up to 8 MiB more while it decodes, for each
+// of at most four verifiers 128 KiB with a tree and else one piece (1 MiB for files up to
+// 1 TiB), and for each piece of the file its hash and a few bytes of state.
 package fetch

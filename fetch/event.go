@@ -128,7 +128,7 @@ type Event struct {
 	Reason string        // what happened, for people
 	Code   Code          // the same for programs: EventPieceBad, EventRetry, EventNote, EventHedge
 	Err    error         // the cause, EventRetry, EventHedge
-	Mirror string        // the address it is about, "" if there is only one: EventPieceBad, EventRetry, EventMirrorDropped, EventHedge; whose request it was
+	Mirror string        // the address it is about, "" if there is only one: EventPieceBad, EventRetry, EventMirrorDropped, EventHedge; whose request it was, EventSteal and EventRelief
 	By     string        // the address that is asked instead, "" if there is only one: EventSteal, EventRelief
 
 	Digest Digest // EventDigestUnused

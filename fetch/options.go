@@ -76,10 +76,10 @@ type Options struct {
 	// Writer, if not nil, gets the file, in order, instead of a directory; Dir,
 	// Output, Restart and Overwrite do not count then. Each piece is checked
 	// against Pieces, or the server's hash tree if it offers one and sends parts of
-	// the file, before any of it is written; the digest of the whole file is known only at the end. Nothing is
-	// kept that another call could resume. At most 64 MiB of the file are in
-	// memory, or one piece for each connection if that is more; while Write does
-	// not return, no more is asked of the server.
+	// the file, before any of it is written; the digest of the whole file is known
+	// only at the end. Nothing is kept that another call could resume. At most 64 MiB
+	// of the file are in memory, or one piece for each connection if that is more;
+	// while Write does not return, no more is asked of the server.
 	Writer io.Writer
 
 	// Digest is the expected digest of the whole file, none when that is not

@@ -152,7 +152,8 @@ func pipeAll(ctx context.Context, o *Options, p *probed, res *Result, begun time
 }
 
 // pipedDigest returns what the whole file is held against: what the user gave, or
-// what the server did, beside a tree, too, since all of it passes in order.
+// what the server did, of whatever size and beside a tree, too, since all of it passes
+// in order.
 func (o *Options) pipedDigest(r *remote) Digest {
 	if o.Digest.IsZero() {
 		return r.digest
@@ -212,10 +213,7 @@ func pipeStream(ctx context.Context, o *Options, c *client, p *probed, res *Resu
 	defer p.close()
 	s.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: "-", Active: 1})
 	res.Connections = 1
-	want := o.Digest
-	if want.IsZero() {
-		want = r.digest
-	}
+	want := o.pipedDigest(r)
 	digest := newDigest(want)
 	write, end := o.gate(func(b []byte) error {
 		if digest != nil {

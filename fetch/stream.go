@@ -78,7 +78,7 @@ type stream struct {
 	policy RetryPolicy
 	target *target
 	result *Result
-	done   int64 // bytes on file
+	done   int64 // bytes received; of hashed pieces the last one may not be on file
 	speed  rate
 	least  leastRate // over all tries
 }

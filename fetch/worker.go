@@ -42,8 +42,9 @@ func (d *download) transfer(ctx context.Context, a *attempt) error {
 		}
 	}
 	if a.off < a.asked.End {
-		// The rest was stolen or is better asked for anew, or the loop is stopping. Closing the body drops
-		// the connection; reading on would cost more than a new one.
+		// The rest was stolen or is better asked for anew, or the loop is stopping.
+		// Closing the body drops the connection; reading on would cost more than a new
+		// one.
 		return nil
 	}
 	// Reading the end lets the connection be used again, and finds a body that

@@ -36,8 +36,8 @@ type transports struct {
 // the hash tree, so that pieces can be checked while data flows.
 //
 // The header of an answer may have maxHeader bytes, over whatever it comes. Servers are
-// asked to send as ask says; u shows what they refuse. The
-// connections are added to conns. trust says which servers are believed.
+// asked to send as ask says; u shows what they refuse. The connections are added to
+// conns. trust says which servers are believed.
 func newTransports(n int, dialTimeout time.Duration, maxHeader int64, trust *trust, ask udt.Ask, paths *pathMemory, u *ui, log *slog.Logger, conns *observation) *transports {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
