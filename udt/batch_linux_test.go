@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -201,6 +202,35 @@ func sendOne(t *testing.T, s *socket, p []byte, to netip.AddrPort) {
 		return unix.Sendto(fd, p, 0, &unix.SockaddrInet4{Addr: to.Addr().As4(), Port: int(to.Port())})
 	}); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A socket whose datagrams may come joined has space for few in a call. Those that
+// came one by one are a batch nevertheless, as far as there are some.
+func TestSingleDatagramsInOneBatch(t *testing.T) {
+	from := openSocket(t, OffloadFull)
+	const size = 1000
+	sent := randomBytes(40*size, 3)
+	var in slabReader
+	defer in.drop()
+	var got []byte
+	// A busy machine may hand on some of them later.
+	for try := 0; len(got) != len(sent) && try < 20; try++ {
+		to := openSocket(t, OffloadFull)
+		for p := range slices.Chunk(sent, size) {
+			sendOne(t, from, p, to.local)
+		}
+		batch, err := to.recv(&in, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = nil
+		for _, r := range batch {
+			got = append(got, r.data...)
+		}
+	}
+	if !bytes.Equal(got, sent) {
+		t.Errorf("a batch of %d bytes, or others, want all %d", len(got), len(sent))
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"time"
 	"unsafe"
@@ -22,8 +23,9 @@ type recvBatch struct {
 	zones map[uint32]string
 
 	reader *slabReader
-	count  int // messages asked for
-	n      int // messages received
+	more   bool // the call adds to what an earlier one has got, and does not wait
+	count  int  // messages asked for
+	n      int  // messages received
 	err    unix.Errno
 	wait   func(fd uintptr) bool
 }
@@ -34,6 +36,8 @@ const (
 	coalescedMessages = slabSize / maxDatagram
 	plainMessages     = 64
 	minPlainSize      = 2048
+	// recvEnough datagrams that the kernel has not joined are a batch.
+	recvEnough = 64
 	// moveLimit is the size in bytes up to which datagrams are moved together.
 	// What a small one pins of its slab is no more than a few times its size.
 	moveLimit = 16 << 10
@@ -67,6 +71,10 @@ func newRecvBatch(gro bool, mss int) *recvBatch {
 			case unix.EINTR:
 				continue
 			case unix.EAGAIN:
+				if b.more {
+					b.n = 0
+					return true
+				}
 				b.reader.idle()
 				return false
 			}
@@ -80,7 +88,12 @@ func newRecvBatch(gro bool, mss int) *recvBatch {
 // prepare points the messages to the free part of the slab. The kernel
 // overwrites the lengths with each call.
 func (b *recvBatch) prepare() {
-	free := b.reader.reserve(b.size * (len(b.hdrs) + 1) / 2)
+	var free []byte
+	if b.more {
+		free = b.reader.rest()
+	} else {
+		free = b.reader.reserve(b.least())
+	}
 	b.count = min(len(b.hdrs), len(free)/b.size)
 	for i := range b.count {
 		v, h := &b.vecs[i], &b.hdrs[i].Hdr
@@ -95,17 +108,34 @@ func (b *recvBatch) prepare() {
 	}
 }
 
-// recv implements datagramIO.
+// least is the space that a call needs.
+func (b *recvBatch) least() int { return b.size * (len(b.hdrs) + 1) / 2 }
+
+// recv implements datagramIO. A call has space for few datagrams where the kernel may
+// join them, and each batch wakes goroutines. So where a device has joined nothing, it
+// goes on while there are more, up to recvEnough.
 func (b *batchIO) recv(in *slabReader, dst []inbound) ([]inbound, error) {
 	r := b.in
-	r.reader, r.n, r.err = in, 0, 0
-	if err := b.rc.Read(r.wait); err != nil {
-		return dst, err
+	r.reader, r.more = in, false
+	for got := 0; ; {
+		r.n, r.err = 0, 0
+		err := b.rc.Read(r.wait)
+		if err == nil && r.err != 0 {
+			err = os.NewSyscallError("recvmmsg", r.err)
+		}
+		if err != nil && r.more {
+			return dst, nil // what has come first; the next call hears of it, or the queue of errors does
+		} else if err != nil {
+			return dst, err
+		}
+		had := len(dst)
+		dst = b.collect(in, dst)
+		got += r.n
+		joined := slices.ContainsFunc(dst[had:], func(run inbound) bool { return run.train })
+		if r.more = true; joined || b.empty() || got >= recvEnough || len(in.rest()) < r.least() {
+			return dst, nil
+		}
 	}
-	if r.err != 0 {
-		return dst, os.NewSyscallError("recvmmsg", r.err)
-	}
-	return b.collect(in, dst), nil
 }
 
 // empty reports whether the latest call got less than it had asked for.

@@ -102,6 +102,9 @@ func (r *slabReader) reserve(need int) []byte {
 	return r.slab.buf[r.used:]
 }
 
+// rest returns the free space of the slab that there is.
+func (r *slabReader) rest() []byte { return r.slab.buf[r.used:] }
+
 // take returns the first n bytes of the space reserved, which are filled now.
 func (r *slabReader) take(n int) []byte {
 	b := r.slab.buf[r.used : r.used+n : r.used+n]
