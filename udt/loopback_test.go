@@ -142,7 +142,7 @@ func TestIdleConnectionMemory(t *testing.T) {
 	}
 	each := (inUse() - before) / n
 	t.Logf("%d bytes for each connection, both ends together", each)
-	if each > 32<<10 {
+	if each > 32<<10 && !udt.RaceEnabled { // whose own memory counts as well
 		t.Errorf("an idle connection takes %d bytes, both ends together", each)
 	}
 	for _, c := range conns[len(conns)-2*n:] {
