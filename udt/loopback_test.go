@@ -154,15 +154,20 @@ func TestIdleConnectionMemory(t *testing.T) {
 func TestDialRendezvous(t *testing.T) { eachOffload(t, testDialRendezvous) }
 
 func testDialRendezvous(t *testing.T) {
-	free := func() *net.UDPAddr {
+	// Both are held until both are known, so that they are two.
+	var sides [2]*net.UDPAddr
+	var held [2]net.PacketConn
+	for i := range held {
 		pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer pc.Close()
-		return pc.LocalAddr().(*net.UDPAddr)
+		sides[i], held[i] = pc.LocalAddr().(*net.UDPAddr), pc
 	}
-	a, b := free(), free()
+	for _, pc := range held {
+		pc.Close()
+	}
+	a, b := sides[0], sides[1]
 	type result struct {
 		c   net.Conn
 		err error
