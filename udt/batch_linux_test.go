@@ -189,7 +189,13 @@ func TestBurst(t *testing.T) {
 		t.Errorf("%d runs, want 3", runs)
 	}
 	if !raceEnabled {
-		if n := testing.AllocsPerRun(100, exchange); n != 0 {
+		// What connections of earlier tests allocate while they end counts as well, but not
+		// each time.
+		n := testing.AllocsPerRun(100, exchange)
+		for try := 0; try < 20 && n != 0; try++ {
+			n = min(n, testing.AllocsPerRun(100, exchange))
+		}
+		if n != 0 {
 			t.Errorf("%v allocations per burst", n)
 		}
 	}
