@@ -23,8 +23,8 @@ var (
 	serverAddr = netip.MustParsePrefix("198.18.0.2/24")
 )
 
-// cleanupTimeout bounds the removal of a namespace and its programs.
-const cleanupTimeout = 10 * time.Second
+// cleanupTimeout bounds the removal of a namespace and its programs, should they hang.
+const cleanupTimeout = time.Minute
 
 // Lab is an emulated link with its two hosts.
 type Lab struct {

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -206,8 +207,8 @@ func TestMeasuredRTT(t *testing.T) {
 		var times []float64
 		for range 25 {
 			var b [64]byte
-			sent := time.Now().Round(0) // as the stamps, of the wall clock
-			probe.SetReadDeadline(time.Now().Add(5 * time.Second))
+			sent := time.Now().Round(0)                        // as the stamps, of the wall clock
+			probe.SetReadDeadline(time.Now().Add(time.Minute)) // only ends a test that would hang
 			if _, err := probe.WriteToUDPAddrPort(b[:], to); err != nil {
 				t.Fatal(err)
 			}
@@ -417,9 +418,17 @@ func TestCongestionControl(t *testing.T) {
 
 func TestCloseKillsWhatRuns(t *testing.T) {
 	l := openLab(t, t.Context(), Link{Rate: 10e6, RTT: time.Millisecond})
-	cmd := l.Server().Command(t.Context(), "sleep", "30")
+	cmd := l.Server().Command(t.Context(), "sh", "-c", "echo here; exec sleep 1000")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
+	}
+	// Before it says so, it may not be in the namespace yet, and would not get there.
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "here\n" {
+		t.Fatalf("the program in the namespace says %q (%v)", line, err)
 	}
 	if err := l.Close(); err != nil {
 		t.Error(err)
@@ -506,13 +515,38 @@ func TestCrashIsCleanedUp(t *testing.T) {
 	// A process that has ended is readable (pidfd_open(2)).
 	n, err := 0, error(unix.EINTR)
 	for errors.Is(err, unix.EINTR) {
-		n, err = unix.Poll([]unix.PollFd{{Fd: int32(emulator), Events: unix.POLLIN}}, 10_000)
+		n, err = unix.Poll([]unix.PollFd{{Fd: int32(emulator), Events: unix.POLLIN}}, 60_000)
 	}
 	if n != 1 {
 		t.Fatalf("the emulator outlives the process that it works for: %v", err)
 	}
 	if ok, why := living.Counters().KeptSchedule(); !ok {
 		t.Errorf("Cleanup harms a lab that is open: %s", why)
+	}
+}
+
+// Tests and programs clean up what others have left behind when they open a lab, and may do
+// so at the same time.
+func TestCleanupsMeet(t *testing.T) {
+	l := openLab(t, t.Context(), Link{Rate: 10e6, RTT: time.Millisecond}) // where there can be none, the test is skipped
+	for range 5 {
+		n, err := newNamespace(t.Context(), labNumber.Add(1), "left")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if err := n.remove(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		wantGone(t, n.name)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

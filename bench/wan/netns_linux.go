@@ -50,13 +50,26 @@ func newNamespace(ctx context.Context, lab int64, end string) (namespace, error)
 }
 
 // remove kills what runs in the namespace and deletes it. One that does not
-// exist is removed.
+// exist is removed. Another process may remove a left-over namespace at the same
+// time; who comes second finds it gone, which is no failure.
 func (n namespace) remove(ctx context.Context) error {
-	if _, err := os.Lstat(n.path()); errors.Is(err, fs.ErrNotExist) {
+	if n.gone() {
 		return nil
 	}
-	err := n.killAll(ctx)
-	return errors.Join(err, ip(ctx, "netns", "delete", n.name))
+	killed := n.killAll(ctx)
+	if errors.Is(killed, fs.ErrNotExist) {
+		killed = nil
+	}
+	deleted := ip(ctx, "netns", "delete", n.name)
+	if deleted != nil && n.gone() {
+		deleted = nil
+	}
+	return errors.Join(killed, deleted)
+}
+
+func (n namespace) gone() bool {
+	_, err := os.Lstat(n.path())
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // do calls f on a thread that is in the namespace. Sockets and devices that f
