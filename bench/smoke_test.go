@@ -211,4 +211,12 @@ func TestWrongResultFails(t *testing.T) {
 	if len(content) != 1<<16 {
 		t.Errorf("%d bytes of content", len(content))
 	}
+
+	// A client that a busy machine has not started before the bound is over was stopped.
+	r.bound = 1
+	c := contender{name: "test", server: serveHTTP3, client: func(to *target) (string, []string) { return "true", nil }}
+	row, err := r.transfer(t.Context(), loopbackSite(), &c, 1)
+	if err != nil || row.Status != statusTimeout {
+		t.Errorf("too late to begin: %s: %q, %v", row.Status, row.Reason, err)
+	}
 }

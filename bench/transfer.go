@@ -120,8 +120,16 @@ func (r *runner) runClient(ctx context.Context, s *site, c *contender, address s
 	cmd.Env = environment()
 	cmd.Stderr = log
 	cmd.WaitDelay = time.Second
+	stopped := func() {
+		row.Seconds = r.bound.Seconds()
+		row.fail(statusTimeout, fmt.Sprintf("not done after %v", r.bound))
+	}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
+		if bounded.Err() != nil {
+			stopped() // before it began
+			return nil
+		}
 		return fmt.Errorf("start client: %w", err)
 	}
 	watching, stop := context.WithCancel(ctx)
@@ -140,8 +148,7 @@ func (r *runner) runClient(ctx context.Context, s *site, c *contender, address s
 		row.Bytes = info.Size()
 	}
 	if bounded.Err() != nil {
-		row.Seconds = r.bound.Seconds()
-		row.fail(statusTimeout, fmt.Sprintf("not done after %v", r.bound))
+		stopped()
 		return nil
 	}
 	if err != nil {
