@@ -126,12 +126,13 @@ func (r *runner) share(ctx context.Context, at *site, pair []contender, delays [
 		if err != nil {
 			return err
 		}
-		defer srv.stop()
+		defer srv.stop(graceTime)
 		addresses[i] = srv.address
 	}
 
 	at.reset()
-	bounded, cancel := context.WithTimeout(ctx, during)
+	begin := time.Now()
+	bounded, cancel := context.WithDeadline(ctx, begin.Add(during))
 	defer cancel()
 	var wg sync.WaitGroup
 	failures := make([]error, len(pair)) // written by the goroutines below, read after they have ended
@@ -151,7 +152,7 @@ func (r *runner) share(ctx context.Context, at *site, pair []contender, delays [
 			}
 		})
 	}
-	row.Shares = sampleShares(bounded, pair, delays, results)
+	row.Shares = sampleShares(bounded, begin, during, pair, delays, results)
 	wg.Wait()
 	row.Seconds = during.Seconds()
 	n := at.count()
@@ -166,31 +167,68 @@ func (r *runner) share(ctx context.Context, at *site, pair []contender, delays [
 	return ctx.Err()
 }
 
-// sampleShares looks at how much the folders hold until ctx ends, from the start
-// of each flow, whose delay is a multiple of shareInterval.
-func sampleShares(ctx context.Context, pair []contender, delays []time.Duration, results []string) []Share {
-	shares := make([]Share, len(pair))
-	had := make([]int64, len(pair))
-	for i, c := range pair {
-		shares[i] = Share{Contender: c.name, Start: delays[i].Seconds(), Interval: shareInterval.Seconds()}
-	}
+// sampleShares looks at how much the folders hold, from begin until ctx ends or the
+// time is over.
+func sampleShares(ctx context.Context, begin time.Time, during time.Duration, pair []contender, delays []time.Duration, results []string) []Share {
+	m := newShareMeter(pair, delays)
 	tick := time.NewTicker(shareInterval)
 	defer tick.Stop()
-	for passed := shareInterval; ; passed += shareInterval {
+	for {
+		ended := false
 		select {
 		case <-ctx.Done():
-			return shares
+			ended = true
 		case <-tick.C:
 		}
+		// What is there after the end has come before it.
+		at := min(time.Since(begin), during)
+		has := make([]int64, len(results))
 		for i, dir := range results {
-			if passed <= delays[i] {
-				continue
-			}
-			has := allocatedIn(dir)
-			shares[i].Rates = append(shares[i].Rates, float64(has-had[i])*8/shareInterval.Seconds())
-			had[i] = has
+			has[i] = allocatedIn(dir)
+		}
+		m.look(at, has)
+		if ended {
+			return m.shares
 		}
 	}
+}
+
+// A shareMeter finds the rates of flows over intervals of time. Looks come late on a busy
+// machine, and some not at all; what a flow had at the ends of intervals between two looks
+// is taken to have grown evenly, so that no rate counts more time than its interval.
+type shareMeter struct {
+	shares []Share
+	delays []time.Duration
+	had    []float64     // by each flow at the end of its last interval, bytes
+	at     time.Duration // of the last look
+	saw    []int64       // then, by each flow
+}
+
+// newShareMeter is for flows that begin after their delays with nothing.
+func newShareMeter(pair []contender, delays []time.Duration) *shareMeter {
+	m := &shareMeter{shares: make([]Share, len(pair)), delays: delays, had: make([]float64, len(pair)), saw: make([]int64, len(pair))}
+	for i, c := range pair {
+		m.shares[i] = Share{Contender: c.name, Start: delays[i].Seconds(), Interval: shareInterval.Seconds()}
+	}
+	return m
+}
+
+// look takes note of what each flow has, in bytes, at a time since the beginning.
+func (m *shareMeter) look(at time.Duration, has []int64) {
+	for i := range m.shares {
+		s := &m.shares[i]
+		for {
+			end := m.delays[i] + time.Duration(len(s.Rates)+1)*shareInterval
+			if end > at {
+				break
+			}
+			grown := float64(end-m.at) / float64(at-m.at) * float64(has[i]-m.saw[i])
+			had := float64(m.saw[i]) + grown
+			s.Rates = append(s.Rates, (had-m.had[i])*8/shareInterval.Seconds())
+			m.had[i] = had
+		}
+	}
+	m.at, m.saw = at, has
 }
 
 // A Sharing is what the report says of flows that shared a link.
