@@ -29,9 +29,10 @@ const (
 
 // Times that a server may take.
 const (
-	startTime = 10 * time.Second       // until it is ready
-	graceTime = 200 * time.Millisecond // from the signal that stops it until the second one
-	stopTime  = 3 * time.Second        // from the first signal until its exit; then it is killed
+	startTime = time.Minute            // until it is ready
+	graceTime = 200 * time.Millisecond // from the signal that stops it until the second one, where a client was killed
+	doneTime  = 10 * time.Second       // likewise, where all clients have come to their ends
+	stopTime  = 3 * time.Second        // from the second signal until its exit; then it is killed
 )
 
 // A server is a running server process. Its owner calls stop, once, which waits
@@ -45,17 +46,33 @@ type server struct {
 	conns   *connLog // of chunkserve, nil for others; to be read after exited
 }
 
+// portTries is how many free ports are tried: before the server has opened it, a port may
+// become that of another program's connection.
+const portTries = 5
+
 // startServer starts a server of this kind for the folder content, with these
 // flags besides its own, and returns when it is ready. State is a folder that
 // servers of one run share.
 func startServer(ctx context.Context, kind serverKind, flags []string, at end, t *tools, content, state string) (*server, error) {
-	port, err := at.port, error(nil)
-	if port == "" {
-		if port, err = freePort(at.addr); err != nil {
+	if at.port != "" {
+		return startServerAt(ctx, kind, flags, at, t, content, state)
+	}
+	for try := 1; ; try++ {
+		port, err := freePort(at.addr)
+		if err != nil {
 			return nil, err
 		}
+		free := at
+		free.port = port
+		s, err := startServerAt(ctx, kind, flags, free, t, content, state)
+		if !errors.Is(err, errEnded) || try == portTries {
+			return s, err
+		}
 	}
-	address := net.JoinHostPort(at.addr, port)
+}
+
+func startServerAt(ctx context.Context, kind serverKind, flags []string, at end, t *tools, content, state string) (_ *server, err error) {
+	address := net.JoinHostPort(at.addr, at.port)
 	var name, ready string
 	var args []string
 	switch kind {
@@ -94,11 +111,13 @@ func startServer(ctx context.Context, kind serverKind, flags []string, at end, t
 		close(s.exited)
 	}()
 	if err := s.awaitReady(ctx, ready); err != nil {
-		_, _ = s.stop()
+		_, _ = s.stop(graceTime)
 		return nil, fmt.Errorf("start %s: %w%s", kind, err, s.log.suffix())
 	}
 	return s, nil
 }
+
+var errEnded = errors.New("it ended before it was ready")
 
 // awaitReady waits for the file, or if there is none, for the first line of
 // output.
@@ -121,7 +140,7 @@ func (s *server) awaitReady(ctx context.Context, file string) error {
 			return nil
 		case <-tick.C:
 		case <-s.exited:
-			return errors.New("it ended before it was ready")
+			return errEnded
 		case <-ctx.Done():
 			return fmt.Errorf("it did not become ready: %w", ctx.Err())
 		}
@@ -135,16 +154,17 @@ type farewell struct {
 }
 
 // stop ends the server and returns what it has used, and what it says at its
-// end, if anything.
-func (s *server) stop() (Usage, farewell) {
+// end, if anything. What chunkserve says of itself counts only if the first signal
+// was enough, for which it has the time grace.
+func (s *server) stop(grace time.Duration) (Usage, farewell) {
 	peak := memoryNow(s.cmd.Process.Pid)
 	if s.cmd.Process.Signal(syscall.SIGTERM) != nil {
 		_ = s.cmd.Process.Kill()
 	}
 	// chunkserve lets downloads of clients that were killed go on after the
 	// first signal, and stops at once at the second.
-	again := time.AfterFunc(graceTime, func() { _ = s.cmd.Process.Signal(syscall.SIGTERM) })
-	kill := time.AfterFunc(stopTime, func() { _ = s.cmd.Process.Kill() })
+	again := time.AfterFunc(grace, func() { _ = s.cmd.Process.Signal(syscall.SIGTERM) })
+	kill := time.AfterFunc(grace+stopTime, func() { _ = s.cmd.Process.Kill() })
 	<-s.exited
 	again.Stop()
 	kill.Stop()

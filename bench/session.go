@@ -96,7 +96,7 @@ func (r *runner) warm(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	defer srv.stop()
+	defer srv.stop(doneTime)
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+srv.address+"/"+contentName+"?digest=tree", nil)

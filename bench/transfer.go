@@ -89,7 +89,11 @@ func (r *runner) transfer(ctx context.Context, s *site, c *contender, n int) (ro
 	if after := serverRetransmitted(ctx, s); c.tcp != "" && retransmitted >= 0 && after >= 0 {
 		row.Retransmitted = new(after - retransmitted)
 	}
-	usage, said := srv.stop()
+	grace := doneTime
+	if clientErr != nil || row.Status == statusTimeout {
+		grace = graceTime
+	}
+	usage, said := srv.stop(grace)
 	if ctx.Err() != nil {
 		return row, ctx.Err()
 	}
