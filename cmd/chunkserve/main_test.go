@@ -206,7 +206,7 @@ func TestUsage(t *testing.T) {
 		args []string
 		want string
 	}{
-		{nil, "no folder given"},
+		{[]string{}, "no folder given"}, // nil stands for the arguments of the test binary
 		{[]string{dir, dir}, "one folder expected"},
 		{[]string{filepath.Join(dir, "none\x1b[31m")}, "there is no folder"},
 		{[]string{filepath.Join(dir, "file")}, "is not a folder"},
