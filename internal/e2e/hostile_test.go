@@ -46,16 +46,20 @@ func startVictim(t *testing.T, flags ...string) *victim {
 	if err := errors.Join(f.Truncate(v.large), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	status := freePort(t)
-	v.status = "http://" + status + "/"
-	v.server = &server{t: t, dir: dir, args: append(flags,
-		"--state", t.TempDir(), "--status", status, "--log-level", "warn", "--memory", "128MiB",
-		"--max-conns-per-addr", "40", "--header-time", "1s", "--idle-time", "5s",
-		"--min-rate", "80k", "--min-rate-time", "1s", "--request-rate", "50",
-	)}
-	v.start("127.0.0.1:0")
-	t.Cleanup(v.kill)
-	return v
+	state := t.TempDir()
+	for {
+		status := freePort(t)
+		v.status = "http://" + status + "/"
+		v.server = &server{t: t, dir: dir, args: append(flags[:len(flags):len(flags)],
+			"--state", state, "--status", status, "--log-level", "warn", "--memory", "128MiB",
+			"--max-conns-per-addr", "40", "--header-time", "1s", "--idle-time", "5s",
+			"--min-rate", "80k", "--min-rate-time", "1s", "--request-rate", "50",
+		)}
+		if v.tryStart("127.0.0.1:0") {
+			t.Cleanup(v.kill)
+			return v
+		}
+	}
 }
 
 // victimStatus is what the attacks look at in the server's status.
@@ -133,6 +137,18 @@ func ask(c net.Conn, request string) (*http.Response, string, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
 	return resp, string(body), err
+}
+
+// answered sends a request over connections from an address until there is an answer: a
+// header may take a second, in which a test on a busy machine may not have sent its own.
+func (v *victim) answered(t *testing.T, network, from, request string) (resp *http.Response, body string, err error) {
+	t.Helper()
+	for range 10 {
+		if resp, body, err = ask(v.mustDial(t, network, from), request); err == nil {
+			break
+		}
+	}
+	return resp, body, err
 }
 
 // TestHostileClients attacks a server while somebody downloads from it.
@@ -329,28 +345,29 @@ func slowHeaders(t *testing.T, v *victim) {
 func slowReaders(t *testing.T, v *victim) {
 	networks := []string{"tcp", "udt"}
 	// The server counts who was cut off and does not say who it was: on a busy machine
-	// it may have been another.
-	for range 4 {
+	// it may have been another, or the request came too late to be read.
+	for range 10 {
 		var conns []net.Conn
+		before := v.readStatus().ConnsSlow
 		for _, network := range networks {
 			c := v.mustDial(t, network, "127.0.0.3")
-			if _, err := io.WriteString(c, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-				t.Fatal(err)
-			}
+			io.WriteString(c, "GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
 			conns = append(conns, c)
 		}
-		before := v.readStatus().ConnsSlow
-		for tick := time.Tick(100 * time.Millisecond); v.readStatus().ConnsSlow < before+int64(len(conns)); <-tick {
-			for _, c := range conns {
-				c.Read(make([]byte, 1))
-			}
-			if t.Context().Err() != nil {
-				return
+		got := make([]int64, len(conns))
+		ended := false
+		for tick := time.Tick(100 * time.Millisecond); !ended && v.readStatus().ConnsSlow < before+int64(len(conns)); <-tick {
+			for i, c := range conns {
+				n, err := c.Read(make([]byte, 1))
+				got[i] += int64(n)
+				ended = ended || err != nil
 			}
 		}
 		var again []string
 		for i, c := range conns {
-			if n, err := io.Copy(io.Discard, c); err == nil && n >= v.large {
+			n, err := io.Copy(io.Discard, c)
+			got[i] += n
+			if cut := err != nil && !errors.Is(err, os.ErrDeadlineExceeded) || err == nil && got[i] < v.large; !cut || got[i] == 0 {
 				again = append(again, networks[i])
 			}
 			c.Close()
@@ -359,7 +376,7 @@ func slowReaders(t *testing.T, v *victim) {
 			return
 		}
 	}
-	t.Errorf("%v: a client that read a byte ten times a second has got everything", networks)
+	t.Errorf("%v: a client that reads a byte ten times a second is not cut off", networks)
 }
 
 func rangeFloods(t *testing.T, v *victim) {
@@ -374,8 +391,7 @@ func rangeFloods(t *testing.T, v *victim) {
 		{"small ones", strings.Repeat("5-5,", 15) + "7-7", 206},
 		{"numbers that are none", strings.Repeat("99999999999999999999-,", 15) + "-", 416},
 	} {
-		c := v.mustDial(t, "tcp", "127.0.0.4")
-		resp, _, err := ask(c, "GET /large HTTP/1.1\r\nHost: x\r\nRange: bytes="+tt.ranges+"\r\n\r\n")
+		resp, _, err := v.answered(t, "tcp", "127.0.0.4", "GET /large HTTP/1.1\r\nHost: x\r\nRange: bytes="+tt.ranges+"\r\n\r\n")
 		if err != nil || resp.StatusCode != tt.status {
 			t.Errorf("%s: %v, %v, want status %d", tt.name, resp, err, tt.status)
 		}
@@ -403,7 +419,7 @@ func traversalNames(t *testing.T, v *victim) {
 		"/file:///etc/passwd", "/./normal", "/normal/../normal", "/" + strings.Repeat("a/", 8000), "/" + strings.Repeat("a", 16_000),
 		"/" + strings.Repeat("../", 5000) + "etc/passwd", "/%c0%ae%c0%ae/etc/passwd", "/%zz", "*", "", "http://x/../etc/passwd",
 	} {
-		resp, body, err := ask(v.mustDial(t, "tcp", "127.0.0.6"), "GET "+target+" HTTP/1.1\r\nHost: x\r\n\r\n")
+		resp, body, err := v.answered(t, "tcp", "127.0.0.6", "GET "+target+" HTTP/1.1\r\nHost: x\r\n\r\n")
 		if err != nil || resp.StatusCode != 400 && resp.StatusCode != 404 || strings.Contains(body, "root:") {
 			t.Errorf("%.60s: %v, %v", target, resp, err)
 		}
@@ -437,34 +453,47 @@ func connectionFloods(t *testing.T, v *victim) {
 	for refused := int64(0); refused < 20 && !t.Failed(); refused = v.readStatus().ConnsRefused {
 		flood("tcp", "127.0.0.7")
 	}
-	// UDT says it in the handshake. All hundred may come in if that takes two seconds.
-	for open := 100; open == 100 && !t.Failed(); {
+	// UDT says it in the handshake. All hundred may come in if that takes two seconds. At an
+	// address that others have just come from there may be no room for forty.
+	open := 100
+	for try := 0; open == 100 && try < 50 && !t.Failed(); try++ {
 		began := time.Now()
-		open = flood("udt", "127.0.0.8")
+		open = flood("udt", fmt.Sprintf("127.0.0.%d", 50+try))
 		if took := time.Since(began); open < 40 || open == 100 && took < 2*time.Second {
 			t.Errorf("%d UDT connections of 100 were let in within %v, 40 may be open", open, took)
 		}
 	}
+	if open == 100 {
+		t.Error("no UDT connection was ever refused")
+	}
 }
 
 func requestFlood(t *testing.T, v *victim) {
-	c := v.mustDial(t, "tcp", "127.0.0.9")
 	const requests = 2000
-	go io.WriteString(c, strings.Repeat("HEAD /normal HTTP/1.1\r\nHost: x\r\n\r\n", requests))
-	r := bufio.NewReader(c)
 	head := &http.Request{Method: http.MethodHead}
-	var answers [600]int
-	for range requests {
-		resp, err := http.ReadResponse(r, head)
-		if err != nil {
-			t.Fatal(err)
+	flood := func(from string) (answers [600]int, err error) {
+		c := v.mustDial(t, "tcp", from)
+		go io.WriteString(c, strings.Repeat("HEAD /normal HTTP/1.1\r\nHost: x\r\n\r\n", requests))
+		r := bufio.NewReader(c)
+		for range requests {
+			resp, err := http.ReadResponse(r, head)
+			if err != nil {
+				return answers, err
+			}
+			answers[resp.StatusCode]++
+			if resp.StatusCode == 429 && resp.Header.Get("Retry-After") == "" {
+				t.Fatal("429 without Retry-After")
+			}
 		}
-		answers[resp.StatusCode]++
-		if resp.StatusCode == 429 && resp.Header.Get("Retry-After") == "" {
-			t.Fatal("429 without Retry-After")
-		}
+		return answers, nil
 	}
-	if answers[429] == 0 || answers[200] < 500 || answers[200]+answers[429] != requests {
-		t.Errorf("%d requests at once: %d answered 200, %d 429", requests, answers[200], answers[429])
+	// As in answered, and each from an address that has not asked yet.
+	var answers [600]int
+	err := errors.New("not asked")
+	for try := 0; err != nil && try < 10; try++ {
+		answers, err = flood(fmt.Sprintf("127.0.0.%d", 30+try))
+	}
+	if err != nil || answers[429] == 0 || answers[200] < 500 || answers[200]+answers[429] != requests {
+		t.Errorf("%d requests at once: %d answered 200, %d 429, %v", requests, answers[200], answers[429], err)
 	}
 }

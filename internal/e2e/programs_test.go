@@ -181,6 +181,19 @@ var readyLine = regexp.MustCompile(`udts?://([^/\s]+)/[^#\s]*(#pin=\S+)?`)
 
 func (s *server) start(listen string) {
 	s.t.Helper()
+	for try := 0; !s.tryStart(listen); try++ {
+		if try == 600 {
+			s.t.Fatalf("%s stays in use", listen)
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+}
+
+// tryStart starts the server and reports whether it could: a port that was free, or the
+// server's own before it was killed, may just be that of another program's connection.
+func (s *server) tryStart(listen string) bool {
+	s.t.Helper()
+	logged := s.log.Len()
 	s.cmd = exec.Command(program(s.t, "chunkserve"), append([]string{"--listen", listen, s.dir}, s.args...)...)
 	s.cmd.Stderr = &s.log
 	out, err := s.cmd.StdoutPipe()
@@ -198,9 +211,13 @@ func (s *server) start(listen string) {
 	m := readyLine.FindStringSubmatch(line)
 	if err != nil || m == nil {
 		s.kill()
+		if strings.Contains(s.log.String()[logged:], "another program uses this port") {
+			return false
+		}
 		s.t.Fatalf("chunkserve printed %q, %v; log:\n%s", line, err, &s.log)
 	}
 	s.addr, s.pin = m[1], m[2]
+	return true
 }
 
 // kill ends the server with SIGKILL.
