@@ -42,7 +42,7 @@ func TestClientChoosesTheController(t *testing.T) {
 				original = large
 			}
 			name := filepath.Base(original)
-			c := get(t, out, append(tt.client, "-n", "4", s.url("udt", name))...)
+			c := get(t, out, append(tt.client, "-n", "4", "--transport", "udt", s.url("udt", name))...)
 			if tt.toggle {
 				if !c.until(func(e event) bool { return e.Event == "start" }) {
 					t.Fatalf("no start: %s", &c.stderr)
