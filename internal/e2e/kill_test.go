@@ -98,7 +98,7 @@ func TestServerGone(t *testing.T) {
 	s, original := serveBig(t, size)
 	out := t.TempDir()
 	// Eight seconds for all of it, so that the server dies in one of the first.
-	c := get(t, out, "--tries", "2", "--timeout", "1s", "--limit-rate", "256M", s.url("udt", "big.bin"))
+	c := get(t, out, "--tries", "2", "--timeout", "5s", "--limit-rate", "256M", s.url("udt", "big.bin"))
 	c.until(func(e event) bool { return e.Event == "progress" && e.Bytes > 32<<20 })
 	s.kill()
 	killed := time.Now()
