@@ -45,15 +45,21 @@ func startCut(dir, arg string) (_ *server, err error) {
 		left -= int64(len(p.Data))
 		return simnet.Verdict{Drop: left < 0}
 	}}
-	relay, err := lossyrelay.Listen("udp4", overUDT.Addr().String(), lossyrelay.Config{ToServer: link, ToClient: link})
-	if err != nil {
-		return nil, errors.Join(err, shut())
+	var relay *lossyrelay.Relay
+	var overTCP net.Listener
+	for try := 1; ; try++ {
+		relay, err = lossyrelay.Listen("udp4", overUDT.Addr().String(), lossyrelay.Config{ToServer: link, ToClient: link})
+		if err != nil {
+			return nil, errors.Join(err, shut())
+		}
+		if overTCP, err = net.Listen("tcp4", relay.Addr().String()); err == nil {
+			break
+		}
+		if err = errors.Join(err, relay.Close()); try == portTries {
+			return nil, errors.Join(err, shut())
+		}
 	}
 	closers = append(closers, relay.Close)
-	overTCP, err := net.Listen("tcp4", relay.Addr().String())
-	if err != nil {
-		return nil, errors.Join(err, shut())
-	}
 	srv := &http.Server{Handler: h}
 	var serving sync.WaitGroup
 	for _, l := range []net.Listener{overUDT, overTCP} {

@@ -66,9 +66,13 @@ func startSecure(kind, dir, arg string) (_ *server, err error) {
 		h = serve.RequireToken(h, tokens, log)
 	}
 	var l net.Listener
-	if kind == "udts" {
+	var silent net.PacketConn
+	switch kind {
+	case "udts":
 		l, err = udt.Listen("udt", "127.0.0.1:0")
-	} else {
+	case "blockedudts":
+		l, silent, err = silentPort()
+	default:
 		l, err = net.Listen("tcp", "127.0.0.1:0")
 	}
 	if err != nil {
@@ -77,11 +81,6 @@ func startSecure(kind, dir, arg string) (_ *server, err error) {
 	}
 	s.url = kind + "://" + l.Addr().String()
 	if kind == "blockedudts" {
-		silent, err := net.ListenPacket("udp", l.Addr().String())
-		if err != nil {
-			stop()
-			return nil, errors.Join(err, l.Close())
-		}
 		stopHandler := stop
 		stop = func() {
 			silent.Close()

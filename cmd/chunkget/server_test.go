@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"path"
 	"path/filepath"
@@ -231,19 +232,16 @@ func startServer(kind, dir, arg string) (*server, error) {
 	}
 	switch kind {
 	case "mute":
-		pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+		address, stop, err := mutePort()
 		if err != nil {
 			return nil, err
 		}
-		s.url, s.close = "udt://"+pc.LocalAddr().String(), func() { pc.Close() }
+		s.url, s.close = "udt://"+address, stop
 		return s, nil
 	case "closed":
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		s.url, s.close = cmp.Or(arg, "http")+"://"+l.Addr().String(), func() {}
-		return s, l.Close()
+		// A port that was free a moment ago may be another test's now, this one is nobody's.
+		s.url, s.close = cmp.Or(arg, "http")+"://127.0.0.1:1", func() {}
+		return s, nil
 	}
 	newHandler, ok := servers[kind]
 	if !ok {
@@ -254,10 +252,14 @@ func startServer(kind, dir, arg string) (*server, error) {
 		return nil, err
 	}
 	var l net.Listener
-	if strings.HasPrefix(kind, "udt") {
+	var silent net.PacketConn
+	switch {
+	case strings.HasPrefix(kind, "udt"):
 		l, err = udt.Listen("udt", "127.0.0.1:0")
 		s.url = "udt://"
-	} else {
+	case kind == "blocked":
+		l, silent, err = silentPort()
+	default:
 		l, err = net.Listen("tcp", "127.0.0.1:0")
 		s.url = "http://"
 	}
@@ -265,10 +267,6 @@ func startServer(kind, dir, arg string) (*server, error) {
 		return nil, err
 	}
 	if kind == "blocked" {
-		silent, err := net.ListenPacket("udp", l.Addr().String())
-		if err != nil {
-			return nil, errors.Join(err, l.Close())
-		}
 		stopHandler := stop
 		stop = func() {
 			silent.Close()
@@ -290,6 +288,53 @@ func startServer(kind, dir, arg string) (*server, error) {
 		}
 	}
 	return s, nil
+}
+
+// portTries is how many ports are tried for one that is free for both transports: of either
+// number, the other's may be in use by somebody else.
+const portTries = 20
+
+// silentPort opens a TCP port of loopback, and a UDP port of the same number, at which
+// nobody answers.
+func silentPort() (l net.Listener, silent net.PacketConn, err error) {
+	for range portTries {
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			break
+		}
+		if silent, err = net.ListenPacket("udp", l.Addr().String()); err == nil {
+			return l, silent, nil
+		}
+		l.Close()
+	}
+	return nil, nil, err
+}
+
+// mutePort opens a UDP port of loopback at which nobody answers. The TCP port of the same
+// number is that of a connection, so that nobody comes to listen there.
+func mutePort() (address string, stop func(), err error) {
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, err
+	}
+	for range portTries {
+		var silent net.PacketConn
+		if silent, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			break
+		}
+		address = silent.LocalAddr().String()
+		from := net.Dialer{LocalAddr: net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))}
+		var c net.Conn
+		if c, err = from.Dial("tcp", other.Addr().String()); err == nil {
+			return address, func() {
+				c.Close()
+				silent.Close()
+				other.Close()
+			}, nil
+		}
+		silent.Close()
+	}
+	other.Close()
+	return "", nil, err
 }
 
 func (s *server) openGate() { s.gateOnce.Do(func() { close(s.gate) }) }
