@@ -83,7 +83,7 @@ func serve(t *testing.T, o Options, f func(t *testing.T, dial func() net.Conn)) 
 				if err != nil {
 					t.Fatal(err)
 				}
-				c.SetDeadline(time.Now().Add(20 * time.Second)) // only ends a test that would hang
+				c.SetDeadline(time.Now().Add(time.Minute)) // only ends a test that would hang
 				return c
 			})
 		})
