@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -37,10 +38,14 @@ func textFile(t *testing.T, dir, name string, size int) string {
 	return path
 }
 
-// A text arrives three times as fast over 50 Mbit/s as it would as it is.
+var slowLink = flag.Int64("slow-link", 10_000_000, "rate of the link of TestCompressionOverASlowLink, bit/s")
+
+// A text arrives three times as fast over a slow link as it would as it is. The link takes
+// 3.5 s for what is left of it, and three times that are 10 of 20: so much of the time is the
+// link's that a busy machine, which may take seconds to compress and to unpack, does not decide.
 func TestCompressionOverASlowLink(t *testing.T) {
 	skipShort(t)
-	lab, err := wan.Open(t.Context(), wan.Link{Rate: 50e6, RTT: 20 * time.Millisecond, Seed: 1}, nil)
+	lab, err := wan.Open(t.Context(), wan.Link{Rate: *slowLink, RTT: 20 * time.Millisecond, Seed: 1}, nil)
 	if errors.Is(err, errors.ErrUnsupported) {
 		t.Skip(err)
 	}
@@ -101,7 +106,7 @@ func TestCompressionOverASlowLink(t *testing.T) {
 			b := fetched(tt.scheme, "-n", tt.n)
 			t.Logf("%s, -n %s: %.2f s as it is, %.2f s compressed to %.1f %%: %.1f times as fast", tt.scheme, tt.n,
 				a.Seconds, b.Seconds, 100*float64(b.BytesWire)/size, a.Seconds/b.Seconds)
-			if a.BytesWire != size || b.BytesWire > size/3 {
+			if a.BytesWire != size || b.BytesWire > size/5 {
 				t.Errorf("%s: %d and %d bytes over the wire", tt.scheme, a.BytesWire, b.BytesWire)
 			}
 			plain, coded = min(plain, a.Seconds), min(coded, b.Seconds)
