@@ -58,8 +58,10 @@ type Options struct {
 	Connections int
 
 	// Ramp begins with a few connections and adds others, up to Connections, while
-	// the total rate rises. Without it all are used as soon as there is an answer.
-	Ramp bool
+	// the total rate rises. Without it all are used as soon as there is an answer; and
+	// so they are over TCP if that has taken more than 20 ms, unless RampAlways is
+	// set, too: there what begins later ends later.
+	Ramp, RampAlways bool
 
 	// Dir is the directory of the file; "" is the current one. It must exist.
 	Dir string

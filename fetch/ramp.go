@@ -14,8 +14,9 @@ const (
 	rampFirstTCP = 4
 
 	// rampShortPath bounds the time to the first answer with which a download over
-	// TCP ramps up. Slow start takes a number of round trips, and over longer paths
-	// what begins later ends later: TestRampCostsNothing lost a fifth over 100 ms.
+	// TCP ramps up unless told to. Slow start takes a number of round trips, and over
+	// longer paths what begins later ends later: TestRampCostsNothing lost a fifth over
+	// 100 ms.
 	rampShortPath = 20 * time.Millisecond
 
 	// rampGain is by how much the rate has to rise to count, as a part of it.
@@ -132,7 +133,7 @@ func spread(values []float64) (mean, least, noise float64) {
 // rampFrom is how many requests may be in flight once there is an answer, the first
 // attempt if it is used. Each source is tried.
 func (d *download) rampFrom(first *attempt) int {
-	if !overUDT(d.opts.URL) && (first == nil || first.resp.wait >= rampShortPath) {
+	if !d.opts.RampAlways && !overUDT(d.opts.URL) && (first == nil || first.resp.wait >= rampShortPath) {
 		return len(d.slots)
 	}
 	return max(d.opts.FirstConnections(), len(live(d.sources)))

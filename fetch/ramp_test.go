@@ -106,6 +106,34 @@ func TestRampCostsNothing(t *testing.T) {
 	}
 }
 
+// TestRampAlways: over a long path of TCP all connections are opened at once, unless that
+// is not wanted: then as many come in the end, since each adds to the rate.
+func TestRampAlways(t *testing.T) {
+	const mbit = 1e6 / 8
+	f := &file{data: randomData(32*mib, 71), etag: `"a"`}
+	for _, always := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &modelPath{f: f, rtt: 100 * time.Millisecond, rate: 300 * mbit, each: 10 * mbit}
+			r := pathRig(t, "http://h", map[string]*modelPath{"h": p})
+			r.opts.Connections, r.opts.Ramp, r.opts.RampAlways = 8, true, always
+			res := r.must("x", f.data)
+			var added []int
+			for _, e := range r.events {
+				if e.Kind == EventRamp && e.Decision == DecisionAdded {
+					added = append(added, e.Connections)
+				}
+			}
+			want := []int{6, 8}
+			if !always {
+				want = nil
+			}
+			if !slices.Equal(added, want) || res.Connections != 8 {
+				t.Errorf("always %v: %v connections allowed, %d opened", always, added, res.Connections)
+			}
+		})
+	}
+}
+
 func TestFirstConnections(t *testing.T) {
 	for _, tt := range []struct {
 		scheme string

@@ -55,7 +55,7 @@ directory for temporary files ($TMPDIR) and removes it all.`,
 		},
 	}
 	cmd.Flags().SortFlags = false
-	o.addConnections(cmd.Flags())
+	o.addConnections(cmd.Flags(), "all at once")
 	cmd.Flags().Var(&size, "size", "size of the file, such as 256MiB")
 	o.addVerbose(cmd.Flags())
 	return cmd

@@ -49,7 +49,8 @@ type options struct {
 	mirrors     mirrors
 	trace       string
 
-	ramp     bool       // the number of connections is ours to choose
+	ramp     bool       // begin with few connections
+	rampLong bool       // even over long paths of TCP
 	listed   []*url.URL // of input
 	document *document  // of metalink, nil without
 
@@ -64,7 +65,8 @@ type options struct {
 
 func (o *options) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
-	o.addConnections(f)
+	o.addConnections(f, "all at once if it is given, see --ramp")
+	f.BoolVar(&o.ramp, rampFlag, false, "begin with 2 connections over UDT, with 4 over TCP, and add others while the total rate rises, up to --connections (default without --connections, but over TCP only where the server answers within 20 ms; --ramp=false opens all at once)")
 	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of the name that the server or the URL gives; - is stdout, in order and checked, with nothing on disk to resume")
 	f.StringVarP(&o.dir, "dir", "d", "", "put files into `DIR`, which must exist")
 	f.StringVarP(&o.dir, "output-dir", "O", "", "the same as --dir `DIR`")
@@ -120,8 +122,20 @@ func (o *options) addManners(f *pflag.FlagSet) {
 	o.addVerbose(f)
 }
 
-func (o *options) addConnections(f *pflag.FlagSet) {
-	f.IntVarP(&o.connections, "connections", "n", fetch.DefaultConnections, fmt.Sprintf("connections in parallel, 1 to %d, all at once; without it a download over UDT begins with 2, and one over TCP with 4 where the server answers within 20 ms, and adds others while the total rate rises", fetch.MaxConnections))
+func (o *options) addConnections(f *pflag.FlagSet, how string) {
+	f.IntVarP(&o.connections, "connections", "n", fetch.DefaultConnections, fmt.Sprintf("connections in parallel, 1 to %d, %s", fetch.MaxConnections, how))
+}
+
+const rampFlag = "ramp"
+
+// chooseRamp says how a download comes to its connections: all at once if their number
+// is given, unless the command line says otherwise.
+func (o *options) chooseRamp(f *pflag.FlagSet) {
+	if f.Changed(rampFlag) {
+		o.rampLong = o.ramp
+		return
+	}
+	o.ramp = !f.Changed("connections")
 }
 
 func (o *options) addCompress(f *pflag.FlagSet) {
@@ -320,7 +334,7 @@ journal FILE.part.journal; the same command again resumes.
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, urls []string) error {
 			u.quiet, u.verbose, u.json = o.quiet, o.verbose, o.json
-			o.ramp = !cmd.Flags().Changed("connections")
+			o.chooseRamp(cmd.Flags())
 			err := o.readLists(cmd.InOrStdin())
 			if err == nil {
 				urls, err = o.readMetalinks(cmd.Context(), u, urls)

@@ -47,7 +47,7 @@ the same file is there already, that is success; another one of this name is exi
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	o.addConnections(f)
+	o.addConnections(f, "all at once")
 	o.addReaching(f)
 	f.Lookup("connections").Usage = fmt.Sprintf("connections in parallel, 1 to %d", fetch.MaxConnections)
 	f.Lookup("limit-rate").Usage = "send no more than this `RATE` in bit/s, such as 20M, over all connections together; at least 64k"
