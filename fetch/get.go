@@ -307,7 +307,7 @@ func checkRangesNeeded(r *remote, t *target, restart bool) error {
 		return nil
 	}
 	return errorf(KindRangeUnsupported, "resume", "the server does not send parts of the file any more, and %d of %d pieces are on disk",
-		n, s.Header.Pieces()).withHint("restart to discard them and fetch the whole file")
+		n, s.Header.Pieces()).withHint("to discard them and fetch the whole file, add --restart")
 }
 
 // markResumable says in err whether the same call would go on from here.

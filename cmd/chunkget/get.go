@@ -80,6 +80,7 @@ func shown(ctx context.Context, run fetcher, fo fetch.Options, rt *transports, s
 		show.observe(e)
 	}
 	res, err := run(ctx, fo)
+	err = rt.trust.explain(fo.URL, err)
 	if err != nil && ctx.Err() != nil {
 		err = interrupted(err)
 	}

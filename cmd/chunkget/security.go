@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -48,7 +49,7 @@ func (s *security) addFlags(f *pflag.FlagSet) {
 
 // validate reads the files and the pins of the URLs.
 func (s *security) validate(urls []*url.URL, header http.Header) error {
-	s.trust = &trust{named: make(map[string]bool), pins: make(map[string]pin.Pin)}
+	s.trust = &trust{named: make(map[string]bool), bare: make(map[string]bool), pins: make(map[string]pin.Pin)}
 	s.auth, s.plain = make(map[string]string), nil
 	all := append(slices.Clip(urls), s.mirrors...)
 	s.told = all
@@ -126,10 +127,13 @@ func (s *security) loadTokens(urls []*url.URL, header http.Header) (one bool, er
 			if i == len(urls) {
 				header = nil // what it says is not for mirrors
 			}
-			if token, ok := tokens.By[origin(u)]; ok {
-				if err := s.tell(u, token, header); err != nil {
-					return false, err
-				}
+			token, ok := tokens.By[origin(u)]
+			if !ok {
+				s.trust.bare[origin(u)] = true
+				continue
+			}
+			if err := s.tell(u, token, header); err != nil {
+				return false, err
 			}
 		}
 		return false, nil
@@ -222,6 +226,11 @@ func (s *security) trusted() *trust {
 func (s *security) noteUntold(u *ui) {
 	for _, host := range s.plain {
 		u.note("the login for %s in .netrc is not sent in plain text; --allow-plain-token sends it", quote(host))
+	}
+	if u.verbose {
+		for _, o := range slices.Sorted(maps.Keys(s.trusted().bare)) {
+			u.note("--token-file has no token for %s", quote(o))
+		}
 	}
 }
 

@@ -3,10 +3,14 @@ package main
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
+	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 
+	"github.com/chunkget/chunkget/fetch"
 	"github.com/chunkget/chunkget/internal/pin"
 )
 
@@ -16,6 +20,7 @@ type trust struct {
 	roots *x509.CertPool     // nil = those of the system
 	cert  *tls.Certificate   // nil = none; for named servers only
 	named map[string]bool    // origins of the command line
+	bare  map[string]bool    // those of them for which the token file has none
 	pins  map[string]pin.Pin // by origin
 
 	mu        sync.Mutex
@@ -38,6 +43,18 @@ func (t *trust) config(origin string) *tls.Config {
 		return p.Config(c)
 	}
 	return c
+}
+
+// explain says in the hint of an error about a server of the command line that it was told
+// no token because the file has none for it.
+func (t *trust) explain(u *url.URL, err error) error {
+	fe, ok := errors.AsType[*fetch.Error](err)
+	if !ok || fe.StatusCode != http.StatusUnauthorized || fe.Hint != "" || !t.bare[origin(u)] {
+		return err
+	}
+	e := *fe
+	e.Hint = fmt.Sprintf("--token-file has no token for this server: give it a line %s TOKEN", origin(u))
+	return &e
 }
 
 // overUDT is config for udtpool. Whoever stands for an https:// server is believed

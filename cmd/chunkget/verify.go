@@ -155,6 +155,9 @@ func verify(ctx context.Context, u *ui, o *options, co fetch.CheckOptions) (err 
 	}
 	rep, err := fetch.Check(ctx, co)
 	bar.stop()
+	if n.rt != nil {
+		err = n.rt.trust.explain(co.URL, err)
+	}
 	if err != nil && ctx.Err() != nil {
 		return interrupted(err)
 	}
