@@ -47,6 +47,7 @@ func (f *file) dripping(bytes int, every time.Duration) *file {
 // TestDrippingServer: single bytes are progress for a request, but do not keep a
 // download from ending.
 func TestDrippingServer(t *testing.T) {
+	needsVirtualTime(t)
 	overAll(t, func(t *testing.T, tr transport) {
 		for _, connections := range []int{1, 4} {
 			inBubble(t, fmt.Sprint(connections), func(t *testing.T) {
@@ -71,6 +72,7 @@ func TestDrippingServer(t *testing.T) {
 // TestDrippingStream: likewise where the file comes in one answer, to a file or to a
 // writer, and however often it begins anew.
 func TestDrippingStream(t *testing.T) {
+	needsVirtualTime(t)
 	run(t, func(t *testing.T, tr transport) {
 		for _, pipe := range []bool{false, true} {
 			f := &file{script: func(_ *file, n int, w http.ResponseWriter, r *http.Request) bool {
@@ -100,6 +102,7 @@ func TestDrippingStream(t *testing.T) {
 // TestLeastRate: what is a little faster goes on for as long as it takes, and what was
 // fast at first has no credit.
 func TestLeastRate(t *testing.T) {
+	needsVirtualTime(t)
 	runLight(t, func(t *testing.T, tr transport) {
 		policy := RetryPolicy{MinRate: 10_000, MinRateTime: 30 * time.Second}
 		for rate, kind := range map[int]Kind{9_000: KindTimeout, 11_000: -1} {
@@ -129,6 +132,7 @@ func TestLeastRate(t *testing.T) {
 // TestDrippingMirror: what counts is the total, and whom nobody waits for in the end
 // is relieved.
 func TestDrippingMirror(t *testing.T) {
+	needsVirtualTime(t)
 	runLight(t, func(t *testing.T, tr transport) {
 		a := (&file{data: randomData(16*mib, 93), etag: `"a"`, tree: true}).dripping(1, 300*time.Millisecond)
 		b := a.copyOf(`"b"`).dripping(40_000, time.Second)
@@ -145,6 +149,7 @@ func TestDrippingMirror(t *testing.T) {
 
 // TestLeastRateOfWaiting: time in which no server is waited for does not count.
 func TestLeastRateOfWaiting(t *testing.T) {
+	needsVirtualTime(t)
 	for name, test := range map[string]func(t *testing.T, tr transport){
 		"Retry-After": func(t *testing.T, tr transport) {
 			f := &file{data: randomData(9*mib, 94), etag: `"a"`, tree: true}
@@ -206,6 +211,11 @@ func TestLeastRateOfWaiting(t *testing.T) {
 // TestDrippingTree: single bytes of hashes do not keep a download from ending, nor a
 // comparison; a server that is computing them has its time. Another tree will do.
 func TestDrippingTree(t *testing.T) {
+	needsVirtualTime(t)
+	over(t, transports[:1], testDrippingTree)
+}
+
+func testDrippingTree(t *testing.T, tr transport) {
 	data := randomData(32*mib, 98)
 	dripping := &drip{bytes: 1, every: 300 * time.Millisecond}
 	tooSlow := func(t *testing.T, err error, over time.Duration, since time.Time) {
@@ -219,7 +229,7 @@ func TestDrippingTree(t *testing.T) {
 	}
 	inBubble(t, "download", func(t *testing.T) {
 		f := &file{data: data, etag: `"a"`, tree: true, slow: dripping}
-		r := newRig(t, transports[0], f, "/x")
+		r := newRig(t, tr, f, "/x")
 		now := time.Now()
 		e := r.fails(KindTimeout)
 		tooSlow(t, e, DefaultMinRateTime, now)
@@ -232,13 +242,13 @@ func TestDrippingTree(t *testing.T) {
 	})
 	inBubble(t, "any rate", func(t *testing.T) {
 		f := &file{data: data, etag: `"a"`, tree: true, slow: dripping}
-		r := newRig(t, transports[0], f, "/x")
+		r := newRig(t, tr, f, "/x")
 		r.opts.Retry.MinRateTime = -1
 		r.must("x", f.data)
 	})
 	inBubble(t, "being computed", func(t *testing.T) {
 		f := &file{data: data, etag: `"a"`, tree: true, slow: &drip{bytes: 32, every: 900 * time.Millisecond}}
-		r := newRig(t, transports[0], f, "/x")
+		r := newRig(t, tr, f, "/x")
 		r.opts.Retry.MinRate, r.opts.Retry.MinRateTime = 1e6, 10*time.Second
 		now := time.Now()
 		r.must("x", f.data)
@@ -250,7 +260,7 @@ func TestDrippingTree(t *testing.T) {
 		f := &file{data: data, etag: `"a"`, tree: true, slow: dripping}
 		other := f.copyOf(`"b"`)
 		other.tree, other.slow = true, &drip{bytes: 32, every: 900 * time.Millisecond}
-		r := mirrored(t, transports[0], f, other)
+		r := alike(t, tr, f, other)
 		res := r.must("x", f.data)
 		if res.Elapsed > DefaultMinRateTime+50*time.Second || res.Elapsed < DefaultMinRateTime {
 			t.Errorf("took %v", res.Elapsed)
@@ -258,7 +268,7 @@ func TestDrippingTree(t *testing.T) {
 	})
 	inBubble(t, "comparison", func(t *testing.T) {
 		f := &file{data: data, etag: `"a"`, tree: true, slow: dripping}
-		r := newRig(t, transports[0], f, "/x")
+		r := newRig(t, tr, f, "/x")
 		r.opts.Output = filepath.Join(t.TempDir(), "x")
 		if err := os.WriteFile(r.opts.Output, data, 0o600); err != nil {
 			t.Fatal(err)

@@ -2,12 +2,17 @@ package fetch
 
 import (
 	"bytes"
+	"flag"
 	"fmt"
 	"os"
 	"runtime"
 	"testing"
 	"time"
 )
+
+// overSockets is for seeing that what the tests show in memory and in virtual time is so
+// with the kernel's network as well.
+var overSockets = flag.Bool("sockets", false, "run over TCP and UDP sockets of the loopback interface, in real time")
 
 // TestMain fails when a goroutine of a download outlives it: Get waits for all
 // of them, so none may be there without any delay.

@@ -105,6 +105,7 @@ func TestMirrors(t *testing.T) {
 
 // TestTreeOfMirror: the hash tree may be that of any of them.
 func TestTreeOfMirror(t *testing.T) {
+	needsVirtualTime(t)
 	runLight(t, func(t *testing.T, tr transport) {
 		b := &file{data: randomData(12*mib, 81), etag: `"b"`, tree: true}
 		a := b.copyOf(`"a"`)
@@ -146,14 +147,15 @@ func TestLyingMirror(t *testing.T) {
 // TestLiarIsBounded: while no hash has come, a liar brings no more than it takes to find
 // it out, however fast it is. When they have, those that are right are used in full.
 func TestLiarIsBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	needsVirtualTime(t)
+	runLight(t, func(t *testing.T, tr transport) {
 		const size, late = 32 * mib, 2 * time.Second
 		lag := make(chan struct{})
 		a := &file{data: randomData(size, 120), etag: `"a"`, tree: true, lag: lag}
 		liar := &file{data: randomData(size, 121), etag: `"l"`}
 		honest := func(tag string) *file { return a.copyOf(tag).dripping(mib/16, 100*time.Millisecond) }
 		a.dripping(mib/16, 100*time.Millisecond)
-		r := mirrored(t, transports[0], a, honest(`"b"`), liar, honest(`"c"`), honest(`"d"`))
+		r := mirrored(t, tr, a, honest(`"b"`), liar, honest(`"c"`), honest(`"d"`))
 		r.opts.Connections = 10
 		time.AfterFunc(late, func() { close(lag) })
 		res := r.must("x", a.data)

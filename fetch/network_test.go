@@ -273,6 +273,7 @@ func (w *silentAfter) Write(p []byte) (int, error) {
 // TestStall: requests without progress are abandoned after 30 s and made
 // again; when that never helps the download times out.
 func TestStall(t *testing.T) {
+	needsVirtualTime(t)
 	for _, headers := range []bool{true, false} {
 		runPart(t, fmt.Sprint("headers=", headers), func(t *testing.T, tr transport) {
 			f := &file{data: randomData(9*mib, 9), etag: `"a"`}
@@ -310,6 +311,7 @@ func TestStall(t *testing.T) {
 
 // TestRetryAfterIsHonoured in virtual time.
 func TestRetryAfterIsHonoured(t *testing.T) {
+	needsVirtualTime(t)
 	runLight(t, func(t *testing.T, tr transport) {
 		var mu sync.Mutex
 		var times []time.Time

@@ -275,6 +275,7 @@ func TestPartsThatDoNotPay(t *testing.T) {
 
 // A connection that breaks within a part is a retry, and the next part follows.
 func TestPartsOverBrokenConnections(t *testing.T) {
+	needsVirtualTime(t)
 	runLight(t, func(t *testing.T, tr transport) {
 		data := textLike(6 * mib)
 		s := &partServer{file: &file{data: data, etag: `"v1"`, tree: true}}

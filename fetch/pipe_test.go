@@ -67,6 +67,7 @@ func TestPipe(t *testing.T) {
 
 // A reader that takes nothing for a while costs the window and no more.
 func TestPipeMemoryIsBounded(t *testing.T) {
+	needsVirtualTime(t)
 	run(t, func(t *testing.T, tr transport) {
 		f := &file{data: randomData(pipeMemory+pipeMemory/4, 4), etag: `"a"`, tree: true}
 		r := newRig(t, tr, f, "/x")

@@ -70,6 +70,7 @@ func TestStuckConnection(t *testing.T) {
 // other one is idle, and the other may not take over what the first has not begun:
 // it gets nothing more before the half of a piece is there.
 func TestHedge(t *testing.T) {
+	needsVirtualTime(t)
 	run(t, func(t *testing.T, tr transport) {
 		for _, tt := range []struct {
 			size, hedged, retries int

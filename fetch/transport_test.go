@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -51,9 +52,7 @@ var transports = []transport{{"tcp", serveTCP}, {"udt", serveUDT}, {"https", ser
 // others.
 func run(t *testing.T, f func(t *testing.T, tr transport)) {
 	t.Helper()
-	overAll(t, func(t *testing.T, tr transport) {
-		synctest.Test(t, func(t *testing.T) { f(t, tr) })
-	})
+	overAll(t, func(t *testing.T, tr transport) { inTime(t, func(t *testing.T) { f(t, tr) }) })
 }
 
 // overAll is run for tests whose parts are bubbles.
@@ -67,9 +66,7 @@ func overAll(t *testing.T, f func(t *testing.T, tr transport)) {
 // for all: TLS over UDT would take minutes more.
 func runLight(t *testing.T, f func(t *testing.T, tr transport)) {
 	t.Helper()
-	over(t, transports[:1], func(t *testing.T, tr transport) {
-		synctest.Test(t, func(t *testing.T) { f(t, tr) })
-	})
+	over(t, transports[:1], func(t *testing.T, tr transport) { inTime(t, func(t *testing.T) { f(t, tr) }) })
 }
 
 // runPart is runLight for a part of t.
@@ -93,7 +90,26 @@ func over(t *testing.T, racing []transport, f func(t *testing.T, tr transport)) 
 // inBubble runs f as a part of t, in virtual time.
 func inBubble(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
-	t.Run(name, func(t *testing.T) { synctest.Test(t, f) })
+	t.Run(name, func(t *testing.T) { inTime(t, f) })
+}
+
+// inTime runs f in virtual time, over sockets in real time.
+func inTime(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	if *overSockets {
+		f(t)
+		return
+	}
+	synctest.Test(t, f)
+}
+
+// needsVirtualTime leaves out, over sockets, what waits for minutes, or depends on how long
+// something takes.
+func needsVirtualTime(t *testing.T) {
+	t.Helper()
+	if *overSockets {
+		t.Skip("needs virtual time")
+	}
 }
 
 // connKey is the context key of a request's connection. Connections over UDT
@@ -148,11 +164,19 @@ func newAddr() netip.AddrPort {
 // serveOverTCP serves plain text without a key pair, and TLS only with one.
 func serveOverTCP(t *testing.T, h http.Handler, pair *tlsport.Source) (string, http.RoundTripper) {
 	t.Helper()
-	l := streams.listen(newAddr())
+	l, dial := net.Listener(nil), new(net.Dialer).DialContext
+	if *overSockets {
+		var err error
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+	} else {
+		l, dial = streams.listen(newAddr()), streams.DialContext
+	}
 	s := &http.Server{Handler: h, ErrorLog: quiet, ConnContext: withConn}
 	var serving sync.WaitGroup
 	serving.Go(func() { s.Serve(tlsport.Wrap(l, tlsport.Options{Source: pair, Require: true})) })
-	rt := &http.Transport{MaxIdleConnsPerHost: 32, DialContext: streams.DialContext}
+	rt := &http.Transport{MaxIdleConnsPerHost: 32, DialContext: dial}
 	scheme := "http://"
 	if pair != nil {
 		rt.TLSClientConfig = pair.Pin().Config(new(tls.Config))
@@ -162,30 +186,48 @@ func serveOverTCP(t *testing.T, h http.Handler, pair *tlsport.Source) (string, h
 		rt.CloseIdleConnections()
 		s.Close()
 		serving.Wait()
-		time.Sleep(time.Second) // which is longer than net/http waits with closing a connection
+		settle() // which is longer than net/http waits with closing a connection
 	})
 	return scheme + l.Addr().String(), rt
 }
 
-// serveOverUDT does the same over UDT. Packets are large: what they hold is not
-// what these tests are about.
-func serveOverUDT(t *testing.T, h http.Handler, pair *tlsport.Source) (string, http.RoundTripper) {
+// settle gives way for a second of virtual time to what ends by itself.
+func settle() {
+	if !*overSockets {
+		time.Sleep(time.Second)
+	}
+}
+
+// udtEndpoints returns the endpoints of a server and of a client, and what is below
+// them. In memory packets are large: what they hold is not what these tests are about.
+func udtEndpoints(t *testing.T) (server, client *udt.Endpoint, below io.Closer) {
 	t.Helper()
+	endpoint := func(e *udt.Endpoint, err error) *udt.Endpoint {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+	if *overSockets {
+		server = endpoint(udt.ListenEndpoint("udt", "127.0.0.1:0", nil))
+		return server, endpoint(udt.ListenEndpoint("udt", "127.0.0.1:0", &udt.Config{Linger: -1})), io.NopCloser(nil)
+	}
 	n := simnet.New(simnet.Config{
 		Seed:     simnet.FixedSeed(t),
 		Link:     simnet.LinkConfig{Delay: linkDelay, Rate: linkRate, Queue: 1 << 20},
 		Batching: simnet.Batching{Interval: linkEvery},
 	})
 	addr := newAddr()
-	server, err := udt.NewEndpoint(n.Listen(addr), &udt.Config{MSS: 9000})
-	if err != nil {
-		t.Fatal(err)
-	}
+	server = endpoint(udt.NewEndpoint(n.Listen(addr), &udt.Config{MSS: 9000}))
+	return server, endpoint(udt.NewEndpoint(n.Listen(netip.AddrPortFrom(addr.Addr().Next(), 0)), &udt.Config{MSS: 9000, Linger: -1})), n
+}
+
+// serveOverUDT does the same over UDT.
+func serveOverUDT(t *testing.T, h http.Handler, pair *tlsport.Source) (string, http.RoundTripper) {
+	t.Helper()
+	server, client, below := udtEndpoints(t)
 	l, err := server.Listen()
-	if err != nil {
-		t.Fatal(err)
-	}
-	client, err := udt.NewEndpoint(n.Listen(netip.AddrPortFrom(addr.Addr().Next(), 0)), &udt.Config{MSS: 9000, Linger: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,13 +245,13 @@ func serveOverUDT(t *testing.T, h http.Handler, pair *tlsport.Source) (string, h
 		// Server.Close closes connections under a lock that their goroutines want
 		// too, and time would stand still while one of them waits for its peer. They
 		// learn of the end of the pool behind all that was sent before.
-		time.Sleep(time.Second)
+		settle()
 		s.Close()
 		serving.Wait()
-		time.Sleep(time.Second) // as above
-		if err := errors.Join(client.Close(), server.Close(), n.Close()); err != nil {
+		settle() // as above
+		if err := errors.Join(client.Close(), server.Close(), below.Close()); err != nil {
 			t.Error(err)
 		}
 	})
-	return scheme + addr.String(), pool
+	return scheme + l.Addr().String(), pool
 }
