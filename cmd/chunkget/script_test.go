@@ -45,6 +45,7 @@ func TestMain(m *testing.M) {
 //	                            it does not, and the journal of PART some of that
 //	code CODE                   check the exit code of that command, after wait
 //	opengate                    let the last server send everything
+//	noranges                    let the last server send whole files only
 //	flip FILE OFFSET            change the byte at OFFSET
 //	append FILE TEXT            add TEXT to the end of FILE
 //	metalink URL FILE           save the Metalink that the server has of URL
@@ -70,6 +71,7 @@ func TestScripts(t *testing.T) {
 			"signal":   scriptSignal,
 			"code":     scriptCode,
 			"opengate": scriptOpenGate,
+			"noranges": scriptNoRanges,
 			"event":    scriptEvent,
 			"mkpair":   scriptMkpair,
 			"mode":     scripts.Mode,
@@ -220,6 +222,10 @@ func scriptCode(ts *testscript.TestScript, neg bool, args []string) {
 
 func scriptOpenGate(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Value(scriptKey{}).(*script).server.openGate()
+}
+
+func scriptNoRanges(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Value(scriptKey{}).(*script).server.noRanges.Store(true)
 }
 
 func scriptEvent(ts *testscript.TestScript, neg bool, args []string) {

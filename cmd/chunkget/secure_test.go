@@ -36,7 +36,8 @@ import (
 // startSecure starts a chunkserve that takes uploads behind TLS: https is over TCP, udts over UDT,
 // and blockedudts over TCP at a udts:// URL. Its
 // key pair is dir/tls.pem. arg is client-ca=FILE, token-file=FILE, offer (of UDT with
-// TLS, over TCP), require (refuses plain text) or "", with FILE in dir.
+// TLS, over TCP), require (refuses plain text), mood=WHAT (is a server of the kind moody)
+// or "", with FILE in dir.
 func startSecure(kind, dir, arg string) (_ *server, err error) {
 	log, now := slog.New(slog.DiscardHandler), time.Now()
 	s := &server{hold: -1}
@@ -56,6 +57,12 @@ func startSecure(kind, dir, arg string) (_ *server, err error) {
 	h, stop, err := uploadsHandler(s, dir, "")
 	if err != nil {
 		return nil, err
+	}
+	if name == "mood" {
+		if h, _, err = moodyHandler(s, dir, file); err != nil {
+			stop()
+			return nil, err
+		}
 	}
 	if name == "token-file" {
 		tokens, err := credentials.OpenTokens(filepath.Join(dir, file), log, now)

@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/chunkget/chunkget/internal/units"
@@ -35,6 +36,8 @@ type server struct {
 	heldOnce sync.Once
 	gate     chan struct{} // closed by openGate
 	gateOnce sync.Once
+
+	noRanges atomic.Bool // Range does not count
 }
 
 // servers are the kinds of server there are. Each serves the files of a folder.
@@ -57,6 +60,11 @@ type server struct {
 //	linked       like range, with the right one, and names the same path at ARG
 //	corrupt      like chunkserve, with the byte at offset ARG wrong
 //	basic        like range, for those with the login ARG, NAME:PASSWORD
+//	picky        like uploads, but takes no piece
+//	silent       reads requests and answers none, which counts as holding data back
+//	udtsilent    the same over UDT
+//	moody        like range, but from the second request for data on as ARG says, see moods
+//	udtmoody     the same over UDT
 //	bomb         begins answers with what ARG says, fields, field or 103, and ends none
 //	udtbomb      the same over UDT
 //	status       answers with the status ARG
@@ -147,12 +155,28 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 			files{dir: dir, ranges: true}.ServeHTTP(w, r)
 		}), nil, nil
 	},
-	"bomb":     bombHandler,
-	"udtbomb":  bombHandler,
-	"large":    largeHandler,
-	"udtlarge": largeHandler,
-	"busy":     busyHandler,
-	"udtbusy":  busyHandler,
+	"picky": func(s *server, dir, _ string) (http.Handler, func(), error) {
+		h, stop, err := uploadsHandler(s, dir, "")
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPatch {
+				io.Copy(io.Discard, r.Body)
+				w.WriteHeader(http.StatusUnprocessableEntity)
+				io.WriteString(w, `{"wrong_pieces":[0]}`)
+				return
+			}
+			h.ServeHTTP(w, r)
+		}), stop, err
+	},
+	"silent":    silentHandler,
+	"udtsilent": silentHandler,
+	"moody":     moodyHandler,
+	"udtmoody":  moodyHandler,
+	"bomb":      bombHandler,
+	"udtbomb":   bombHandler,
+	"large":     largeHandler,
+	"udtlarge":  largeHandler,
+	"busy":      busyHandler,
+	"udtbusy":   busyHandler,
 	"status": func(_ *server, _, arg string) (http.Handler, func(), error) {
 		code, err := strconv.Atoi(arg)
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -195,6 +219,14 @@ func redirectHandler(_ *server, _, arg string) (http.Handler, func(), error) {
 func largeHandler(_ *server, dir, arg string) (http.Handler, func(), error) {
 	size, err := units.ParseSize(arg)
 	return withHeader{files{dir: dir, ranges: true}, "X-Pad", strings.Repeat("x", int(size))}, nil, err
+}
+
+func silentHandler(s *server, _, _ string) (http.Handler, func(), error) {
+	return http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		s.heldOnce.Do(func() { close(s.held) })
+		io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	}), nil, nil
 }
 
 func busyHandler(_ *server, _, arg string) (http.Handler, func(), error) {
@@ -276,6 +308,9 @@ func startServer(kind, dir, arg string) (*server, error) {
 	}
 	s.url += l.Addr().String()
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.noRanges.Load() {
+			r.Header.Del("Range")
+		}
 		h.ServeHTTP(&holdingWriter{ResponseWriter: w, server: s, request: r, offset: -1}, r)
 	})}
 	var wg sync.WaitGroup
@@ -467,7 +502,9 @@ func (f files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		io.Copy(w, bytes.NewReader(data))
 		return
 	}
-	w.Header().Set("Etag", fmt.Sprintf(`"%x"`, sha256.Sum256(data)))
+	if w.Header().Get("Etag") == "" {
+		w.Header().Set("Etag", fmt.Sprintf(`"%x"`, sha256.Sum256(data)))
+	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
 }
 
