@@ -237,8 +237,11 @@ func (s *server) restart() {
 func (s *server) url(scheme, name string) string { return scheme + "://" + s.addr + "/" + name }
 
 // peakMemory is the largest resident size of the server so far, in MiB.
-func (s *server) peakMemory() int64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+func (s *server) peakMemory() int64 { return residentPeak(s.cmd.Process.Pid) }
+
+// residentPeak is the largest resident size of a process so far, in MiB.
+func residentPeak(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
