@@ -36,8 +36,8 @@ import (
 // startSecure starts a chunkserve that takes uploads behind TLS: https is over TCP, udts over UDT,
 // and blockedudts over TCP at a udts:// URL. Its
 // key pair is dir/tls.pem. arg is client-ca=FILE, token-file=FILE, offer (of UDT with
-// TLS, over TCP), require (refuses plain text), mood=WHAT (is a server of the kind moody)
-// or "", with FILE in dir.
+// TLS, over TCP), require (refuses plain text), mood=WHAT, redirect=URL, bounce (are of the kinds
+// moody, redirect and bounce) or "", with FILE in dir.
 func startSecure(kind, dir, arg string) (_ *server, err error) {
 	log, now := slog.New(slog.DiscardHandler), time.Now()
 	s := &server{hold: -1}
@@ -58,10 +58,15 @@ func startSecure(kind, dir, arg string) (_ *server, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if name == "mood" {
-		if h, _, err = moodyHandler(s, dir, file); err != nil {
-			stop()
+	if newHandler := map[string]func(*server, string, string) (http.Handler, func(), error){
+		"mood": moodyHandler, "redirect": redirectHandler, "bounce": bounceHandler,
+	}[name]; newHandler != nil {
+		stop()
+		if h, stop, err = newHandler(s, dir, file); err != nil {
 			return nil, err
+		}
+		if stop == nil {
+			stop = func() {}
 		}
 	}
 	if name == "token-file" {

@@ -55,6 +55,9 @@ type server struct {
 //	refuses      like chunkserve, but answers 418 with the field ARG
 //	redirect     sends to the same path at ARG
 //	udtredirect  the same over UDT
+//	bounce       with ?to=URL wants the field Authorization, and redirects to the same path at
+//	             URL; without it is like chunkserve, and answers 418 with that field
+//	udtbounce    the same over UDT
 //	proxy        a proxy that answers for every host like range
 //	misdigest    like range, with a Repr-Digest that is wrong
 //	linked       like range, with the right one, and names the same path at ARG
@@ -114,6 +117,8 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 		h, stop, err := chunkserveHandler(s, dir, "")
 		return answeringUnless(h, http.StatusTeapot, func(r *http.Request) bool { return r.Header.Get(arg) == "" }), stop, err
 	},
+	"bounce":      bounceHandler,
+	"udtbounce":   bounceHandler,
 	"redirect":    redirectHandler,
 	"udtredirect": redirectHandler,
 	"proxy": func(_ *server, dir, _ string) (http.Handler, func(), error) {
@@ -214,6 +219,23 @@ func redirectHandler(_ *server, _, arg string) (http.Handler, func(), error) {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, arg+r.URL.Path, http.StatusFound)
 	}), nil, nil
+}
+
+func bounceHandler(s *server, dir, _ string) (http.Handler, func(), error) {
+	h, stop, err := chunkserveHandler(s, dir, "")
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to := r.URL.Query().Get("to")
+		switch told := r.Header.Get("Authorization") != ""; {
+		case to != "" && !told:
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+		case to != "":
+			http.Redirect(w, r, to+r.URL.Path, http.StatusFound)
+		case told:
+			http.Error(w, "no", http.StatusTeapot)
+		default:
+			h.ServeHTTP(w, r)
+		}
+	}), stop, err
 }
 
 func largeHandler(_ *server, dir, arg string) (http.Handler, func(), error) {
