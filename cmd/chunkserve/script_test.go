@@ -247,10 +247,18 @@ func request(args []string, stdout io.Writer) error {
 			return err
 		}
 	}
+	// A new connection for each try: it is TLS that may be another.
+	var pools []*udtpool.Pool
+	defer func() {
+		for _, p := range pools {
+			p.Close()
+		}
+	}()
 	ask := func() (*http.Response, error) {
 		var rt http.RoundTripper = &http.Transport{TLSClientConfig: config, DisableCompression: true}
 		if strings.HasPrefix(u.Scheme, "udt") {
-			rt = udtpool.New(udtpool.Config{TLS: func(string) *tls.Config { return config.Clone() }})
+			pools = append(pools, udtpool.New(udtpool.Config{TLS: func(string) *tls.Config { return config.Clone() }}))
+			rt = pools[len(pools)-1]
 		}
 		req, err := http.NewRequest(flags.Arg(0), u.String(), bytes.NewReader(body))
 		if err != nil {
