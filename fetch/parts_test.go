@@ -141,6 +141,7 @@ func TestPartsAreNotAskedFor(t *testing.T) {
 
 // Whatever is odd about a part, the file arrives by ranges.
 func TestOddParts(t *testing.T) {
+	needsVirtualTime(t)
 	data := textLike(6 * mib)
 	coded := func(coding string, body func(part []byte) []byte) func(http.ResponseWriter, *http.Request, []byte) {
 		return func(w http.ResponseWriter, _ *http.Request, part []byte) {
