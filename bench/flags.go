@@ -34,6 +34,7 @@ type options struct {
 	link        freeLink
 	mtu         int  // of virtual Ethernet devices, bytes
 	frames      bool // cut every packet
+	join        bool // and let the receiving device join them
 
 	args []string // as given, for the rows
 }
@@ -106,8 +107,12 @@ func parseVeth(args []string, stderr io.Writer) (*options, error) {
 	f := o.flagSet("veth", stderr)
 	f.IntVar(&o.mtu, "mtu", 1500, "largest packet of the devices, in `bytes`, 576 to 65535")
 	f.BoolVar(&o.frames, "frames", true, "let the devices take single packets only, as a network card without offloads; -frames=false hands runs of packets over as one")
+	f.BoolVar(&o.join, "join", false, "with -frames, let the receiving device join single packets again, as network cards do")
 	if err := parseFlags(f, args); err != nil {
 		return nil, err
+	}
+	if o.join && !o.frames {
+		return nil, &usageError{"-join needs -frames: runs of packets are not cut"}
 	}
 	if o.mtu < 576 || o.mtu > 65535 {
 		return nil, &usageError{fmt.Sprintf("-mtu %d is not between 576 and 65535", o.mtu)}
@@ -117,7 +122,7 @@ func parseVeth(args []string, stderr io.Writer) (*options, error) {
 
 // vethName names a pair of devices in the report.
 func (o *options) vethName() string {
-	return fmt.Sprintf("veth-%d-%s", o.mtu, either(o.frames, "frames", "runs"))
+	return fmt.Sprintf("veth-%d-%s%s", o.mtu, either(o.frames, "frames", "runs"), either(o.join, "-joined", ""))
 }
 
 func (o *options) flagSet(command string, stderr io.Writer) *flag.FlagSet {

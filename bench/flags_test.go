@@ -91,7 +91,7 @@ func TestExitCodes(t *testing.T) {
 	for _, tt := range []struct {
 		args string
 		want int
-	}{{"", 2}, {"fly", 2}, {"-h", 0}, {"wan -h", 0}, {"wan -n x", 2}, {"report", 2}, {"report /does/not/exist", 1}, {"peer", 2}, {"peer nobody", 2}, {"veth -h", 0}, {"veth -mtu 5", 2}} {
+	}{{"", 2}, {"fly", 2}, {"-h", 0}, {"wan -h", 0}, {"wan -n x", 2}, {"report", 2}, {"report /does/not/exist", 1}, {"peer", 2}, {"peer nobody", 2}, {"veth -h", 0}, {"veth -mtu 5", 2}, {"veth -frames=false -join", 2}} {
 		var stderr strings.Builder
 		if got := run(t.Context(), strings.Fields(tt.args), io.Discard, &stderr); got != tt.want {
 			t.Errorf("bench %s: exit code %d, want %d; %s", tt.args, got, tt.want, stderr.String())

@@ -16,7 +16,7 @@ func benchVeth(ctx context.Context, o *options, log io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
-	cable, err := wan.OpenCable(ctx, o.mtu, o.frames, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})))
+	cable, err := wan.OpenCable(ctx, wan.Devices{MTU: o.mtu, Frames: o.frames, Join: o.join}, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelWarn})))
 	if err != nil {
 		return err
 	}

@@ -3,10 +3,8 @@ package udt_test
 import (
 	"net"
 	"testing"
-	"unsafe"
 
-	"golang.org/x/sys/unix"
-
+	"github.com/chunkget/chunkget/internal/ethtool"
 	"github.com/chunkget/chunkget/internal/netns"
 	"github.com/chunkget/chunkget/udt"
 )
@@ -26,30 +24,6 @@ func endpointOn(b testing.TB, h *netns.Host, address string, cfg *udt.Config) (e
 	}
 	b.Cleanup(func() { e.Close() })
 	return e
-}
-
-// joinReceived has a device join what it receives, as adapters do. Of a pair of
-// virtual ones that needs their segmentation of TCP switched off.
-func joinReceived(dev string) error {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(fd)
-	type setting struct{ cmd, data uint32 }
-	for _, s := range []setting{{unix.ETHTOOL_STSO, 0}, {unix.ETHTOOL_SGRO, 1}} {
-		var request struct {
-			name [unix.IFNAMSIZ]byte
-			data *setting
-			_    [16]byte
-		}
-		copy(request.name[:], dev)
-		request.data = &s
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
-			return errno
-		}
-	}
-	return nil
 }
 
 // connectHosts makes a connection from the left one of two hosts that are joined
@@ -95,8 +69,8 @@ func BenchmarkVeth(b *testing.B) {
 					if !tt.join {
 						continue
 					}
-					if err := h.Do(func() error { return joinReceived(dev) }); err != nil {
-						b.Errorf("join what %s receives: %v", dev, err)
+					if err := h.Do(func() error { return ethtool.JoinReceived(dev) }); err != nil {
+						b.Error(err)
 					}
 				}
 				c, s := connectHosts(b, left, right, &udt.Config{Offload: mode.mode, MSS: tt.mss})

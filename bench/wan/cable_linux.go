@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+
+	"github.com/chunkget/chunkget/internal/ethtool"
 )
 
 // Cable is a pair of virtual Ethernet devices with a host at each end, as fast
@@ -22,11 +24,9 @@ type Cable struct {
 }
 
 // OpenCable removes what crashed processes have left behind, makes two
-// namespaces and joins them, until Close is called or ctx ends. With frames the
-// devices take single packets only, so that every frame of mtu bytes is a real
-// one; otherwise the kernel hands runs of packets over as one. Where there cannot
+// namespaces and joins them, until Close is called or ctx ends. Where there cannot
 // be a cable the error is errors.ErrUnsupported.
-func OpenCable(ctx context.Context, mtu int, frames bool, log *slog.Logger) (*Cable, error) {
+func OpenCable(ctx context.Context, d Devices, log *slog.Logger) (*Cable, error) {
 	if err := possible(); err != nil {
 		return nil, err
 	}
@@ -34,7 +34,7 @@ func OpenCable(ctx context.Context, mtu int, frames bool, log *slog.Logger) (*Ca
 		log.Warn("left-overs of an earlier run remain", "err", err)
 	}
 	c := new(Cable)
-	if err := c.open(ctx, mtu, frames); err != nil {
+	if err := c.open(ctx, d); err != nil {
 		return nil, errors.Join(fmt.Errorf("pair of devices: %w", err), c.Close())
 	}
 	c.stopContext = context.AfterFunc(ctx, func() {
@@ -45,7 +45,7 @@ func OpenCable(ctx context.Context, mtu int, frames bool, log *slog.Logger) (*Ca
 	return c, nil
 }
 
-func (c *Cable) open(ctx context.Context, mtu int, frames bool) error {
+func (c *Cable) open(ctx context.Context, d Devices) error {
 	if err := c.makeHosts(ctx); err != nil {
 		return err
 	}
@@ -56,14 +56,19 @@ func (c *Cable) open(ctx context.Context, mtu int, frames bool) error {
 	for _, h := range []Host{c.client, c.server} {
 		commands := [][]string{
 			{"link", "set", "dev", "lo", "up"},
-			{"link", "set", "dev", deviceName, "mtu", strconv.Itoa(mtu), "up"},
+			{"link", "set", "dev", deviceName, "mtu", strconv.Itoa(d.MTU), "up"},
 			{"address", "add", h.prefix.String(), "dev", deviceName},
 		}
-		if frames {
+		if d.Frames {
 			commands = append(commands, []string{"link", "set", "dev", deviceName, "gso_max_segs", "1"})
 		}
 		for _, args := range commands {
 			if err := ip(ctx, append([]string{"-n", h.namespace.name}, args...)...); err != nil {
+				return err
+			}
+		}
+		if d.Join {
+			if err := h.namespace.do(func() error { return ethtool.JoinReceived(deviceName) }); err != nil {
 				return err
 			}
 		}

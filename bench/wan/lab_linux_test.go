@@ -334,7 +334,7 @@ func TestCommandRunsOnItsHost(t *testing.T) {
 }
 
 func TestCable(t *testing.T) {
-	c, err := OpenCable(t.Context(), 9000, true, slog.New(slog.DiscardHandler))
+	c, err := OpenCable(t.Context(), Devices{MTU: 9000, Frames: true, Join: true}, slog.New(slog.DiscardHandler))
 	skipWithout(t, err)
 	if err != nil {
 		t.Fatal(err)

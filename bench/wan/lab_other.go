@@ -41,7 +41,7 @@ func (l *Lab) Close() error { return nil }
 type Cable struct{}
 
 // OpenCable fails: network namespaces are a feature of Linux.
-func OpenCable(ctx context.Context, mtu int, frames bool, log *slog.Logger) (*Cable, error) {
+func OpenCable(ctx context.Context, d Devices, log *slog.Logger) (*Cable, error) {
 	return nil, fmt.Errorf("pairs of devices need Linux: %w", errors.ErrUnsupported)
 }
 

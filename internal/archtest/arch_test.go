@@ -83,7 +83,7 @@ var rules = map[string]rule{
 		not:      map[string]string{"net": noSocket, "net/http": noSocket},
 	},
 	"bench/wan": {
-		siblings: []string{"internal/linkmodel"},
+		siblings: []string{"internal/ethtool", "internal/linkmodel"},
 		external: []string{"golang.org/x/sys"},
 		not:      map[string]string{"net": noProtocol, "net/http": noProtocol},
 	},
@@ -100,8 +100,12 @@ var rules = map[string]rule{
 	},
 	"internal/credentials": {not: map[string]string{"net": noSocket, "net/http": noHTTP}},
 	"internal/e2e":         {},
-	"internal/faultfile":   {forTests: true, siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
-	"internal/libudt":      {not: map[string]string{"net/http": noHTTP}},
+	"internal/ethtool": {
+		external: []string{"golang.org/x/sys"},
+		not:      map[string]string{"net": noProtocol, "net/http": noProtocol},
+	},
+	"internal/faultfile": {forTests: true, siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
+	"internal/libudt":    {not: map[string]string{"net/http": noHTTP}},
 	"internal/lossyrelay": {
 		forTests: true,
 		siblings: []string{"internal/simnet"},
