@@ -2,6 +2,7 @@ package fetch
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/netip"
@@ -9,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/chunkget/chunkget/internal/handover"
 )
 
 // A streamNet is what TCP is to these tests: byte streams in memory, so that time
@@ -38,7 +41,7 @@ var streams = streamNet{listeners: make(map[string]*streamListener)}
 func (n *streamNet) listen(addr netip.AddrPort) *streamListener {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	l := &streamListener{net: n, addr: addr, conns: make(chan *streamConn), closed: make(chan struct{})}
+	l := &streamListener{Listener: handover.Listen(net.TCPAddrFromAddrPort(addr)), net: n, addr: addr}
 	n.listeners[addr.String()] = l
 	return l
 }
@@ -60,44 +63,31 @@ func (n *streamNet) DialContext(ctx context.Context, network, address string) (n
 	up, down := newStream(&l.up), newStream(&l.down)
 	client := net.TCPAddrFromAddrPort(netip.AddrPortFrom(l.addr.Addr(), 1))
 	near := &streamConn{in: down, out: up, local: client, remote: l.Addr()}
-	select {
-	case l.conns <- &streamConn{in: up, out: down, local: l.Addr(), remote: client}:
-		return near, nil
-	case <-l.closed:
+	switch err := l.Hand(ctx, &streamConn{in: up, out: down, local: l.Addr(), remote: client}); {
+	case errors.Is(err, net.ErrClosed):
 		return nil, refused
-	case <-ctx.Done():
-		return nil, &net.OpError{Op: "dial", Net: network, Err: ctx.Err()}
+	case err != nil:
+		return nil, &net.OpError{Op: "dial", Net: network, Err: err}
 	}
+	return near, nil
 }
 
+// A streamListener is a server's port.
 type streamListener struct {
+	*handover.Listener
 	net      *streamNet
 	addr     netip.AddrPort
 	up, down streamLink
-	conns    chan *streamConn
-	once     sync.Once
-	closed   chan struct{}
 }
 
-func (l *streamListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *streamListener) Addr() net.Addr { return net.TCPAddrFromAddrPort(l.addr) }
-
+// Close frees the port.
 func (l *streamListener) Close() error {
-	l.once.Do(func() {
-		close(l.closed)
-		l.net.mu.Lock()
-		defer l.net.mu.Unlock()
+	l.net.mu.Lock()
+	defer l.net.mu.Unlock()
+	if l.net.listeners[l.addr.String()] == l {
 		delete(l.net.listeners, l.addr.String())
-	})
-	return nil
+	}
+	return l.Listener.Close()
 }
 
 // streamLink is the bottleneck of one direction.

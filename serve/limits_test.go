@@ -28,14 +28,17 @@ type addrConn struct {
 func (c addrConn) RemoteAddr() net.Addr { return c.remote }
 
 // dialFrom connects from address, IP and port.
-func (l *pipeListener) dialFrom(address string) net.Conn {
+func (l pipeListener) dialFrom(t *testing.T, address string) net.Conn {
+	t.Helper()
 	client, server := net.Pipe()
-	l.conns <- addrConn{server, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))}
+	if err := l.Hand(t.Context(), addrConn{server, net.TCPAddrFromAddrPort(netip.MustParseAddrPort(address))}); err != nil {
+		t.Fatal(err)
+	}
 	return client
 }
 
 // guarded runs test against a server of h on a guarded listener, in virtual time.
-func guarded(t *testing.T, h http.Handler, limits Limits, test func(t *testing.T, s *Server, l *pipeListener)) {
+func guarded(t *testing.T, h http.Handler, limits Limits, test func(t *testing.T, s *Server, l pipeListener)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -64,7 +67,7 @@ func isOpen(c net.Conn) bool {
 }
 
 func TestConnectionLimits(t *testing.T) {
-	guarded(t, http.NotFoundHandler(), Limits{Conns: 5, ConnsPerAddr: 2}, func(t *testing.T, s *Server, l *pipeListener) {
+	guarded(t, http.NotFoundHandler(), Limits{Conns: 5, ConnsPerAddr: 2}, func(t *testing.T, s *Server, l pipeListener) {
 		var conns []net.Conn
 		for i, tt := range []struct {
 			from string
@@ -77,7 +80,7 @@ func TestConnectionLimits(t *testing.T) {
 			{"192.0.2.2:1", true},
 			{"192.0.2.3:1", false}, // the sixth
 		} {
-			c := l.dialFrom(tt.from)
+			c := l.dialFrom(t, tt.from)
 			defer c.Close()
 			conns = append(conns, c)
 			if isOpen(c) != tt.open {
@@ -89,15 +92,15 @@ func TestConnectionLimits(t *testing.T) {
 		}
 		conns[0].Close()
 		synctest.Wait()
-		again := l.dialFrom("192.0.2.1:5")
+		again := l.dialFrom(t, "192.0.2.1:5")
 		defer again.Close()
 		if !isOpen(again) {
 			t.Error("a place that became free is not given away")
 		}
 	})
-	guarded(t, http.NotFoundHandler(), Limits{Conns: -1, ConnsPerAddr: -1}, func(t *testing.T, s *Server, l *pipeListener) {
+	guarded(t, http.NotFoundHandler(), Limits{Conns: -1, ConnsPerAddr: -1}, func(t *testing.T, s *Server, l pipeListener) {
 		for range 2 * DefaultConns {
-			defer l.dialFrom("192.0.2.1:1").Close()
+			defer l.dialFrom(t, "192.0.2.1:1").Close()
 		}
 		synctest.Wait()
 		if n := s.OpenConns(); n != 2*DefaultConns {
@@ -113,14 +116,14 @@ func TestSlowClients(t *testing.T) {
 	limits := Limits{MinRate: 10_000, MinRateTime: 30 * time.Second}
 	f := serveFolder(t, Options{}, map[string]string{"a": testBytes(size)})
 	f.known(t, "a")
-	guarded(t, f, limits, func(t *testing.T, s *Server, l *pipeListener) {
-		silent := l.dial()
+	guarded(t, f, limits, func(t *testing.T, s *Server, l pipeListener) {
+		silent := l.dial(t)
 		defer silent.Close()
 		start := time.Now()
 		if _, err := silent.Read(make([]byte, 1)); err == nil || time.Since(start) > 2*DefaultHeaderTime {
 			t.Errorf("silent client: %v after %v", err, time.Since(start))
 		}
-		drip := l.dial()
+		drip := l.dial(t)
 		defer drip.Close()
 		start = time.Now()
 		for _, err := io.WriteString(drip, "GET /a HTTP/1.1\r\nX: "); err == nil; _, err = io.WriteString(drip, "x") {
@@ -132,7 +135,7 @@ func TestSlowClients(t *testing.T) {
 
 		// read takes n bytes every second and returns how long that went well.
 		read := func(n int64) (took time.Duration, all bool) {
-			c := l.dial()
+			c := l.dial(t)
 			defer c.Close()
 			if _, err := io.WriteString(c, "GET /a HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"); err != nil {
 				t.Fatal(err)
@@ -159,7 +162,7 @@ func TestSlowClients(t *testing.T) {
 			t.Errorf("%d connections were too slow", n)
 		}
 
-		idle := l.dial()
+		idle := l.dial(t)
 		defer idle.Close()
 		if body := readAll(t, get(t, idle, "/a").Body); len(body) != size {
 			t.Errorf("%d bytes", len(body))
@@ -187,8 +190,8 @@ func TestSlowBodies(t *testing.T) {
 		"ignored": func(http.ResponseWriter, *http.Request) {},
 	} {
 		t.Run(name, func(t *testing.T) {
-			guarded(t, h, limits, func(t *testing.T, s *Server, l *pipeListener) {
-				c := l.dial()
+			guarded(t, h, limits, func(t *testing.T, s *Server, l pipeListener) {
+				c := l.dial(t)
 				defer c.Close()
 				start := time.Now()
 				_, err := io.WriteString(c, "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 100000\r\n\r\n")
@@ -211,8 +214,8 @@ func TestSlowBodies(t *testing.T) {
 		case <-r.Context().Done():
 		}
 	})
-	guarded(t, slow, limits, func(t *testing.T, s *Server, l *pipeListener) {
-		c := l.dial()
+	guarded(t, slow, limits, func(t *testing.T, s *Server, l pipeListener) {
+		c := l.dial(t)
 		defer c.Close()
 		io.WriteString(c, "POST / HTTP/1.1\r\nHost: test\r\nContent-Length: 3\r\n\r\nabc")
 		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
@@ -227,9 +230,9 @@ func TestSlowBodies(t *testing.T) {
 
 func TestHeaderSize(t *testing.T) {
 	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	guarded(t, ok, Limits{HeaderBytes: 8 << 10}, func(t *testing.T, s *Server, l *pipeListener) {
+	guarded(t, ok, Limits{HeaderBytes: 8 << 10}, func(t *testing.T, s *Server, l pipeListener) {
 		for _, tt := range []struct{ size, status int }{{8 << 10, 200}, {64 << 10, 431}} {
-			c := l.dial()
+			c := l.dial(t)
 			defer c.Close()
 			go fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: test\r\nX: %s\r\n\r\n", strings.Repeat("x", tt.size))
 			resp, err := http.ReadResponse(bufio.NewReader(c), nil)

@@ -10,41 +10,23 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/chunkget/chunkget/internal/handover"
 )
 
-// A pipeListener is a net.Listener of net.Pipe connections, for virtual time.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
+// A pipeListener accepts connections in memory, for virtual time.
+type pipeListener struct{ *handover.Listener }
+
+func newPipeListener() pipeListener {
+	return pipeListener{handover.Listen(&net.UnixAddr{Net: "pipe", Name: "test"})}
 }
 
-func newPipeListener() *pipeListener {
-	return &pipeListener{make(chan net.Conn), make(chan struct{})}
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error {
-	select {
-	case <-l.closed:
-	default:
-		close(l.closed)
-	}
-	return nil
-}
-
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Net: "pipe", Name: "test"} }
-
-func (l *pipeListener) dial() net.Conn {
+func (l pipeListener) dial(t *testing.T) net.Conn {
+	t.Helper()
 	client, server := net.Pipe()
-	l.conns <- server
+	if err := l.Hand(t.Context(), server); err != nil {
+		t.Fatal(err)
+	}
 	return client
 }
 
@@ -67,12 +49,12 @@ func TestServerOnSeveralListeners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		s := NewServer(f, ServerOptions{})
-		listeners := []*pipeListener{newPipeListener(), newPipeListener()}
+		listeners := []pipeListener{newPipeListener(), newPipeListener()}
 		ended := make(chan error)
 		go func() { ended <- s.Serve(ctx, listeners[0], listeners[1]) }()
 		var conns []net.Conn
 		for _, l := range listeners {
-			c := l.dial()
+			c := l.dial(t)
 			conns = append(conns, c)
 			if body := readAll(t, get(t, c, "/a").Body); string(body) != "abc" {
 				t.Errorf("body %q", body)
@@ -125,7 +107,7 @@ func TestServerShutdown(t *testing.T) {
 				l := newPipeListener()
 				ended := make(chan error)
 				go func() { ended <- s.Serve(ctx, l) }()
-				c := l.dial()
+				c := l.dial(t)
 				if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: test\r\n\r\n"); err != nil {
 					t.Fatal(err)
 				}
@@ -156,7 +138,7 @@ func TestServerShutdown(t *testing.T) {
 	}
 }
 
-type brokenListener struct{ *pipeListener }
+type brokenListener struct{ pipeListener }
 
 var errBroken = errors.New("broken")
 
@@ -170,9 +152,7 @@ func TestServerListenerFails(t *testing.T) {
 	if !errors.Is(err, errBroken) {
 		t.Errorf("%v", err)
 	}
-	select {
-	case <-l.closed:
-	default:
-		t.Error("the other listener is still open")
+	if _, err := l.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("the other listener is still open: %v", err)
 	}
 }

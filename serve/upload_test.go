@@ -269,8 +269,8 @@ func TestSlowUpload(t *testing.T) {
 	limits := Limits{MinRate: 10_000, MinRateTime: 30 * time.Second}
 	f := uploadTo(t, UploadOptions{}, nil)
 	// The sweeper's ticker is of real time, so it is not of the bubble.
-	guarded(t, f, limits, func(t *testing.T, _ *Server, l *pipeListener) {
-		c := l.dial()
+	guarded(t, f, limits, func(t *testing.T, _ *Server, l pipeListener) {
+		c := l.dial(t)
 		defer c.Close()
 		answer := make(chan string)
 		go func() {

@@ -10,13 +10,15 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+
+	"github.com/chunkget/chunkget/internal/handover"
 )
 
 // network is an in-memory network for one test: synchronous pipes, so that it
 // works in virtual time.
 type network struct {
 	mu      sync.Mutex
-	servers map[string]chan net.Conn
+	servers map[string]*handover.Listener
 	dial    func(address string) error // called before a dial; an error fails it
 	dialled []net.Conn                 // client ends, in order
 }
@@ -35,9 +37,8 @@ func (n *network) Dial(ctx context.Context, _, address string) (net.Conn, error)
 		return nil, ctx.Err()
 	}
 	near, far := net.Pipe()
-	select {
-	case server <- far:
-	case <-ctx.Done():
+	if err := server.Hand(ctx, far); err != nil {
+		<-ctx.Done()
 		return nil, ctx.Err()
 	}
 	n.mu.Lock()
@@ -53,14 +54,14 @@ func (n *network) setDialHook(f func(address string) error) {
 }
 
 // listener returns what accepts the connections that are dialled to address.
-func (n *network) listener(address string) *listener {
-	l := &listener{conns: make(chan net.Conn), closed: make(chan struct{})}
+func (n *network) listener(address string) *handover.Listener {
+	l := handover.Listen(new(net.UDPAddr))
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.servers == nil {
-		n.servers = make(map[string]chan net.Conn)
+		n.servers = make(map[string]*handover.Listener)
 	}
-	n.servers[address] = l.conns
+	n.servers[address] = l
 	return l
 }
 
@@ -101,24 +102,6 @@ func (n *network) listenRaw(t *testing.T, address string, serve func(i int, c ne
 	})
 	return &url.URL{Scheme: "udt", Host: address, Path: "/"}
 }
-
-type listener struct {
-	conns  chan net.Conn
-	once   sync.Once
-	closed chan struct{}
-}
-
-func (l *listener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *listener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
-func (l *listener) Addr() net.Addr { return &net.UDPAddr{} }
 
 // readRequest reads a request's header from a raw connection.
 func readRequest(c net.Conn) error {

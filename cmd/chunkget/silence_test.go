@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/chunkget/chunkget/fetch"
+	"github.com/chunkget/chunkget/internal/handover"
 	"github.com/chunkget/chunkget/internal/simnet"
 	"github.com/chunkget/chunkget/udt"
 	"github.com/chunkget/chunkget/udtpool"
@@ -41,25 +42,6 @@ type twoWay struct {
 	rt *transports
 	u  *url.URL
 }
-
-// A pipeListener is the port of TCP.
-type pipeListener struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case c := <-l.conns:
-		return c, nil
-	case <-l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.done) }); return nil }
-func (l *pipeListener) Addr() net.Addr { return new(net.TCPAddr) }
 
 // A pacedConn takes a second for so many bytes as pacedRate says.
 type pacedConn struct{ net.Conn }
@@ -93,7 +75,7 @@ func inTwoWays(t *testing.T, scheme string, link simnet.LinkConfig, size int, f 
 		if err != nil {
 			t.Fatal(err)
 		}
-		overTCP := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+		overTCP := handover.Listen(new(net.TCPAddr))
 		serve := func(tcp bool) *http.Server {
 			return &http.Server{Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 				if tcp {
@@ -125,12 +107,10 @@ func inTwoWays(t *testing.T, scheme string, link simnet.LinkConfig, size int, f 
 				}
 			}
 			ours, theirs := net.Pipe()
-			select {
-			case overTCP.conns <- pacedConn{theirs}:
-				return ours, nil
-			case <-overTCP.done:
-				return nil, errors.New("refused")
+			if err := overTCP.Hand(ctx, pacedConn{theirs}); err != nil {
+				return nil, &net.OpError{Op: "dial", Err: err}
 			}
+			return ours, nil
 		}
 		dialer := udt.Dialer{Endpoint: clientEnd, EarlyData: true}
 		w.rt = &transports{

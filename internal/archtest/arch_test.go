@@ -105,6 +105,7 @@ var rules = map[string]rule{
 		not:      map[string]string{"net": noProtocol, "net/http": noProtocol},
 	},
 	"internal/faultfile": {forTests: true, siblings: []string{"journal"}, not: map[string]string{"net": noSocket, "net/http": noSocket}},
+	"internal/handover":  {forTests: true, not: map[string]string{"net/http": noHTTP}},
 	"internal/libudt":    {not: map[string]string{"net/http": noHTTP}},
 	"internal/lossyrelay": {
 		forTests: true,
