@@ -111,7 +111,7 @@ func (c *check) contradict(code Code, format string, args ...any) {
 
 // pass begins a reading of the file.
 func (c *check) pass(against string, total int64) *pass {
-	return newPass(time.Now(), &c.opts.Options, against, total)
+	return newPass(time.Now(), &c.opts.Options, c.opts.Output, against, total)
 }
 
 // wantSize takes note of the size that the file should have.

@@ -33,8 +33,9 @@ const (
 	EventMirrorDropped
 
 	// EventHash comes about five times a second while Check and Repair read a
-	// local file, and once at the end of each reading: Path, Against, and of that
-	// reading Total, Done, Rate and ETA.
+	// local file, or a download reads its file once more for a digest of all of it,
+	// and once at the end of each reading: Path, Against, and of that reading Total,
+	// Done, Rate and ETA.
 	EventHash
 
 	// EventDigestUnused reports that the digest of the whole file that the server

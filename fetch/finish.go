@@ -26,7 +26,7 @@ func finish(ctx context.Context, o *Options, t *target, r *remote, res *Result) 
 		want = Digest{}
 	}
 	if !want.IsZero() {
-		got, err := hashFile(ctx, t.part, res.Bytes, want.Algorithm, nil)
+		got, err := hashFile(ctx, t.part, res.Bytes, want.Algorithm, newPass(time.Now(), o, t.path, want.Algorithm, res.Bytes))
 		if err != nil {
 			return markResumable(err, t)
 		}

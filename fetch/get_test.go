@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"io"
 	"log"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -74,6 +75,14 @@ func TestGetWholeDigest(t *testing.T) {
 			r.opts.Digest = Digest{"sha-256", sum[:]}
 			if res := r.must("x", data); !res.Digest.Equal(Digest{"sha-256", sum[:]}) {
 				t.Errorf("Digest = %v", res.Digest)
+			}
+			// Reading the file once more may take minutes, and is told of.
+			i := slices.IndexFunc(r.events, func(e Event) bool { return e.Kind == EventHash && e.Done == e.Total })
+			if i < 0 {
+				t.Fatal("nothing is told of the reading for the digest")
+			}
+			if e := r.events[i]; e.Path != "x" || e.Against != "sha-256" || e.Total != int64(len(data)) {
+				t.Errorf("%+v", e)
 			}
 		})
 		inBubble(t, "announced", func(t *testing.T) {

@@ -13,12 +13,12 @@ type pass struct {
 	untold  int64     // bytes since then
 }
 
-// newPass begins a pass over total bytes.
-func newPass(now time.Time, o *Options, against string, total int64) *pass {
+// newPass begins a pass over the total bytes of the file at path.
+func newPass(now time.Time, o *Options, path, against string, total int64) *pass {
 	if o.Observe == nil {
 		return nil
 	}
-	p := &pass{observe: o.Observe, told: now, event: Event{Kind: EventHash, Path: o.Output, Against: against, Total: total}}
+	p := &pass{observe: o.Observe, told: now, event: Event{Kind: EventHash, Path: path, Against: against, Total: total}}
 	p.rate.start(now)
 	return p
 }

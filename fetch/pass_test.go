@@ -14,7 +14,7 @@ import (
 func TestPass(t *testing.T) {
 	var got []Event
 	at := time.Now()
-	p := newPass(at, &Options{Output: "f", Observe: func(e Event) { got = append(got, e) }}, "tree", 1000*mib)
+	p := newPass(at, &Options{Observe: func(e Event) { got = append(got, e) }}, "f", "tree", 1000*mib)
 	for range 100 {
 		at = at.Add(10 * time.Millisecond)
 		p.read(at, mib)
@@ -32,7 +32,7 @@ func TestPass(t *testing.T) {
 	if e := got[5]; e.Done != e.Total || e.ETA != 0 {
 		t.Errorf("last event %+v", e)
 	}
-	p = newPass(at, new(Options), "tree", mib)
+	p = newPass(at, new(Options), "f", "tree", mib)
 	p.read(at, mib)
 	p.end(at)
 }

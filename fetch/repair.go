@@ -186,7 +186,7 @@ func checkIntact(ctx context.Context, o *Options, f journal.File, res *Result) e
 		return nil
 	}
 	var err error
-	if res.Digest, err = hashFile(ctx, f, res.Bytes, o.Digest.Algorithm, newPass(time.Now(), o, o.Digest.Algorithm, res.Bytes)); err != nil {
+	if res.Digest, err = hashFile(ctx, f, res.Bytes, o.Digest.Algorithm, newPass(time.Now(), o, o.Output, o.Digest.Algorithm, res.Bytes)); err != nil {
 		return err
 	}
 	if !res.Digest.Equal(o.Digest) {

@@ -20,7 +20,7 @@ import (
 func (t *remoteTree) scan(ctx context.Context, o *Options, f io.ReaderAt) (*segment.Set, error) {
 	good := new(segment.Set)
 	var bad []int
-	err := eachPiece(ctx, f, t.layout, newPass(time.Now(), o, "tree", t.layout.Size), func(i int, data []byte) merkle.Hash {
+	err := eachPiece(ctx, f, t.layout, newPass(time.Now(), o, o.Output, "tree", t.layout.Size), func(i int, data []byte) merkle.Hash {
 		if _, n := t.layout.Piece(i); int64(len(data)) < n {
 			return merkle.Hash{}
 		}

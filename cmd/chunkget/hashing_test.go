@@ -34,7 +34,7 @@ func TestHashingBar(t *testing.T) {
 			u := newUI(new(bytes.Buffer), &errs)
 			tt.set(u)
 			b := newBoard(u, 1)
-			d := &repairDisplay{newDisplay(b), &hashing{board: b}}
+			d := newDisplay(b)
 			for _, e := range tt.events {
 				d.observe(e)
 			}

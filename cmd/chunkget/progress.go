@@ -25,12 +25,14 @@ type display struct {
 	ui    *ui
 	board *board
 	bar   *mpb.Bar // nil without one
+	// hashing is for when the file is read once more, for its digest.
+	hashing *hashing
 
 	mu   sync.Mutex
 	last fetch.Event // guarded by mu
 }
 
-func newDisplay(b *board) *display { return &display{ui: b.ui, board: b} }
+func newDisplay(b *board) *display { return &display{ui: b.ui, board: b, hashing: &hashing{board: b}} }
 
 func (d *display) observe(e fetch.Event) {
 	switch e.Kind {
@@ -39,6 +41,8 @@ func (d *display) observe(e fetch.Event) {
 		d.startBar(e)
 	case fetch.EventProgress:
 		d.update(e)
+	case fetch.EventHash:
+		d.hashing.observe(e)
 	case fetch.EventPieceBad:
 		d.ui.info("piece %d is bad and will be fetched again: %s (try %d)", e.Piece, e.Reason, e.Try)
 	case fetch.EventRetry:
@@ -54,7 +58,10 @@ func (d *display) observe(e fetch.Event) {
 	}
 }
 
-func (d *display) end(error) { d.stopBar() }
+func (d *display) end(error) {
+	d.hashing.stop()
+	d.stopBar()
+}
 
 func startLine(e fetch.Event) string {
 	size := "size not known"

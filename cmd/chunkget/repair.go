@@ -38,7 +38,7 @@ the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
 			}
 			o.output = args[1]
 			return transferOne(cmd.Context(), u, o, target, line, func(*network) fetcher { return fetch.Repair },
-				func(b *board) observer { return &repairDisplay{newDisplay(b), &hashing{board: b}} })
+				func(b *board) observer { return &repairDisplay{newDisplay(b)} })
 		},
 	}
 	f := cmd.Flags()
@@ -52,21 +52,9 @@ the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
 }
 
 // repairDisplay shows a repair as text.
-type repairDisplay struct {
-	*display
-	hashing *hashing
-}
-
-func (d *repairDisplay) end(err error) {
-	d.hashing.stop()
-	d.display.end(err)
-}
+type repairDisplay struct{ *display }
 
 func (d *repairDisplay) observe(e fetch.Event) {
-	if e.Kind == fetch.EventHash {
-		d.hashing.observe(e)
-		return
-	}
 	if e.Kind != fetch.EventDone {
 		d.display.observe(e)
 		return
