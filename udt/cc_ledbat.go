@@ -17,8 +17,9 @@ import (
 //     the round trip; with a target above that, this would be the foreground.
 //   - A queue above the target at the window that filled it before is our own:
 //     the window gives back what stands beyond half the target, no more. At a
-//     smaller window somebody else fills it, and the window is halved in several
-//     round trips, whether the queue remains or not.
+//     smaller window somebody else fills it, and so it is with a queue of more than
+//     twice what the window makes: then the window is halved in several round
+//     trips, whether the queue remains or not.
 //   - After a calm time the window grows as in slow start, since a foreground
 //     that fills the path would have shown. The draft's growth takes minutes. If
 //     that was wrong, the next calm time is twice as long.
@@ -68,6 +69,8 @@ const (
 	// ledbatMost is the share of the window for the highest rate seen below which
 	// a queue cannot be our own, unless the path has changed.
 	ledbatMost = 0.8
+	// ledbatOwn is how many times the queue may be what the window, or the target, makes.
+	ledbatOwn = 2
 )
 
 type ledbatState int
@@ -312,9 +315,18 @@ func (l *ledbat) leaveStart(now time.Duration) {
 	l.endSlowdown(now)
 }
 
+// ownQueue is the queueing delay that the window makes by itself.
+func (l *ledbat) ownQueue() time.Duration {
+	peak := l.path.peak()
+	if peak == 0 {
+		return 0
+	}
+	return time.Duration(l.window/peak*1e9) - l.path.base()
+}
+
 // decrease gives way to a queue or to loss.
 func (l *ledbat) decrease(now time.Duration, full, lossy bool) {
-	own := l.window+ledbatLeast >= max(0.95*l.filled, ledbatMost*l.fill(l.path.peak()))
+	own := l.window+ledbatLeast >= max(0.95*l.filled, ledbatMost*l.fill(l.path.peak())) && l.queue <= ledbatOwn*max(l.ownQueue(), l.target())
 	l.filled = l.window
 	if full { // that of a queue just at the target
 		base := l.path.base()

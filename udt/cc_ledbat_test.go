@@ -105,3 +105,30 @@ func TestLEDBATStartOverflows(t *testing.T) {
 		t.Errorf("window %.0f after the start, the path has room for %.0f", w, fits)
 	}
 }
+
+// A queue that the window cannot make by itself is somebody else's, also when the window
+// is as large as it has ever been: a foreground has begun, and has the path at once.
+func TestLEDBATQueueOfOthers(t *testing.T) {
+	const rate, base = 1e4, 50 * ms
+	for _, tt := range []struct {
+		window float64
+		queue  time.Duration
+		want   ledbatState
+	}{
+		{570, 7 * ms, ledbatGrow},
+		{570, 13 * ms, ledbatGrow}, // what the window makes is 7 ms
+		{570, 20 * ms, ledbatYield},
+		{510, 12 * ms, ledbatGrow}, // the target is 6 ms
+		{510, 20 * ms, ledbatYield},
+	} {
+		l := NewLEDBAT().(*ledbat)
+		l.Init(ccStart, CongestionParams{MSS: 1500, MaxWindow: 1e4})
+		l.path.add(ccStart, base, rate)
+		l.enter(ccStart, ledbatGrow)
+		l.window, l.queue = tt.window, tt.queue
+		l.decrease(ccStart, true, false)
+		if l.state != tt.want {
+			t.Errorf("window %.0f, queue %v: %v, want %v", tt.window, tt.queue, l.state, tt.want)
+		}
+	}
+}

@@ -34,7 +34,9 @@ func TestNextWindow(t *testing.T) {
 // 125 MB are in flight at 1 Gbit/s over a second, as at 10 Gbit/s over 100 ms.
 // The windows do not limit that, and are given back when nothing is sent any
 // more. Large packets only make the simulation short.
-func TestWindowFollowsPath(t *testing.T) {
+func TestWindowFollowsPath(t *testing.T) { measure(t, windowFollowsPath) }
+
+func windowFollowsPath(t *measurement) {
 	const (
 		size   = 440_000_000
 		rate   = 1e9
@@ -42,7 +44,7 @@ func TestWindowFollowsPath(t *testing.T) {
 	)
 	link := simnet.LinkConfig{Rate: rate, Delay: 500 * time.Millisecond, Queue: flight / 2}
 	memory := NewMemory(1 << 30)
-	inMeasuredLab(t, link, &Config{MSS: 9000, Memory: memory}, func(l *lab) {
+	inMeasuredLab(t.T, link, &Config{MSS: 9000, Memory: memory}, func(l *lab) {
 		client, server := l.connect()
 		sent := make(chan error, 1)
 		go func() {
