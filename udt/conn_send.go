@@ -8,7 +8,7 @@ import (
 // sendState is the loop's part in sending.
 type sendState struct {
 	grp      *group // nil before the handshake is complete
-	hungry   bool   // there was more to send than the group allowed
+	hungry   bool   // there was more to send, and the peer had room for it, than the group allowed
 	inFlight int    // packets sent that are neither delivered nor lost, as far as known
 	spent    int    // packets of the latest burst, copies included
 	pacer    pacer
@@ -54,9 +54,11 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 		return c.pacer.next
 	}
 	c.followPath(now)
-	drained := c.gather(now, budget, window)
+	drained, closed := c.gather(now, budget, window)
 	n := c.spent
-	hungry := !drained
+	// A path that the peer's window does not let us fill is not measured, as without
+	// data. What others than our peers measure is bounded anyway, see guessedRate.
+	hungry := !drained && !(closed && c.reports)
 	if n == 0 {
 		if hungry != c.hungry {
 			c.grp.sent(now, c.burst, c.hungry, hungry)
@@ -102,8 +104,8 @@ func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
 // gather fills c.batch with about limit packets and c.burst with what they
 // are; no more than window packets are to be in flight afterwards, lost ones
 // sent again not considered. It reports whether nothing that could be sent is
-// left.
-func (c *Conn) gather(now time.Duration, limit, window int) (drained bool) {
+// left, and whether the peer has no room for what is.
+func (c *Conn) gather(now time.Duration, limit, window int) (drained, closed bool) {
 	c.batch, c.pieces, c.spent = c.batch[:0], c.pieces[:0], 0
 	burst := c.grp.begin(now)
 	packets, again := 0, 0
@@ -140,7 +142,8 @@ func (c *Conn) gather(now time.Duration, limit, window int) (drained bool) {
 	// The second half of a probe pair goes with the first: the receiver takes
 	// their distance for the capacity of the link.
 	probing := false
-	for (c.spent < limit || probing) && b.next-b.base+b.heavySent < int64(c.peerWindow) && c.inFlight < window {
+	full := func() bool { return b.next-b.base+b.heavySent >= int64(c.peerWindow) }
+	for (c.spent < limit || probing) && !full() && c.inFlight < window {
 		i, ok := b.sealLocked()
 		if !ok {
 			break
@@ -163,7 +166,8 @@ func (c *Conn) gather(now time.Duration, limit, window int) (drained bool) {
 	b.wakeLocked()
 	c.count.pktSent += int64(packets + again)
 	c.count.pktRetrans += int64(again)
-	return b.next == b.end && c.lost.empty()
+	drained = b.next == b.end && c.lost.empty()
+	return drained, !drained && c.lost.empty() && full()
 }
 
 // appendPacket adds a packet to the batch, in pieces if it has become too large

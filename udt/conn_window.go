@@ -45,6 +45,8 @@ const (
 	// unknownRound stands in for a round trip that has not been measured: a
 	// server's that has not sent anything yet. It covers satellites.
 	unknownRound = 600 * time.Millisecond
+	// windowExcess is the part of what was of no use that a round trip takes away.
+	windowExcess = 4
 	// windowSlack in packets is for what is measured late, and windowFade the part
 	// of a window that a round trip without need for it takes away.
 	windowSlack = 16
@@ -129,10 +131,17 @@ func (c *Conn) sizeWindowLocked(now time.Duration) {
 		if elapsed > 2*round {
 			taken = int64(float64(taken) * float64(round) / float64(elapsed))
 		}
-		c.target = nextWindow(c.target, taken, c.taken, behind, c.maxOffer())
+		if !c.rcv.awayLocked() {
+			trips := 1.0
+			if c.rtt.sampled {
+				trips = float64(round) / float64(max(c.rtt.srtt, 1))
+			}
+			c.target = nextWindow(c.target, taken, c.taken, behind, trips, c.rcv.leftLocked(), c.maxOffer())
+		}
 		c.taken = max(taken, c.taken*3/4)
 		c.roundAt, c.roundX = now, x
-	case 2*taken+behind > int64(c.target) && c.target < c.maxOffer():
+		c.rcv.lookLocked()
+	case 2*taken+behind > int64(c.target) && c.target < c.maxOffer() && c.rcv.leftLocked() == 0:
 		c.target = min(int(2*taken+behind)*5/4, c.maxOffer())
 	default:
 		return
@@ -152,18 +161,25 @@ func (c *Conn) round() time.Duration {
 	return unknownRound
 }
 
-// nextWindow returns the window that follows a round trip in which the reader
-// took so many packets, after before in the rounds before it, while behind
-// stood behind holes. A sender that is still growing will want more than twice
-// of what was taken: by the time it hears of the window, it has grown twice.
-func nextWindow(window int, taken, before, behind int64, most int) int {
+// nextWindow returns the window that follows some round trips in which the reader
+// took so many packets, after before in as many before, while behind stood behind
+// holes. A sender that is still growing will want more than twice of what was taken
+// in one: by the time it hears of the window, it has grown twice.
+//
+// Readers have always left so many: these were of no use, and more of them would not
+// make the readers faster.
+func nextWindow(window int, taken, before, behind int64, trips float64, left, most int) int {
+	if left > 0 {
+		least := int(2*max(taken, before)+behind) + windowSlack
+		return max(leastWindow, min(window, max(least, window-left/windowExcess), most))
+	}
 	want := float64(2*taken + windowSlack)
 	if taken > before {
 		growth := 2.0
 		if before > 0 {
 			growth = min(growth, float64(taken-before)/float64(before))
 		}
-		want += 2 * growth * want
+		want += 2 * growth * want / trips
 	}
 	// Giving back slowly rides out a round trip without arrivals.
 	window -= window / windowFade

@@ -15,17 +15,23 @@ func TestNextWindow(t *testing.T) {
 		name                  string
 		window                int
 		taken, before, behind int64
+		trips                 float64
+		left                  int
 		want                  int
 	}{
-		{"nothing", 64, 0, 0, 0, 64},
-		{"steady", 2016, 1000, 1000, 0, 2016},
-		{"less is needed", 6400, 1000, 1000, 0, 6300},
-		{"holes", 2016, 1000, 1000, 500, 2516},
-		{"doubles", 2000, 2000, 1000, 0, 3 * 4016},
-		{"begins", 2880, 1000, 0, 0, 5 * 2016},
-		{"more than there may be", 2880, 90_000, 90_000, 0, most},
+		{"nothing", 64, 0, 0, 0, 1, 0, 64},
+		{"steady", 2016, 1000, 1000, 0, 1, 0, 2016},
+		{"less is needed", 6400, 1000, 1000, 0, 1, 0, 6300},
+		{"holes", 2016, 1000, 1000, 500, 1, 0, 2516},
+		{"doubles", 2000, 2000, 1000, 0, 1, 0, 3 * 4016},
+		{"begins", 2880, 1000, 0, 0, 1, 0, 5 * 2016},
+		{"doubles in five round trips", 2000, 2000, 1000, 0, 5, 0, 4016 + 2*4016/5},
+		{"some was always left", 16_000, 1000, 1000, 0, 1, 4000, 15_000},
+		{"some was always left, although more is taken", 16_000, 9000, 1000, 0, 1, 4000, 16_000},
+		{"all was always left", 2016, 1000, 1000, 0, 1, 2016, 2016},
+		{"more than there may be", 2880, 90_000, 90_000, 0, 1, 0, most},
 	} {
-		if got := nextWindow(tt.window, tt.taken, tt.before, tt.behind, most); got != tt.want {
+		if got := nextWindow(tt.window, tt.taken, tt.before, tt.behind, tt.trips, tt.left, most); got != tt.want {
 			t.Errorf("%s: %d packets, want %d", tt.name, got, tt.want)
 		}
 	}
@@ -85,6 +91,52 @@ func windowFollowsPath(t *measurement) {
 			t.Errorf("an idle connection has promised room for %d packets", w)
 		}
 	})
+}
+
+// A reader that is slower than the path, as one that writes to a disk, bounds what waits
+// for it, and is never made to wait: the sender does not take what the window lets it
+// send for what the path carries.
+func TestWindowFollowsReader(t *testing.T) {
+	const (
+		every  = 20 * time.Millisecond
+		piece  = 128 << 10 // 52 Mbit/s
+		pieces = 500
+	)
+	for _, tt := range []struct {
+		loss float64
+		held int64 // on average, at most
+	}{{0, 4 * piece}, {0.01, 12 * piece}} {
+		link := simnet.LinkConfig{Rate: 1e9, Delay: 5 * time.Millisecond, Queue: 2 << 20, Loss: tt.loss}
+		inMeasuredLab(t, link, &Config{Memory: NewMemory(1 << 30)}, func(l *lab) {
+			client, server := l.connect()
+			sent := make(chan error, 1)
+			go func() {
+				_, err := server.Write(make([]byte, pieces*piece))
+				sent <- err
+			}()
+			held := int64(0) // summed over all looks
+			start := time.Now()
+			for range pieces {
+				if _, err := io.CopyN(io.Discard, client, piece); err != nil {
+					t.Fatal(err)
+				}
+				held += client.rcv.bytesHeld()
+				time.Sleep(every)
+			}
+			took := time.Since(start)
+			held /= pieces
+			t.Logf("loss %g: %v, %d KiB held on average", tt.loss, took, held>>10)
+			if held > tt.held {
+				t.Errorf("%d KiB wait for a reader that takes %d at a time", held>>10, piece>>10)
+			}
+			if took > pieces*every*21/20 {
+				t.Errorf("it took %v, with data always there %v", took, pieces*every)
+			}
+			if err := <-sent; err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }
 
 // Many connections share little memory. They stay within it, nothing that was

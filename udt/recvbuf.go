@@ -1,6 +1,7 @@
 package udt
 
 import (
+	"math"
 	"math/bits"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,8 @@ type recvBuffer struct {
 	// heavy is by how much the packets [read, next) weigh more than one each,
 	// taken the weight of all slots.
 	heavy, taken int // guarded by mu
+	// left is the least weight that a reader has left in order since lookLocked.
+	left int // guarded by mu
 	// passed is the weight of all packets before next.
 	passed int64 // guarded by mu
 	// release gives back the memory of a connection that has ended.
@@ -48,7 +51,7 @@ type recvBuffer struct {
 }
 
 func (b *recvBuffer) init(payload int) {
-	b.payload, b.large = payload, payload
+	b.payload, b.large, b.left = payload, payload, nothingTaken
 	b.ready = make(chan struct{}, 1)
 }
 
@@ -168,6 +171,19 @@ func (b *recvBuffer) advanceLocked() {
 // lying does not count.
 func (b *recvBuffer) progressLocked() int64 { return b.read + b.top - b.next }
 
+// nothingTaken is the value of left where no reader came.
+const nothingTaken = math.MaxInt
+
+// leftLocked returns the weight that readers have always left in order since the
+// last call of lookLocked, or what waits for one if none came.
+func (b *recvBuffer) leftLocked() int { return min(b.left, b.heldLocked()) }
+
+// awayLocked reports whether no reader has come since, although data waits.
+func (b *recvBuffer) awayLocked() bool { return b.left == nothingTaken && b.heldLocked() > 0 }
+
+// lookLocked begins to measure what readers leave.
+func (b *recvBuffer) lookLocked() { b.left = nothingTaken }
+
 // wakeLocked tells a waiting reader that there is something to read.
 func (b *recvBuffer) wakeLocked() {
 	if b.blocked && (b.pending > 0 || b.err != nil) {
@@ -202,6 +218,9 @@ func (b *recvBuffer) take(p []byte, capacity int) (n int, reopened bool, err err
 	b.pending -= n
 	if b.read == b.top && len(b.chunks) > 0 {
 		b.dropFirstLocked() // idle connections hold no chunk
+	}
+	if n > 0 {
+		b.left = min(b.left, b.heldLocked())
 	}
 	b.settleLocked()
 	if b.reopen && capacity-b.heldLocked() >= reopenRoom(capacity) {
