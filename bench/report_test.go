@@ -118,7 +118,7 @@ func TestSummarize(t *testing.T) {
 	if !strings.Contains(c.Unsteady, "2 runs differ by 15 %") {
 		t.Errorf("runs of 2.0 and 2.3 s: unsteady is %q", c.Unsteady)
 	}
-	if !near(c.ClientCPU.Median, 0.1*1e9/size) || c.FirstByte.Median != 0.3 || c.ClientRAM.Median != 20<<20 {
+	if !near(c.ClientCPU.Median, 0.1*1e9/size) || c.FirstByte.Median != 0.3 || !near(c.SecondHalf.Median, 8*(size/2)/(300e6*0.999*packetPayload/packetSize)*(1/(0.4*2.3)+1/(0.4*2.2))/2) || c.ClientRAM.Median != 20<<20 {
 		t.Errorf("chunkget-udt ×1: %+v", c)
 	}
 	if c := cell("chunkget-udt", 8); c.Unsteady != "" || c.Bounded() {

@@ -43,6 +43,7 @@ type Row struct {
 	Bytes     int64    `json:"bytes"`                // that the client wrote
 	Seconds   float64  `json:"seconds"`              // from the start of the client to its exit
 	FirstByte *float64 `json:"first_byte,omitempty"` // seconds from the start of the client until data was in the file; absent where not seen
+	Halfway   *float64 `json:"halfway,omitempty"`    // likewise until half of the size was in the file
 	Limit     float64  `json:"limit,omitempty"`      // seconds that the link allows at best; see limitSeconds
 
 	Client Usage `json:"client"`
@@ -157,6 +158,15 @@ func (r *Row) share() float64 {
 		return 0
 	}
 	return r.Limit / r.Seconds
+}
+
+// secondHalf returns the part of the link's rate that the second half of the file
+// reached: what came last, the end of the client included, and no start.
+func (r *Row) secondHalf() (share float64, ok bool) {
+	if r.Halfway == nil || r.Link.Rate <= 0 || r.Seconds <= *r.Halfway {
+		return 0, false
+	}
+	return 8 * float64(r.Size-r.Size/2) / payloadRate(r.Link) / (r.Seconds - *r.Halfway), true
 }
 
 // rowWriter appends rows to a file, each at once, so that a run that ends early

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -109,6 +110,28 @@ func TestTCPRetransmitted(t *testing.T) {
 	} {
 		if got := tcpRetransmitted(tt.in); got != tt.want {
 			t.Errorf("%q: %d, want %d", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestSecondHalf(t *testing.T) {
+	link := Link{Rate: 100e6, RTT: 0.1, Loss: 0.1}
+	size := int64(payloadRate(link)/8) * 4 // four seconds
+	for _, tt := range []struct {
+		name    string
+		halfway *float64
+		link    Link
+		want    float64 // 0: not known
+	}{
+		{"at the rate of the link after a slow start", new(6.0), link, 1},
+		{"half as fast", new(4.0), link, 0.5},
+		{"not seen", nil, link, 0},
+		{"without a rate", new(6.0), Link{}, 0},
+		{"after the end", new(8.0), link, 0},
+	} {
+		r := Row{Link: tt.link, Size: size, Seconds: 8, Halfway: tt.halfway}
+		if got, ok := r.secondHalf(); ok != (tt.want != 0) || math.Abs(got-tt.want) > 0.001 {
+			t.Errorf("%s: %g, want %g", tt.name, got, tt.want)
 		}
 	}
 }

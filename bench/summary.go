@@ -22,6 +22,7 @@ type Cell struct {
 
 	// Of the transfers that ended well. N is 0 where nothing is known.
 	FirstByte             Spread // seconds
+	SecondHalf            Spread // share of the link's rate, see Row.secondHalf
 	ClientCPU, ServerCPU  Spread // seconds per 10⁹ bytes
 	ClientRAM, ServerRAM  Spread // peak, bytes
 	Surplus               Spread // see surplus
@@ -39,7 +40,7 @@ type Cell struct {
 	shares                []float64
 	first, ccpu, scpu     []float64
 	cram, sram, sur, retr []float64
-	again                 []float64
+	again, half           []float64
 }
 
 // Bounded reports whether the median stands for transfers that ran out of time,
@@ -198,6 +199,9 @@ func (c *Cell) add(r *Row) {
 	if r.FirstByte != nil {
 		c.first = append(c.first, *r.FirstByte)
 	}
+	if x, ok := r.secondHalf(); ok {
+		c.half = append(c.half, x)
+	}
 	if r.Retransmitted != nil {
 		c.retr = append(c.retr, float64(*r.Retransmitted))
 	}
@@ -214,6 +218,7 @@ func (c *Cell) finish() {
 	c.ClientCPU, c.ServerCPU = spread(c.ccpu), spread(c.scpu)
 	c.ClientRAM, c.ServerRAM = spread(c.cram), spread(c.sram)
 	c.FirstByte, c.Surplus = spread(c.first), spread(c.sur)
+	c.SecondHalf = spread(c.half)
 	c.Retransmitted, c.RetransmittedShare = spread(c.retr), spread(c.again)
 	var low, high float64
 	for _, rates := range c.byRun {

@@ -138,13 +138,16 @@ func (r *runner) runClient(ctx context.Context, s *site, c *contender, address s
 	}
 	watching, stop := context.WithCancel(ctx)
 	watched := make(chan sighting, 1)
-	go func() { watched <- watch(watching, r.result, cmd.Process.Pid) }()
+	go func() { watched <- watch(watching, r.result, r.size/2, cmd.Process.Pid) }()
 	err := cmd.Wait()
 	end := time.Now()
 	stop()
 	seen := <-watched
 	if !seen.firstByte.IsZero() {
 		row.FirstByte = new(seen.firstByte.Sub(start).Seconds())
+	}
+	if !seen.halfway.IsZero() {
+		row.Halfway = new(seen.halfway.Sub(start).Seconds())
 	}
 	row.Seconds = end.Sub(start).Seconds()
 	row.Client = usage(cmd.ProcessState, seen.peak)
@@ -170,23 +173,31 @@ func (r *runner) runClient(ctx context.Context, s *site, c *contender, address s
 // sighting is what was seen of a client while it ran.
 type sighting struct {
 	firstByte time.Time // when data was first seen in a file; zero if none was
+	halfway   time.Time // likewise, half of what is to come
 	peak      int64     // of its memory, bytes; 0 where not known
 }
 
 // Times between looks at a client.
 const (
-	lookForData   = 5 * time.Millisecond // until there is data
-	lookForMemory = 20 * time.Millisecond
+	lookForData = 5 * time.Millisecond // until there is data
+	lookLater   = 20 * time.Millisecond
 )
 
-// watch looks at a process that writes into the folder until ctx ends.
-func watch(ctx context.Context, dir string, pid int) (seen sighting) {
+// watch looks at a process that writes into the folder until ctx ends. half are the
+// bytes that it is halfway with.
+func watch(ctx context.Context, dir string, half int64, pid int) (seen sighting) {
 	tick := time.NewTicker(lookForData)
 	defer tick.Stop()
 	for {
-		if seen.firstByte.IsZero() && allocatedIn(dir) > 0 {
-			seen.firstByte = time.Now()
-			tick.Reset(lookForMemory)
+		if seen.halfway.IsZero() {
+			has := allocatedIn(dir)
+			if has > 0 && seen.firstByte.IsZero() {
+				seen.firstByte = time.Now()
+				tick.Reset(lookLater)
+			}
+			if has > half {
+				seen.halfway = time.Now()
+			}
 		}
 		// An ended process that nobody has waited for yet has no memory.
 		seen.peak = max(seen.peak, memoryNow(pid))
