@@ -13,13 +13,16 @@ import (
 	"time"
 )
 
+// flows are two contenders that share a link.
+type flows struct {
+	first, second string
+	late          bool
+}
+
 // sharing lists the pairs of contenders that share a link, one connection each.
 // ledbat is there to be seen yielding. late says that the second one begins when a third of the time has passed, and
 // finds a link that the first one has filled.
-var sharing = []struct {
-	first, second string
-	late          bool
-}{
+var sharing = []flows{
 	{"chunkget-udt", "chunkget-udt", false},
 	{"chunkget-udt", "chunkget-udt", true},
 	{"chunkget-udt", "curl-cubic", false},
@@ -33,12 +36,23 @@ var sharing = []struct {
 // shareInterval is the time over which the rate of a flow is averaged.
 const shareInterval = 250 * time.Millisecond
 
+// pairs returns those that are to be measured. Where nothing else is, they are of
+// the contenders that were asked for.
+func (o *options) pairs() []flows {
+	if o.reps > 0 || o.contenders == nil {
+		return sharing
+	}
+	return slices.DeleteFunc(slices.Clone(sharing), func(f flows) bool {
+		return !slices.Contains(o.contenders, f.first) || !slices.Contains(o.contenders, f.second)
+	})
+}
+
 // expectedSharing returns what one pair is expected to take.
 func (s *session) expectedSharing() time.Duration { return s.o.fairness + expectedOverhead }
 
 // fairness lets each pair share the link for a while.
 func (s *session) fairness(ctx context.Context, at *site) error {
-	for _, flows := range sharing {
+	for _, flows := range s.o.pairs() {
 		pair, err := choose([]string{flows.first, flows.second})
 		if err != nil {
 			return err

@@ -38,3 +38,20 @@ func TestLateLooks(t *testing.T) {
 		}
 	}
 }
+
+func TestPairs(t *testing.T) {
+	for _, tt := range []struct {
+		o    options
+		want int
+	}{
+		{options{}, len(sharing)},
+		{options{reps: 1, contenders: []string{"chunkget-udt"}}, len(sharing)},
+		{options{contenders: []string{"chunkget-udt"}}, 2},
+		{options{contenders: []string{"chunkget-udt", "curl-bbr"}}, 4},
+		{options{contenders: []string{"aria2-bbr"}}, 0},
+	} {
+		if got := tt.o.pairs(); len(got) != tt.want {
+			t.Errorf("reps %d, contenders %q: %d pairs, want %d", tt.o.reps, tt.o.contenders, len(got), tt.want)
+		}
+	}
+}

@@ -66,7 +66,7 @@ func parseWAN(args []string, stderr io.Writer) (*options, error) {
 		return err
 	})
 	f.Float64Var(&o.link.queue, "queue", 1, "queue of the link of -rate, in `products` of rate and round trip time")
-	f.DurationVar(&o.fairness, "fairness", 0, "also let pairs of flows share each link for this `time` each, such as 20s")
+	f.DurationVar(&o.fairness, "fairness", 0, "also let pairs of flows share each link for this `time` each, such as 20s; with -reps 0 only those of the -contenders, if given")
 	if err := parseFlags(f, args); err != nil {
 		return nil, err
 	}

@@ -194,8 +194,8 @@ func (s *session) plan(at place, links []Link) error {
 		s.progress.plan(len(entries)*s.o.reps, each)
 		first := time.Duration(len(entries)) * each
 		if s.o.fairness > 0 {
-			s.progress.plan(len(sharing), s.expectedSharing())
-			first += time.Duration(len(sharing)) * s.expectedSharing()
+			s.progress.plan(len(s.o.pairs()), s.expectedSharing())
+			first += time.Duration(len(s.o.pairs())) * s.expectedSharing()
 		}
 		s.firsts = append(s.firsts, first)
 	}
@@ -213,7 +213,7 @@ func (s *session) allot(link int) {
 	share := shareOfBudget(s.o.budget-time.Since(s.start), s.firsts[link:])
 	s.deadline = time.Now().Add(share)
 	if s.o.fairness > 0 {
-		s.deadline = s.deadline.Add(-time.Duration(len(sharing)) * s.expectedSharing())
+		s.deadline = s.deadline.Add(-time.Duration(len(s.o.pairs())) * s.expectedSharing())
 	}
 }
 
