@@ -262,6 +262,7 @@ type event struct {
 	BytesWire    int64   `json:"bytes_wire"`
 	BytesResumed int64   `json:"bytes_resumed"`
 	BytesSent    int64   `json:"bytes_sent"`
+	BytesHedged  int64   `json:"bytes_hedged"`
 	Total        int64   `json:"total"`
 	PiecesBad    int     `json:"pieces_bad"`
 	Seconds      float64 `json:"seconds"`
@@ -269,6 +270,7 @@ type event struct {
 	Transport    string  `json:"transport"`
 	Root         string  `json:"root"`
 	Verified     bool    `json:"verified"`
+	Decision     string  `json:"decision"`
 	Reason       string  `json:"reason"`
 	Retries      int     `json:"retries"`
 
