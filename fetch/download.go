@@ -156,6 +156,7 @@ type attempt struct {
 	asked  segment.Range
 	cancel context.CancelCauseFunc
 	resp   *response // when the request has been made already
+	probe  bool      // it is the first, whose range says nothing about its share
 	part   bool      // it asks for a part, not for a range
 
 	written atomic.Int64 // bytes on file

@@ -278,7 +278,7 @@ func (d *download) firstAttempt(p *probed) *attempt {
 	if !ok {
 		return nil
 	}
-	return &attempt{slot: d.slots[i], src: p.src, remote: p.src.remote, seg: seg.ID, asked: r, resp: p.resp, cancel: p.cancel}
+	return &attempt{slot: d.slots[i], src: p.src, remote: p.src.remote, seg: seg.ID, asked: r, resp: p.resp, cancel: p.cancel, probe: true}
 }
 
 // checkRangesNeeded fails when partial data could be used but the server sends

@@ -22,7 +22,7 @@ const (
 	// The least time left of a segment worth stealing half of: another request, and
 	// later another connection for the victim, cost some round trips. See [source.gain].
 	minGain    = 200 * time.Millisecond
-	maxGain    = 500 * time.Millisecond
+	maxGain    = time.Second
 	gainRounds = 5
 )
 
@@ -56,7 +56,7 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 	d.speed.start(now)
 	d.least, d.leastTree = newLeastRate(d.retry, now), newLeastHashes(d.retry, d.layout.PieceSize, now)
 	d.startParts(now)
-	d.ramp = newRamp(now, d.rampFrom(first), len(d.slots))
+	d.startRamp(now, first)
 	d.queueRechecks()
 	if first != nil {
 		d.start(now, first)
@@ -94,6 +94,7 @@ func (d *download) loop(ctx context.Context, first *attempt) error {
 			lastTick = now
 			d.everyTick(now)
 		}
+		d.sampleRamp(now)
 	}
 	close(d.verify)
 	close(d.commits)
@@ -162,6 +163,9 @@ func (d *download) nextWake(now, lastTick time.Time) time.Time {
 	if until := d.parts.judgingUntil(); d.parts.state == partsJudging && until.Before(wake) {
 		wake = until
 	}
+	if at, more := d.ramp.due(); more && at.Before(wake) {
+		wake = at
+	}
 	for _, s := range d.slots {
 		if s.attempt == nil && s.notUntil.After(now) && s.notUntil.Before(wake) {
 			wake = s.notUntil
@@ -175,11 +179,13 @@ func (d *download) dispatch(now time.Time) {
 	if d.stopping || d.plan.Complete() || d.parts.state == partsJudging {
 		return
 	}
-	idle, busy := 0, 0
+	idle, busy, first := 0, 0, 0
 	for _, s := range d.slots {
 		switch {
 		case s.attempt != nil:
-			busy++
+			if busy++; s.attempt.probe {
+				first++
+			}
 		case !s.notUntil.After(now):
 			idle++
 		}
@@ -188,10 +194,7 @@ func (d *download) dispatch(now time.Time) {
 		return
 	}
 	// The slot of the first request will be back soon and wants its share, too.
-	sharers := idle
-	if d.result.Connections <= 1 && busy == 1 {
-		sharers++
-	}
+	sharers := idle + first
 	for waiting, included := false, false; ; {
 		for _, s := range d.slots {
 			if s.attempt != nil || s.notUntil.After(now) || busy >= d.ramp.limit {
@@ -231,15 +234,15 @@ func (d *download) steal(now time.Time, thief *slot) (segment.Segment, bool) {
 	if !d.remote.ranges {
 		return segment.Segment{}, false
 	}
-	average := d.speed.value() / float64(len(d.slots))
+	average := d.speed.value() / float64(max(d.activeSlots(), 1))
 	rates := make(map[segment.SegmentID]float64, len(d.slots))
 	at := make(map[segment.SegmentID]int64, len(d.slots))
 	for _, s := range d.slots {
 		if a := s.attempt; a != nil {
-			rates[a.seg] = a.rate.value()
+			rates[a.seg] = max(a.rate.value(), a.rate.latest) // in slow start the former lags far behind
 			at[a.seg] = a.asked.Start + a.written.Load() // without it, what is about to end looks up to a piece longer
-			if a.written.Load() == 0 && now.Sub(a.begun) < a.src.gain() {
-				rates[a.seg] = average // it has not had the time to show its own
+			if now.Sub(a.begun) < a.src.gain() {
+				rates[a.seg] = max(rates[a.seg], average) // it has not had the time to show its own
 			}
 		}
 	}
@@ -388,7 +391,6 @@ func (d *download) everyTick(now time.Time) {
 	d.sampleParts(now)
 	f := d.fetched()
 	d.speed.add(now, f-d.lastFetched)
-	d.sampleRamp(now, f-d.lastFetched)
 	d.judgeRate(now, f-d.lastFetched)
 	d.lastFetched = f
 	d.emit(Event{Kind: EventProgress})

@@ -57,11 +57,10 @@ type Options struct {
 	// addresses together. 0 means DefaultConnections.
 	Connections int
 
-	// Ramp begins with a few connections and adds others, up to Connections, while
-	// the total rate rises. Without it all are used as soon as there is an answer; and
-	// so they are over TCP if that has taken more than 20 ms, unless RampAlways is
-	// set, too: there what begins later ends later.
-	Ramp, RampAlways bool
+	// Ramp begins with 2 connections over UDT and 4 over TCP, and adds others, up to
+	// Connections, while the total rate rises. Without it all are used as soon as there is
+	// an answer.
+	Ramp bool
 
 	// Dir is the directory of the file; "" is the current one. It must exist.
 	Dir string

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -22,19 +24,47 @@ type modelPath struct {
 	rate   float64 // bytes per second
 	each   float64 // bytes per second of one connection, 0 without a limit
 	shared bool    // connections share one model of the path
+	loss   float64 // of a packet over TCP
+	seed   uint64  // of the losses
 
 	mu     sync.Mutex
-	free   time.Time // when the link has sent what it was given
+	rng    *rand.Rand // of losses, nil before the first
+	free   time.Time  // when the link has sent what it was given
 	idle   []*pathConn
 	common pathConn
 }
 
 type pathConn struct {
 	window float64 // bytes in flight
+	lost   bool    // slow start is over
 	free   time.Time
 }
 
-const initialWindow = 10 * 1460 // RFC 6928
+const (
+	maxSegment    = 1460
+	initialWindow = 10 * maxSegment // RFC 6928
+)
+
+// received grows the window for n bytes that have come: by as much in slow start, and by
+// a segment in a round trip after the first loss, each of which takes three tenths of it
+// as with CUBIC.
+func (p *modelPath) received(c *pathConn, n float64) {
+	grows := n
+	if c.lost {
+		grows = maxSegment * n / c.window
+	}
+	c.window = min(c.window+grows, 2*p.rate*p.rtt.Seconds()+initialWindow)
+	if p.loss == 0 {
+		return
+	}
+	if p.rng == nil {
+		p.rng = rand.New(rand.NewPCG(p.seed, 1))
+	}
+	if p.rng.Float64() < 1-math.Pow(1-p.loss, n/maxSegment) {
+		c.lost = true
+		c.window = max(0.7*c.window, 2*maxSegment)
+	}
+}
 
 func (p *modelPath) RoundTrip(r *http.Request) (*http.Response, error) {
 	p.mu.Lock()
@@ -85,7 +115,7 @@ func (b *pathBody) Read(to []byte) (int, error) {
 	}
 	p := b.p
 	p.mu.Lock()
-	n := min(len(to), len(b.left), 32<<10, max(int(b.c.window/8), 1460))
+	n := min(len(to), len(b.left), 32<<10, max(int(b.c.window/8), maxSegment))
 	now := time.Now()
 	takes := func(free *time.Time, rate float64) {
 		*free = later(*free, now).Add(time.Duration(float64(n) / rate * float64(time.Second)))
@@ -96,7 +126,7 @@ func (b *pathBody) Read(to []byte) (int, error) {
 		speed = min(speed, p.each)
 	}
 	takes(&b.c.free, speed)
-	b.c.window = min(b.c.window+float64(n), 2*p.rate*p.rtt.Seconds()+initialWindow)
+	p.received(b.c, float64(n))
 	at := later(p.free, b.c.free)
 	p.mu.Unlock()
 	time.Sleep(at.Sub(now))

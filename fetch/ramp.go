@@ -13,13 +13,20 @@ const (
 	rampFirstUDT = 2
 	rampFirstTCP = 4
 
-	// rampShortPath bounds the time to the first answer with which a download over
-	// TCP ramps up unless told to. Slow start takes a number of round trips, and over
-	// longer paths what begins later ends later: TestRampCostsNothing lost a fifth over
-	// 100 ms.
-	rampShortPath = 20 * time.Millisecond
+	// While the connections find the rate of the path, it is looked at twice in each
+	// round trip, and counts as rising by startupGain, as with the Startup of BBR: slow
+	// start doubles it in a round trip. What begins later has its slow start later, so
+	// over long paths waiting is what costs. It is found after startupLooks in a row
+	// without a rise, two round trips, which is how long a new connection has to be made
+	// and asked before it brings anything.
+	startupGain  = 0.25
+	startupLooks = 4
 
-	// rampGain is by how much the rate has to rise to count, as a part of it.
+	// startupLeast is the shortest time between two looks: over less, processors and
+	// buffers are what makes rates differ.
+	startupLeast = 50 * time.Millisecond
+
+	// rampGain is by how much the rate has to rise to count later, as a part of it.
 	rampGain = 0.05
 
 	// rampPatience is how long a new connection may take to show in the rate: to
@@ -32,14 +39,18 @@ const (
 
 // ramp says how many requests for data may be in flight. It begins with a few and
 // allows more, half as many again at a time, once to try and then as long as the
-// total rate rises by more than its noise. When it has not for some time, that is
-// enough connections: until the rate falls below half of its best, which is another
-// path. No connection is closed, since taking one away costs more than it brings. Where
-// a server limits each connection, the ramp costs about half a second, once.
+// total rate rises: in the beginning from one round trip to the next, later by more than
+// its noise. When it has not for some time, that is enough connections: until the rate
+// falls below half of its best, which is another path. No connection is closed, since
+// taking one away costs more than it brings.
 //
 // It is owned by the loop and pure: the time comes with each sample.
 type ramp struct {
 	limit, most int
+
+	every   time.Duration // between samples
+	startup bool          // the rate of the path is being found
+	flat    int           // looks in a row that did not find it risen
 
 	base    float64 // rate before the last addition in bytes per second, 0 before the first
 	best    float64 // highest mean since the ramp has come to rest
@@ -47,13 +58,18 @@ type ramp struct {
 	settled bool
 
 	at      time.Time // of the last sample
+	bytes   int64     // that had come then
 	samples []float64 // rates since the last addition, bytes per second
 }
 
-// newRamp allows first requests, and most in the end.
-func newRamp(now time.Time, first, most int) ramp {
-	return ramp{limit: min(max(first, 1), most), most: most, at: now, since: now}
+// newRamp allows first requests, and most in the end. round is the round trip, 0 if it is
+// not known.
+func newRamp(now time.Time, first, most int, round time.Duration) ramp {
+	return ramp{limit: min(max(first, 1), most), most: most, every: max(round/2, startupLeast), startup: true, at: now, since: now}
 }
+
+// due returns when the next sample is to be taken, and whether there is one.
+func (r *ramp) due() (time.Time, bool) { return r.at.Add(r.every), r.limit < r.most }
 
 // A rampStep is a decision of the ramp: to allow more connections, or no more for now.
 type rampStep struct {
@@ -62,18 +78,26 @@ type rampStep struct {
 	why          string
 }
 
-// sample takes the bytes that have come since the last sample, and returns what that
-// leads to, nil if nothing changes.
+// sample takes the bytes that have come, and returns what that leads to, nil if nothing
+// changes.
 func (r *ramp) sample(now time.Time, bytes int64) *rampStep {
-	dt := now.Sub(r.at).Seconds()
-	if r.limit >= r.most || dt <= 0 {
+	if at, more := r.due(); !more || now.Before(at) {
 		return nil
 	}
-	r.at = now
-	rate := float64(bytes) / dt
-	if r.base == 0 {
+	rate := float64(bytes-r.bytes) / now.Sub(r.at).Seconds()
+	r.at, r.bytes = now, bytes
+	switch {
+	case r.base == 0:
 		if rate > 0 {
 			return r.add(now, rate, 0, "the file has begun to come")
+		}
+		return nil
+	case r.startup:
+		if rate > r.base*(1+startupGain) {
+			return r.add(now, rate, r.base, "the rate has risen since the last addition")
+		}
+		if r.flat++; r.flat == startupLooks {
+			r.startup, r.every = false, tick
 		}
 		return nil
 	}
@@ -101,13 +125,13 @@ func (r *ramp) sample(now time.Time, bytes int64) *rampStep {
 // add allows more requests, at a rate.
 func (r *ramp) add(now time.Time, rate, before float64, why string) *rampStep {
 	r.limit = min(r.most, r.limit+max(r.limit/2, 1))
-	r.base, r.since, r.samples = rate, now, nil
+	r.base, r.since, r.samples, r.flat = rate, now, nil, 0
 	return &rampStep{DecisionAdded, rate, before, why}
 }
 
 // sampleRamp lets the ramp decide, and tells what.
-func (d *download) sampleRamp(now time.Time, bytes int64) {
-	if s := d.ramp.sample(now, bytes); s != nil {
+func (d *download) sampleRamp(now time.Time) {
+	if s := d.ramp.sample(now, d.fetched()); s != nil {
 		d.decided(Event{Kind: EventRamp, Decision: s.decision, Connections: d.ramp.limit, RateNow: s.rate, RateBefore: s.before, Reason: s.why})
 	}
 }
@@ -130,19 +154,19 @@ func spread(values []float64) (mean, least, noise float64) {
 	return mean, least, math.Sqrt(noise / (n - 1) / n)
 }
 
-// rampFrom is how many requests may be in flight once there is an answer, the first
-// attempt if it is used. Each source is tried.
-func (d *download) rampFrom(first *attempt) int {
-	if !d.opts.RampAlways && !overUDT(d.opts.URL) && (first == nil || first.resp.wait >= rampShortPath) {
-		return len(d.slots)
+// startRamp allows what there may be once there is an answer, the first attempt if it is
+// used: each source is tried.
+func (d *download) startRamp(now time.Time, first *attempt) {
+	var round time.Duration
+	if first != nil {
+		round = first.resp.wait // and what the server needed, which others will wait for, too
 	}
-	return max(d.opts.FirstConnections(), len(live(d.sources)))
+	d.ramp = newRamp(now, max(d.opts.FirstConnections(), len(live(d.sources))), len(d.slots), round)
 }
 
 func overUDT(u *url.URL) bool { return u.Scheme == "udt" || u.Scheme == "udts" }
 
-// FirstConnections is how many connections a download of these options begins with,
-// over TCP where the path is short.
+// FirstConnections is how many connections a download of these options begins with.
 func (o *Options) FirstConnections() int {
 	most := o.Connections
 	if most == 0 {

@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// TestRamp: what is allowed after each sample, five of them a second.
+// TestRamp: what is allowed after each sample, four of them a second until the rate of
+// the path is found, and five then.
 func TestRamp(t *testing.T) {
 	repeat := func(rate float64, n int) (rates []float64) {
 		for range n {
@@ -16,6 +17,7 @@ func TestRamp(t *testing.T) {
 		}
 		return rates
 	}
+	found := func(rate float64) []float64 { return repeat(rate, 1+startupLooks) } // by one addition
 	for _, tt := range []struct {
 		name        string
 		first, most int
@@ -25,25 +27,37 @@ func TestRamp(t *testing.T) {
 		{"nothing comes", 4, 8, repeat(0, 100), 4},
 		{"one try", 4, 8, repeat(10, 100), 6},
 		{"one try of one", 1, 8, repeat(10, 100), 2},
-		{"rises with each addition", 4, 8, slices.Concat(repeat(10, 2), repeat(15, 2), repeat(20, 2)), 8},
-		{"rises slowly", 2, 8, slices.Concat(repeat(10, 3), repeat(15, 8), repeat(20, 8), repeat(25, 8)), 8},
-		{"doubles as in slow start", 2, 8, []float64{1, 2, 4, 8, 16, 32, 64}, 8},
-		{"rises, then does not", 2, 32, slices.Concat(repeat(10, 1), repeat(15, 2), repeat(15.2, 50)), 4},
+		{"doubles as in slow start", 2, 8, []float64{1, 1.5, 2, 3}, 8},
+		{"comes in lumps", 2, 9, []float64{1, 0, 2, 0, 4, 0, 8}, 9},
+		{"rises from time to time", 4, 16, []float64{10, 10, 10, 10, 20, 20, 20, 20, 40}, 13},
+		{"rises too little for slow start", 4, 16, []float64{10, 11, 12, 12.4, 12.5}, 6},
+		{"rises too late for slow start", 4, 16, slices.Concat(found(10), repeat(20, 1)), 6},
+		{"rises with each addition", 4, 16, slices.Concat(found(10), repeat(15, 2), repeat(20, 2)), 13},
+		{"rises slowly", 2, 8, slices.Concat(found(10), repeat(10, 3), repeat(11, 8), repeat(12, 8), repeat(13, 8)), 8},
+		{"rises, then does not", 2, 32, slices.Concat(found(10), repeat(15, 2), repeat(15.2, 50)), 4},
 		{"rises less than counts", 4, 8, slices.Concat(repeat(10, 2), repeat(10.4, 100)), 6},
-		{"noise", 4, 16, slices.Repeat([]float64{10, 14, 8, 6, 12, 10}, 20), 6},
-		{"rises above the noise", 4, 8, slices.Concat([]float64{10}, repeat(10, 4), []float64{13, 15, 10.6, 14, 13}), 8},
+		{"noise", 4, 16, slices.Repeat([]float64{10, 12, 8, 6, 12, 10}, 20), 6},
+		{"rises above the noise", 4, 8, slices.Concat(found(10), repeat(10, 3), []float64{13, 15, 10.6, 14, 13}), 8},
 		{"too late to be of it", 4, 8, slices.Concat(repeat(10, 20), repeat(20, 20)), 6},
 		{"another path", 4, 16, slices.Concat(repeat(10, 30), repeat(4, 5)), 9},
 		{"not another path", 4, 16, slices.Concat(repeat(10, 30), repeat(6, 30)), 6},
 		{"no more than asked for", 4, 5, slices.Concat(repeat(10, 2), repeat(20, 20)), 5},
 		{"fewer than it begins with", 4, 1, repeat(10, 10), 1},
 	} {
-		now := time.Unix(1, 0)
-		r := newRamp(now, tt.first, tt.most)
-		for _, rate := range tt.rates {
-			now = now.Add(tick)
+		now, bytes := time.Unix(1, 0), int64(0)
+		r := newRamp(now, tt.first, tt.most, 500*time.Millisecond)
+		for i, rate := range tt.rates {
+			every := 250 * time.Millisecond
+			if !r.startup {
+				every = tick
+			}
+			now = now.Add(every)
+			bytes += int64(rate * 1e6 * every.Seconds())
+			if step := r.sample(now.Add(-1), bytes); step != nil {
+				t.Errorf("%s: %d: decided too early: %+v", tt.name, i, step)
+			}
 			was, settled := r.limit, r.settled
-			step := r.sample(now, int64(rate*1e6*tick.Seconds()))
+			step := r.sample(now, bytes)
 			switch changed := r.limit > was || r.settled && !settled; {
 			case changed != (step != nil):
 				t.Errorf("%s: from %d to %d, but told %+v", tt.name, was, r.limit, step)
@@ -56,6 +70,17 @@ func TestRamp(t *testing.T) {
 		}
 		if r.limit != tt.want {
 			t.Errorf("%s: %d allowed, want %d", tt.name, r.limit, tt.want)
+		}
+	}
+}
+
+// TestRampLooks: how often the rate is looked at while it is being found.
+func TestRampLooks(t *testing.T) {
+	for round, want := range map[time.Duration]time.Duration{0: startupLeast, time.Millisecond: startupLeast, 600 * time.Millisecond: 300 * time.Millisecond} {
+		now := time.Unix(1, 0)
+		r := newRamp(now, 4, 8, round)
+		if at, more := r.due(); !more || at.Sub(now) != want {
+			t.Errorf("with a round trip of %v: %v, %v", round, at.Sub(now), more)
 		}
 	}
 }
@@ -73,27 +98,42 @@ func TestRampCostsNothing(t *testing.T) {
 		rtt    time.Duration
 		rate   float64 // bytes per second
 		each   float64 // of one connection, 0 without a limit
+		loss   float64 // of a packet
 		scheme string
 		longer time.Duration // of a hundred
 		fewer  bool          // connections than are possible
 	}{
-		{"300 Mbit/s, 100 ms", 100 * time.Millisecond, 300 * mbit, 0, "http", 1, false},
-		{"300 Mbit/s, 10 ms", 10 * time.Millisecond, 300 * mbit, 0, "http", 4, false},
-		{"20 Mbit/s a connection", 10 * time.Millisecond, 300 * mbit, 20 * mbit, "http", 15, false},
-		{"300 Mbit/s, 100 ms over UDT", 100 * time.Millisecond, 300 * mbit, 0, "udt", 4, false},
-		{"100 Mbit/s, 1 ms", time.Millisecond, 100 * mbit, 0, "http", 4, true},
-		{"100 Mbit/s, 1 ms over UDT", time.Millisecond, 100 * mbit, 0, "udt", 4, true},
+		{"50 Mbit/s, 600 ms", 600 * time.Millisecond, 50 * mbit, 0, 0, "http", 5, false},
+		{"1 Gbit/s, 200 ms", 200 * time.Millisecond, 1000 * mbit, 0, 0, "http", 5, false},
+		{"300 Mbit/s, 200 ms", 200 * time.Millisecond, 300 * mbit, 0, 0, "http", 4, false},
+		{"300 Mbit/s, 100 ms", 100 * time.Millisecond, 300 * mbit, 0, 0, "http", 2, false},
+		{"300 Mbit/s, 20 ms", 20 * time.Millisecond, 300 * mbit, 0, 0, "http", 2, false},
+		{"300 Mbit/s, 10 ms", 10 * time.Millisecond, 300 * mbit, 0, 0, "http", 2, false},
+		{"300 Mbit/s, 200 ms, loss of 1 %", 200 * time.Millisecond, 300 * mbit, 0, 0.01, "http", 5, false},
+		{"300 Mbit/s, 100 ms, loss of 1 %", 100 * time.Millisecond, 300 * mbit, 0, 0.01, "http", 5, false},
+		{"300 Mbit/s, 20 ms, loss of 1 %", 20 * time.Millisecond, 300 * mbit, 0, 0.01, "http", 5, false},
+		{"20 Mbit/s a connection", 10 * time.Millisecond, 300 * mbit, 20 * mbit, 0, "http", 5, false},
+		{"300 Mbit/s, 100 ms over UDT", 100 * time.Millisecond, 300 * mbit, 0, 0, "udt", 1, false},
+		{"100 Mbit/s, 1 ms", time.Millisecond, 100 * mbit, 0, 0, "http", 1, true},
+		{"100 Mbit/s, 1 ms over UDT", time.Millisecond, 100 * mbit, 0, 0, "udt", 1, true},
 	} {
+		seeds := 1
+		if tt.loss > 0 {
+			seeds = 4
+		}
 		var took [2]time.Duration
 		var conns [2]int
 		for i, ramp := range []bool{false, true} {
-			synctest.Test(t, func(t *testing.T) {
-				p := &modelPath{f: f, rtt: tt.rtt, rate: tt.rate, each: tt.each, shared: tt.scheme == "udt"}
-				r := pathRig(t, tt.scheme+"://h", map[string]*modelPath{"h": p})
-				r.opts.Connections, r.opts.Ramp = 8, ramp
-				res := r.must("x", f.data)
-				took[i], conns[i] = res.Elapsed, res.Connections
-			})
+			for seed := range seeds {
+				synctest.Test(t, func(t *testing.T) {
+					p := &modelPath{f: f, rtt: tt.rtt, rate: tt.rate, each: tt.each, shared: tt.scheme == "udt", loss: tt.loss, seed: uint64(seed)}
+					r := pathRig(t, tt.scheme+"://h", map[string]*modelPath{"h": p})
+					r.opts.Connections, r.opts.Ramp = 8, ramp
+					res := r.must("x", f.data)
+					took[i] += res.Elapsed / time.Duration(seeds)
+					conns[i] = max(conns[i], res.Connections)
+				})
+			}
 		}
 		t.Logf("%s: %v with %d connections, ramping up to %d %v: %+.1f %%", tt.name, took[0], conns[0], conns[1], took[1],
 			100*(took[1].Seconds()/took[0].Seconds()-1))
@@ -106,29 +146,49 @@ func TestRampCostsNothing(t *testing.T) {
 	}
 }
 
-// TestRampAlways: over a long path of TCP all connections are opened at once, unless that
-// is not wanted: then as many come in the end, since each adds to the rate.
-func TestRampAlways(t *testing.T) {
+// TestRampAdds: where a server limits each connection they are added step by step, at
+// rates that rise, up to as many as there may be.
+func TestRampAdds(t *testing.T) {
 	const mbit = 1e6 / 8
 	f := &file{data: randomData(32*mib, 71), etag: `"a"`}
-	for _, always := range []bool{false, true} {
+	for _, tt := range []struct {
+		most int
+		ramp bool
+		want []int
+	}{{8, true, []int{6, 8}}, {20, true, []int{6, 9, 13, 19, 20}}, {8, false, nil}} {
 		synctest.Test(t, func(t *testing.T) {
 			p := &modelPath{f: f, rtt: 100 * time.Millisecond, rate: 300 * mbit, each: 10 * mbit}
 			r := pathRig(t, "http://h", map[string]*modelPath{"h": p})
-			r.opts.Connections, r.opts.Ramp, r.opts.RampAlways = 8, true, always
+			r.opts.Connections, r.opts.Ramp = tt.most, tt.ramp
 			res := r.must("x", f.data)
 			var added []int
 			for _, e := range r.events {
 				if e.Kind == EventRamp && e.Decision == DecisionAdded {
 					added = append(added, e.Connections)
+					if e.RateNow <= e.RateBefore {
+						t.Errorf("of %d: %d at %.0f bytes per second, after %.0f", tt.most, e.Connections, e.RateNow, e.RateBefore)
+					}
 				}
 			}
-			want := []int{6, 8}
-			if !always {
-				want = nil
+			if !slices.Equal(added, tt.want) || res.Connections != tt.most {
+				t.Errorf("of %d: %v connections allowed, %d opened", tt.most, added, res.Connections)
 			}
-			if !slices.Equal(added, want) || res.Connections != 8 {
-				t.Errorf("always %v: %v connections allowed, %d opened", always, added, res.Connections)
+		})
+	}
+}
+
+// TestRampShares: the requests that come later find as much left as the earlier ones have
+// got, the slot of the first request included. So nobody has to take it from another, which
+// over TCP costs that one its connection.
+func TestRampShares(t *testing.T) {
+	const mbit = 1e6 / 8
+	f := &file{data: randomData(64*mib, 72), etag: `"a"`}
+	for _, ramp := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := pathRig(t, "http://h", map[string]*modelPath{"h": {f: f, rtt: 100 * time.Millisecond, rate: 300 * mbit}})
+			r.opts.Connections, r.opts.Ramp = 8, ramp
+			if res := r.must("x", f.data); res.Connections != 8 || r.count(EventSteal) > 0 || res.BytesHedged > 0 {
+				t.Errorf("ramping up %v: %d connections, %d thefts, %d bytes hedged", ramp, res.Connections, r.count(EventSteal), res.BytesHedged)
 			}
 		})
 	}

@@ -16,6 +16,7 @@ type rate struct {
 	last   time.Time
 	sum    float64 // bytes, older ones weighing less
 	weight float64 // seconds, likewise
+	latest float64 // the last sample alone, bytes per second
 }
 
 // start begins to measure at now.
@@ -32,6 +33,7 @@ func (r *rate) add(now time.Time, bytes int64) {
 	keep := math.Exp(-dt / rateWindow.Seconds())
 	r.sum = r.sum*keep + float64(bytes)
 	r.weight = r.weight*keep + dt
+	r.latest = float64(bytes) / dt
 	r.last = now
 }
 

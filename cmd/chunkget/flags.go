@@ -50,7 +50,6 @@ type options struct {
 	trace       string
 
 	ramp     bool       // begin with few connections
-	rampLong bool       // even over long paths of TCP
 	listed   []*url.URL // of input
 	document *document  // of metalink, nil without
 
@@ -66,7 +65,7 @@ type options struct {
 func (o *options) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
 	o.addConnections(f, "all at once if it is given, see --ramp")
-	f.BoolVar(&o.ramp, rampFlag, false, "begin with 2 connections over UDT, with 4 over TCP, and add others while the total rate rises, up to --connections (default without --connections, but over TCP only where the server answers within 20 ms; --ramp=false opens all at once)")
+	f.BoolVar(&o.ramp, rampFlag, false, "begin with 2 connections over UDT, with 4 over TCP, and add others while the total rate rises, up to --connections (default without --connections; --ramp=false opens all at once)")
 	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of the name that the server or the URL gives; - is stdout, in order and checked, with nothing on disk to resume")
 	f.StringVarP(&o.dir, "dir", "d", "", "put files into `DIR`, which must exist")
 	f.StringVarP(&o.dir, "output-dir", "O", "", "the same as --dir `DIR`")
@@ -131,11 +130,9 @@ const rampFlag = "ramp"
 // chooseRamp says how a download comes to its connections: all at once if their number
 // is given, unless the command line says otherwise.
 func (o *options) chooseRamp(f *pflag.FlagSet) {
-	if f.Changed(rampFlag) {
-		o.rampLong = o.ramp
-		return
+	if !f.Changed(rampFlag) {
+		o.ramp = !f.Changed("connections")
 	}
-	o.ramp = !f.Changed("connections")
 }
 
 func (o *options) addCompress(f *pflag.FlagSet) {

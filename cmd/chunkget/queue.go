@@ -85,7 +85,6 @@ func (q *queue) fetch(ctx context.Context, i int) outcome {
 		Transport:    q.rt,
 		Connections:  o.connections,
 		Ramp:         o.ramp,
-		RampAlways:   o.rampLong,
 		Dir:          o.dir,
 		Output:       o.output,
 		Name:         w.name,
