@@ -240,6 +240,8 @@ func findProgram(name string) (string, error) {
 	return "", err
 }
 
+// chunkgetClient runs chunkget as its users do: it adds connections, up to those of t,
+// while the rate rises.
 func chunkgetClient(scheme string) func(t *target) (string, []string) {
 	return func(t *target) (string, []string) {
 		over := map[string]string{"udt": "udt", "http": "tcp"}[scheme] // and nothing else

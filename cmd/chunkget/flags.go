@@ -64,8 +64,7 @@ type options struct {
 
 func (o *options) addFlags(f *pflag.FlagSet) {
 	f.SortFlags = false
-	o.addConnections(f, "all at once if it is given, see --ramp")
-	f.BoolVar(&o.ramp, rampFlag, false, "begin with 2 connections over UDT, with 4 over TCP, and add others while the total rate rises, up to --connections (default without --connections; --ramp=false opens all at once)")
+	o.addRamp(f)
 	f.StringVarP(&o.output, "output", "o", "", "write to `FILE` instead of the name that the server or the URL gives; - is stdout, in order and checked, with nothing on disk to resume")
 	f.StringVarP(&o.dir, "dir", "d", "", "put files into `DIR`, which must exist")
 	f.StringVarP(&o.dir, "output-dir", "O", "", "the same as --dir `DIR`")
@@ -125,14 +124,10 @@ func (o *options) addConnections(f *pflag.FlagSet, how string) {
 	f.IntVarP(&o.connections, "connections", "n", fetch.DefaultConnections, fmt.Sprintf("connections in parallel, 1 to %d, %s", fetch.MaxConnections, how))
 }
 
-const rampFlag = "ramp"
-
-// chooseRamp says how a download comes to its connections: all at once if their number
-// is given, unless the command line says otherwise.
-func (o *options) chooseRamp(f *pflag.FlagSet) {
-	if !f.Changed(rampFlag) {
-		o.ramp = !f.Changed("connections")
-	}
+// addRamp adds how many connections a download may have, and how it comes to them.
+func (o *options) addRamp(f *pflag.FlagSet) {
+	o.addConnections(f, "as many as make it faster, see --ramp")
+	f.BoolVar(&o.ramp, "ramp", true, "begin with 2 connections over UDT, with 4 over TCP, and add others while the total rate rises, up to --connections; --ramp=false opens all at once")
 }
 
 func (o *options) addCompress(f *pflag.FlagSet) {
@@ -331,7 +326,6 @@ journal FILE.part.journal; the same command again resumes.
 		SilenceUsage:  true,
 		RunE: func(cmd *cobra.Command, urls []string) error {
 			u.quiet, u.verbose, u.json = o.quiet, o.verbose, o.json
-			o.chooseRamp(cmd.Flags())
 			err := o.readLists(cmd.InOrStdin())
 			if err == nil {
 				urls, err = o.readMetalinks(cmd.Context(), u, urls)

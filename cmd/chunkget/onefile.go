@@ -65,6 +65,7 @@ func transferOne(ctx context.Context, u *ui, o *options, target *url.URL, line [
 		URL:          target,
 		Transport:    n.rt,
 		Connections:  o.connections,
+		Ramp:         o.ramp,
 		Output:       o.output,
 		Digest:       o.digest,
 		Header:       o.security.header(o.header, target),

@@ -43,7 +43,7 @@ the file system can share blocks (Btrfs, XFS). FILE keeps its permissions.`,
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	o.addConnections(f, "all at once")
+	o.addRamp(f)
 	o.addExpected(f)
 	o.addCompress(f)
 	o.addRequests(f)

@@ -59,7 +59,7 @@ func TestFromLibudtServer(t *testing.T) {
 	}
 	underLoss(t, start, func(t *testing.T, relay string) {
 		out := t.TempDir()
-		d := get(t, out, "-n", "8", "udt://"+relay+"/data.bin").done()
+		d := get(t, out, "-n", "8", "--ramp=false", "udt://"+relay+"/data.bin").done()
 		if d.Bytes != interopSize || d.Transport != "udt" {
 			t.Errorf("done event: %+v", d)
 		}

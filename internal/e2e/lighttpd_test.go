@@ -49,7 +49,7 @@ func TestLighttpd(t *testing.T) {
 		{"/big.untyped", 1},     // says nothing that parts could be held together by
 	} {
 		out := t.TempDir()
-		d := get(t, out, "-n", "8", "--checksum", checksum, "http://"+addr+tt.path).done()
+		d := get(t, out, "-n", "8", "--ramp=false", "--checksum", checksum, "http://"+addr+tt.path).done()
 		if d.Connections != tt.connections || d.Bytes != size || !d.Verified {
 			t.Errorf("%s: done event: %+v", tt.path, d)
 		}

@@ -43,7 +43,7 @@ func TestNginx(t *testing.T) {
 
 	t.Run("parallel", func(t *testing.T) {
 		out := t.TempDir()
-		d := get(t, out, "-n", "8", "http://"+addr+"/big.bin").done()
+		d := get(t, out, "-n", "8", "--ramp=false", "http://"+addr+"/big.bin").done()
 		if d.Connections != 8 || d.Bytes != size {
 			t.Errorf("done event: %+v", d)
 		}

@@ -19,7 +19,7 @@ func TestConnections(t *testing.T) {
 	for _, n := range []int{1, 2, 4, 8, 16} {
 		t.Run(fmt.Sprintf("n=%d", n), func(t *testing.T) {
 			out := t.TempDir()
-			c := get(t, out, "-n", fmt.Sprint(n), "--transport", "udt", s.url("udt", "big.bin"))
+			c := get(t, out, "-n", fmt.Sprint(n), "--ramp=false", "--transport", "udt", s.url("udt", "big.bin"))
 			d := c.done()
 			if d.Bytes != size || d.BytesFetched < size || d.BytesResumed != 0 || d.Seconds <= 0 ||
 				d.Connections != n || d.Transport != "udt" || !d.Verified || d.Root == "" || d.PiecesBad != 0 {
