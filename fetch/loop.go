@@ -240,7 +240,7 @@ func (d *download) steal(now time.Time, thief *slot) (segment.Segment, bool) {
 	for _, s := range d.slots {
 		if a := s.attempt; a != nil {
 			rates[a.seg] = max(a.rate.value(), a.rate.latest) // in slow start the former lags far behind
-			at[a.seg] = a.asked.Start + a.written.Load() // without it, what is about to end looks up to a piece longer
+			at[a.seg] = a.asked.Start + a.written.Load()      // without it, what is about to end looks up to a piece longer
 			if now.Sub(a.begun) < a.src.gain() {
 				rates[a.seg] = max(rates[a.seg], average) // it has not had the time to show its own
 			}
