@@ -52,6 +52,9 @@ func networkError(op string, err error) *Error {
 	if SpeaksNoTLS(err) {
 		return &Error{Kind: KindNetwork, Op: op, Err: &finalError{err}, Hint: "the server does not speak TLS at this port; check the port and the scheme of the URL"}
 	}
+	if HeaderTooLarge(err) {
+		return &Error{Kind: KindNetwork, Op: op, Err: &finalError{err}, Hint: "the header of the answer is larger than --max-header allows: allow more if the server is to be trusted with it, or try another server"}
+	}
 	k := KindNetwork
 	var t interface{ Timeout() bool }
 	if neverConnected(err) {
@@ -59,11 +62,7 @@ func networkError(op string, err error) *Error {
 	} else if errors.As(err, &t) && t.Timeout() || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, context.DeadlineExceeded) {
 		k = KindTimeout
 	}
-	hint := connectHint(err)
-	if HeaderTooLarge(err) {
-		hint = "the header of the answer is larger than --max-header allows"
-	}
-	return &Error{Kind: k, Op: op, Err: err, Hint: hint}
+	return &Error{Kind: k, Op: op, Err: err, Hint: connectHint(err)}
 }
 
 // SpeaksNoTLS reports whether err is an answer to a TLS handshake that is no TLS.
