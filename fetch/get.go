@@ -282,7 +282,7 @@ func (d *download) firstAttempt(p *probed) *attempt {
 }
 
 // checkRangesNeeded fails when partial data could be used but the server sends
-// only whole files.
+// only whole files. What one stream has left, for which there is no record, could not.
 func checkRangesNeeded(r *remote, t *target, restart bool) error {
 	s := t.state()
 	if r.ranges || restart || s == nil {

@@ -234,6 +234,62 @@ func TestRangeIgnoredOnResume(t *testing.T) {
 	})
 }
 
+// TestStreamStartsOver: after an interruption of one stream the same call begins another
+// one, says so, and does not ask to be told to; also when the file, or what is on disk, has
+// become another one meanwhile.
+func TestStreamStartsOver(t *testing.T) {
+	run(t, func(t *testing.T, tr transport) {
+		for _, tt := range []struct {
+			name                        string
+			tree, length, damage, other bool
+		}{
+			{"tree", true, true, false, false},
+			{"tree, damaged", true, true, true, false},
+			{"tree, another version", true, true, false, true},
+			{"no tree", false, true, true, false},
+			{"no tree, another version", false, true, false, true},
+			{"no size", false, false, true, true},
+		} {
+			f := &file{data: randomData(6*mib, 20), etag: `"a"`, tree: tt.tree}
+			var most atomic.Int64 // bytes of an answer
+			most.Store(4 * mib)
+			f.script = func(f *file, n int, w http.ResponseWriter, r *http.Request) bool {
+				w.Header().Set("Etag", f.etag)
+				if tt.length {
+					w.Header().Set("Content-Length", fmt.Sprint(len(f.data)))
+				} else {
+					w.WriteHeader(200)
+					w.(http.Flusher).Flush()
+				}
+				(&limitedWriter{ResponseWriter: w, left: int(most.Load())}).Write(f.data)
+				return true
+			}
+			r := newRig(t, tr, f, "/x")
+			r.opts.Retry.Tries = 1
+			if e := r.fails(KindNetwork); e.Resumable {
+				t.Errorf("%s: %+v", tt.name, e)
+			}
+			most.Store(3 * mib)
+			r.fails(KindNetwork)
+			if tt.damage {
+				b := r.dir.Bytes("x.part")
+				b[mib] ^= 1
+				r.dir.Put("x.part", b)
+			}
+			if tt.other {
+				f.mu.Lock()
+				f.data, f.etag = randomData(6*mib, 21), `"b"`
+				f.mu.Unlock()
+			}
+			most.Store(7 * mib)
+			res := r.must("x", f.data)
+			if res.BytesResumed != 0 || res.BytesFetched != 6*mib || res.Verified != tt.tree || !r.hasNote("starting over") {
+				t.Errorf("%s: %+v, events %+v", tt.name, res, r.events)
+			}
+		}
+	})
+}
+
 // TestStreamIsNotRecorded: one stream writes over what is on disk from its first byte on,
 // so when it is broken off nothing that a journal said of those bytes counts any more.
 func TestStreamIsNotRecorded(t *testing.T) {

@@ -17,6 +17,9 @@ type kept struct {
 	notes   []Event
 }
 
+// onlyWhole is why one stream is followed by another one from the first byte.
+const onlyWhole = "the server sends the file only as a whole, so nothing of what an earlier run has received can be gone on from; starting over"
+
 // firstRange chooses what the first request asks for: from the first byte that
 // is not on disk, as far as s knows, and no more than n bytes.
 func firstRange(s *journal.State, onDisk []int, n int64) segment.Range {
@@ -98,7 +101,9 @@ func (t *target) reconcile(r *remote, l merkle.Layout, id identity) (*kept, erro
 	case s == nil && t.damage != nil:
 		k.note(CodeJournalDamaged, "the journal is damaged (%v)", t.damage)
 	case s == nil && t.hadPart && size > 0:
-		k.note(CodePartUnrecorded, "there is a partial file without a journal")
+		if r.ranges {
+			k.note(CodePartUnrecorded, "there is a partial file without a journal")
+		}
 	case s == nil:
 		fresh = true
 	case s.Header.Size != want.Size || s.Header.ETag != want.ETag && !id.sameFile(s, want):
@@ -133,6 +138,11 @@ func (t *target) reconcile(r *remote, l merkle.Layout, id identity) (*kept, erro
 	}
 	if fresh {
 		claimed = nil
+	} else if !r.ranges {
+		if t.hadPart {
+			k.note(CodeStartOver, onlyWhole)
+		}
+		claimed = nil
 	} else if id.proved {
 		// The hashes can prove more than the journal knows.
 		found, err := t.dataPieces(l)
@@ -151,10 +161,14 @@ func (t *target) reconcile(r *remote, l merkle.Layout, id identity) (*kept, erro
 	if s != nil && !fresh && s.Header == want {
 		keepJournal = true
 	}
-	if !keepJournal || !r.ranges { // one stream writes over all that it names
-		if err := t.journal.Reset(want); err != nil {
-			return nil, diskError("write journal", err)
-		}
+	switch {
+	case !r.ranges: // one stream writes over all that it names, and nothing can go on with it
+		err = t.journal.Clear()
+	case !keepJournal:
+		err = t.journal.Reset(want)
+	}
+	if err != nil {
+		return nil, diskError("write journal", err)
 	}
 	t.resumable = r.ranges && (r.tag() != "" || id.proved)
 	if err := t.resize(size, l.Size, fresh); err != nil {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/chunkget/chunkget/segment"
@@ -17,11 +16,9 @@ import (
 // again. Nothing of it can be resumed, and only hashes of the user's can check it piece
 // by piece: no tree is of a file without a size.
 func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *probed, res *Result) error {
-	if old := t.state(); old != nil { // whose pieces are written over
-		if err := t.journal.Forget(slices.Collect(old.Pieces()), true); err != nil {
-			p.close()
-			return diskError("write journal", err)
-		}
+	if err := t.journal.Clear(); err != nil { // whose pieces are written over
+		p.close()
+		return diskError("write journal", err)
 	}
 	s := streamTo(o, t, res)
 	why := "the server does not tell the size of the file; fetching it in one stream, which cannot be resumed"
@@ -29,6 +26,9 @@ func streamUnknown(ctx context.Context, o *Options, c *client, t *target, p *pro
 		why += ", nor checked piece by piece"
 	}
 	s.emit(Event{Kind: EventNote, Code: CodeNoSize, Reason: why})
+	if t.hadPart {
+		s.emit(Event{Kind: EventNote, Code: CodeStartOver, Reason: onlyWhole})
+	}
 	s.emit(Event{Kind: EventStart, URL: RedactURL(o.URL), Path: t.path, Active: 1})
 	res.Connections = 1
 	most, failures := int64(0), 0

@@ -135,7 +135,7 @@ func (d *download) setRoot(root merkle.Hash) {
 		}
 	}
 	d.oldRoot = nil
-	if d.pipe == nil {
+	if d.pipe == nil && d.remote.ranges {
 		d.batch.Root = &r
 	}
 }

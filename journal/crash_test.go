@@ -27,6 +27,29 @@ func pieceBytes(version byte, i int) []byte {
 	return b
 }
 
+// stream writes a file over another one, with no record, until the directory fails.
+func stream(d journal.Dir, version byte) error {
+	w, err := journal.Open(d, name)
+	if err != nil && !errors.Is(err, journal.ErrEmpty) && !errors.Is(err, journal.ErrDamaged) {
+		return err
+	}
+	defer w.Close()
+	part, err := d.Open(partName, true)
+	if err != nil {
+		return err
+	}
+	defer part.Close()
+	if err := w.Clear(); err != nil {
+		return err
+	}
+	for i := range crashPieces {
+		if _, err := part.WriteAt(pieceBytes(version, i), int64(i)*crashPieceSize); err != nil {
+			return err
+		}
+	}
+	return part.Sync()
+}
+
 // workload writes a file piece by piece with a journal, as a download does,
 // until the directory fails. Piece i has a digest when i is even.
 func workload(d journal.Dir, version byte) error {
@@ -112,8 +135,8 @@ func checkCrashed(d *faultfile.Dir) (int, error) {
 }
 
 // TestCrashEverywhere cuts the power after every operation of a download, of
-// its resumption, and of a restart with another version of the file, and looks
-// at several outcomes of each crash.
+// its resumption, of a restart with another version of the file, and of one in one
+// stream, and looks at several outcomes of each crash.
 func TestCrashEverywhere(t *testing.T) {
 	clean := faultfile.New()
 	if err := workload(clean, 1); err != nil {
@@ -127,24 +150,27 @@ func TestCrashEverywhere(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
 		start   func() *faultfile.Dir
+		run     func(d journal.Dir, version byte) error
 		version byte
+		want    int // pieces when nothing crashes
 	}{
-		{"new", faultfile.New, 1},
-		{"resumed", func() *faultfile.Dir { return half.CrashClone(1) }, 1},
-		{"another version", func() *faultfile.Dir { return half.KillClone() }, 2},
+		{"new", faultfile.New, workload, 1, crashPieces - 1}, // piece 0 was forgotten
+		{"resumed", func() *faultfile.Dir { return half.CrashClone(1) }, workload, 1, crashPieces - 1},
+		{"another version", func() *faultfile.Dir { return half.KillClone() }, workload, 2, crashPieces - 1},
+		{"one stream", func() *faultfile.Dir { return half.KillClone() }, stream, 2, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			most := 0
+			most, last := 0, 0
 			for op := 1; ; op++ {
 				d := tt.start()
 				d.CrashAt(op)
-				err := workload(d, tt.version)
+				err := tt.run(d, tt.version)
 				for seed := range uint64(6) {
 					n, err := checkCrashed(d.CrashClone(seed))
 					if err != nil {
 						t.Fatalf("crash at operation %d, outcome %d: %v", op, seed, err)
 					}
-					most = max(most, n)
+					most, last = max(most, n), n
 				}
 				if err == nil {
 					break
@@ -153,8 +179,8 @@ func TestCrashEverywhere(t *testing.T) {
 					t.Fatalf("operation %d: %v", op, err)
 				}
 			}
-			if want := crashPieces - 1; most != want { // piece 0 was forgotten
-				t.Errorf("at most %d pieces survived, want %d when nothing crashes", most, want)
+			if last != tt.want || most < tt.want {
+				t.Errorf("%d pieces survived, and %d at most, want %d when nothing crashes", last, most, tt.want)
 			}
 		})
 	}

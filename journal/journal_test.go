@@ -251,6 +251,34 @@ func TestCompact(t *testing.T) {
 	}
 }
 
+// TestClear: an emptied journal says nothing, and may be begun again.
+func TestClear(t *testing.T) {
+	d := faultfile.New()
+	w := create(t, d, header)
+	part, err := d.Open("x.part", true)
+	must(t, err)
+	must(t, w.Commit(part, journal.Batch{Verified: []int{1}}))
+	must(t, w.Clear())
+	if w.State() != nil {
+		t.Errorf("still says %+v", w.State())
+	}
+	must(t, w.Close())
+	if _, err := journal.Read(bytes.NewReader(nil), 0); !errors.Is(err, journal.ErrEmpty) {
+		t.Errorf("read: %v", err)
+	}
+	w, err = journal.Open(d, name)
+	if !errors.Is(err, journal.ErrEmpty) {
+		t.Errorf("opened again: %v", err)
+	}
+	must(t, w.Reset(header))
+	must(t, w.Close())
+	w = reopen(t, d)
+	if n := w.State().Count(); n != 0 {
+		t.Errorf("%d pieces are recorded", n)
+	}
+	must(t, w.Close())
+}
+
 func TestRemove(t *testing.T) {
 	d := faultfile.New()
 	w := create(t, d, header)

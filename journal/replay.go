@@ -13,6 +13,9 @@ import (
 // A bad header gives an error that wraps ErrDamaged. A bad record is no error:
 // it ends the replay, and State.TornBytes tells how much was left out.
 func Read(r io.ReaderAt, size int64) (*State, error) {
+	if size == 0 {
+		return nil, ErrEmpty
+	}
 	s, _, err := replay(r, size)
 	return s, err
 }

@@ -13,7 +13,7 @@ import (
 // makes it at most a quarter as long.
 const compactBytes = 1 << 20
 
-// ErrEmpty is returned by Open for a journal that holds nothing, as a new one.
+// ErrEmpty is returned by Open and Read for a journal that holds nothing, as a new one.
 var ErrEmpty = errors.New("empty journal")
 
 // A Writer appends to a journal and holds its lock. It is owned by one
@@ -27,7 +27,7 @@ type Writer struct {
 	name string
 	f    File
 
-	state *State // what the journal says, nil before Reset of an empty or damaged one
+	state *State // what the journal says, nil if it is empty or damaged
 	crc   uint32 // checksum of the last record or of the header
 	err   error  // the failure that ended writing
 }
@@ -36,7 +36,7 @@ type Writer struct {
 // none, replays it, and cuts off a torn tail.
 //
 // With an error that is ErrEmpty or wraps ErrDamaged the Writer is returned
-// all the same, and only Reset and Close may be called. ErrLocked means that
+// all the same, and only Reset, Clear, Close and Remove may be called. ErrLocked means that
 // another process is writing it.
 func Open(dir Dir, name string) (*Writer, error) {
 	f, err := dir.OpenLocked(name)
@@ -73,7 +73,7 @@ func Open(dir Dir, name string) (*Writer, error) {
 }
 
 // State returns what the journal says, which is nil before the first Reset of
-// an empty or damaged one. It is valid until the next call of a method.
+// an empty or damaged one, and after Clear. It is valid until the next call of a method.
 func (w *Writer) State() *State { return w.state }
 
 // Reset replaces the journal by one without records.
@@ -82,6 +82,22 @@ func (w *Writer) Reset(h Header) error {
 		return fmt.Errorf("new journal: %w", err)
 	}
 	return w.rewrite(newState(h))
+}
+
+// Clear empties the journal, of data that no other run can go on with. When it returns
+// that is durable, so the data may be written over.
+func (w *Writer) Clear() error {
+	if w.err != nil {
+		return w.err
+	}
+	if err := w.f.Truncate(0); err != nil {
+		return w.fail("clear journal", err)
+	}
+	if err := w.f.Sync(); err != nil {
+		return w.fail("sync journal", err)
+	}
+	w.state, w.crc = nil, 0
+	return nil
 }
 
 // Forget removes pieces from the journal, because they are no longer on disk

@@ -70,6 +70,10 @@ func inspect(u *ui, path string) error {
 		return &fetch.Error{Kind: fetch.KindIntegrity, Op: "read " + path, Err: err, Code: fetch.CodeJournalDamaged,
 			Hint: "the partial file may be good all the same; the next run checks it against the server's hash tree"}
 	}
+	if errors.Is(err, journal.ErrEmpty) {
+		return &fetch.Error{Kind: fetch.KindIntegrity, Op: "read " + path, Err: err,
+			Hint: "nothing is recorded: the download has just begun, or comes in one stream, which cannot be resumed"}
+	}
 	if err != nil {
 		e := &fetch.Error{Kind: fetch.KindDisk, Op: "read " + path, Err: err}
 		if errors.Is(err, fs.ErrNotExist) {

@@ -99,6 +99,7 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 	"whole": func(s *server, dir, _ string) (http.Handler, func(), error) {
 		h, stop, err := chunkserveHandler(s, dir, "")
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			r = r.Clone(r.Context()) // whether to hold back is for the request as it came
 			r.Header.Del("Range")
 			h.ServeHTTP(w, r)
 		}), stop, err
