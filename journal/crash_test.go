@@ -27,8 +27,8 @@ func pieceBytes(version byte, i int) []byte {
 	return b
 }
 
-// stream writes a file over another one, with no record, until the directory fails.
-func stream(d journal.Dir, version byte) error {
+// opened runs write with the journal and the partial file of a download.
+func opened(d journal.Dir, write func(w *journal.Writer, part journal.File) error) error {
 	w, err := journal.Open(d, name)
 	if err != nil && !errors.Is(err, journal.ErrEmpty) && !errors.Is(err, journal.ErrDamaged) {
 		return err
@@ -39,6 +39,15 @@ func stream(d journal.Dir, version byte) error {
 		return err
 	}
 	defer part.Close()
+	return write(w, part)
+}
+
+// stream writes a file over another one, with no record, until the directory fails.
+func stream(d journal.Dir, version byte) error {
+	return opened(d, func(w *journal.Writer, part journal.File) error { return writeStream(w, part, version) })
+}
+
+func writeStream(w *journal.Writer, part journal.File, version byte) error {
 	if err := w.Clear(); err != nil {
 		return err
 	}
@@ -53,16 +62,10 @@ func stream(d journal.Dir, version byte) error {
 // workload writes a file piece by piece with a journal, as a download does,
 // until the directory fails. Piece i has a digest when i is even.
 func workload(d journal.Dir, version byte) error {
-	w, err := journal.Open(d, name)
-	if err != nil && !errors.Is(err, journal.ErrEmpty) && !errors.Is(err, journal.ErrDamaged) {
-		return err
-	}
-	defer w.Close()
-	part, err := d.Open(partName, true)
-	if err != nil {
-		return err
-	}
-	defer part.Close()
+	return opened(d, func(w *journal.Writer, part journal.File) error { return writePieces(w, part, version) })
+}
+
+func writePieces(w *journal.Writer, part journal.File, version byte) error {
 	etag := fmt.Sprintf(`"%d"`, version)
 	if s := w.State(); s == nil || s.Header.ETag != etag {
 		// Another version: the record of the old one goes before its data does.

@@ -161,13 +161,13 @@ func (c *Conn) round() time.Duration {
 	return unknownRound
 }
 
-// nextWindow returns the window that follows some round trips in which the reader
+// nextWindow returns the window that follows a number of round trips, trips, in which the reader
 // took so many packets, after before in as many before, while behind stood behind
 // holes. A sender that is still growing will want more than twice of what was taken
 // in one: by the time it hears of the window, it has grown twice.
 //
-// Readers have always left so many: these were of no use, and more of them would not
-// make the readers faster.
+// What readers have always left in order, left, was of no use, and more of it would not
+// make them faster.
 func nextWindow(window int, taken, before, behind int64, trips float64, left, most int) int {
 	if left > 0 {
 		least := int(2*max(taken, before)+behind) + windowSlack
