@@ -71,16 +71,11 @@ func TestRival(t *testing.T) {
 		{name: "slower before", scheme: "udt", memory: rememberedPath{SlowTCP: time.Unix(1, 0)}, tcp: "same"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			overTCP, err := net.Listen("tcp", "127.0.0.1:0")
+			overTCP, overUDT, err := samePort(listenUDT)
 			if err != nil {
 				t.Fatal(err)
 			}
 			address := overTCP.Addr().String()
-			overUDT, err := udt.Listen("udt", address)
-			if err != nil {
-				overTCP.Close()
-				t.Skipf("the UDP port of the same number is taken: %v", err)
-			}
 			if tt.tcp == "nothing" {
 				overTCP.Close()
 			}

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -231,20 +232,12 @@ func TestUpgrade(t *testing.T) {
 // A server that answers over UDT no more is reached over TCP from then on, and the
 // other way round.
 func TestReconsider(t *testing.T) {
-	overTCP, err := net.Listen("tcp", "127.0.0.1:0")
+	overTCP, overUDT, err := samePort(listenUDT)
 	if err != nil {
 		t.Fatal(err)
 	}
 	host := overTCP.Addr().String()
-	open := func() *http.Server {
-		t.Helper()
-		l, err := udt.Listen("udt", host)
-		if err != nil {
-			t.Skipf("the UDP port of the same number is taken: %v", err)
-		}
-		return serveName("udt", l)
-	}
-	udtServer, tcpServer := open(), serveName("tcp", overTCP)
+	udtServer, tcpServer := serveName("udt", overUDT), serveName("tcp", overTCP)
 	defer tcpServer.Close()
 	var told []string
 	rt := newTransports(2, time.Second, udtpool.DefaultHeaderBytes, new(trust), udt.Ask{}, new(pathMemory), newUI(io.Discard, io.Discard), slog.New(slog.DiscardHandler), new(observation))
@@ -279,7 +272,15 @@ func TestReconsider(t *testing.T) {
 	if scheme, why := rt.route.carried(u); scheme != "http" || why != "no answer over UDP" || len(told) != 1 {
 		t.Errorf("carried over %s: %s; told %q", scheme, why, told)
 	}
-	udtServer = open()
+	// Who has the port now, another program's connection for one, gives it back.
+	overUDT, err = listenUDT(host)
+	for tick := time.Tick(10 * time.Millisecond); errors.Is(err, syscall.EADDRINUSE); <-tick {
+		overUDT, err = listenUDT(host)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	udtServer = serveName("udt", overUDT)
 	defer udtServer.Close()
 	tcpServer.Close()
 	get("udt")

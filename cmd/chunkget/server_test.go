@@ -352,20 +352,28 @@ func startServer(kind, dir, arg string) (*server, error) {
 // number, the other's may be in use by somebody else.
 const portTries = 20
 
+// samePort opens a TCP port of loopback, and with open a UDP port of the same number.
+func samePort[U any](open func(address string) (U, error)) (overTCP net.Listener, overUDP U, err error) {
+	for range portTries {
+		if overTCP, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			break
+		}
+		if overUDP, err = open(overTCP.Addr().String()); err == nil {
+			break
+		}
+		overTCP.Close()
+	}
+	return overTCP, overUDP, err
+}
+
 // silentPort opens a TCP port of loopback, and a UDP port of the same number, at which
 // nobody answers.
 func silentPort() (l net.Listener, silent net.PacketConn, err error) {
-	for range portTries {
-		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			break
-		}
-		if silent, err = net.ListenPacket("udp", l.Addr().String()); err == nil {
-			return l, silent, nil
-		}
-		l.Close()
-	}
-	return nil, nil, err
+	return samePort(func(address string) (net.PacketConn, error) { return net.ListenPacket("udp", address) })
 }
+
+// listenUDT opens a UDP port for UDT.
+func listenUDT(address string) (net.Listener, error) { return udt.Listen("udt", address) }
 
 // mutePort opens a UDP port of loopback at which nobody answers. The TCP port of the same
 // number is that of a connection, so that nobody comes to listen there.
