@@ -135,6 +135,9 @@ func measure(t *testing.T, l *Lab, probe func(t *testing.T, l *Lab) figure) {
 		l.ResetCounters()
 		f := probe(t, l)
 		c := l.Counters()
+		if c.Failure != "" {
+			t.Fatalf("the emulator has failed: %s", c.Failure)
+		}
 		if f.off() <= tolerance {
 			t.Logf("%s %.5g, asked for %.5g; late %.2f %%, 99 %% within %v", f.name, f.got, f.want, 100*c.Lateness.LateShare(), c.Lateness.P99)
 			return

@@ -112,8 +112,9 @@ func TestCompressionOverASlowLink(t *testing.T) {
 			plain, coded = min(plain, a.Seconds), min(coded, b.Seconds)
 		}
 		if coded*3 > plain {
-			if ok, why := lab.Counters().KeptSchedule(); !ok {
-				t.Skip(why)
+			c := lab.Counters()
+			if ok, why := c.KeptSchedule(); !ok && c.Failure == "" {
+				t.Skip("this machine is too busy: ", why)
 			}
 			t.Errorf("%s, -n %s: %.2f s, without compression %.2f s", tt.scheme, tt.n, coded, plain)
 		}
