@@ -51,9 +51,11 @@ func TestRootDirFollowsNoLinks(t *testing.T) {
 	for link, target := range map[string]string{
 		"out": outside, "in": "inside", "dangling": "nothing", "up": "../x",
 	} {
-		if err := os.Symlink(target, filepath.Join(path, link)); err != nil {
-			t.Skip("no symbolic links here: ", err)
+		err := os.Symlink(target, filepath.Join(path, link))
+		if err != nil && runtime.GOOS == "windows" {
+			t.Skip("symbolic links need a privilege on Windows: ", err)
 		}
+		must(t, err)
 		if _, err := d.Open(link, true); err == nil {
 			t.Errorf("opened the link %s to %s", link, target)
 		}
@@ -131,7 +133,7 @@ func TestRootDirNextData(t *testing.T) {
 		t.Errorf("data in [%d,%d), written at %d", start, end, at)
 	}
 	if start == 0 && end == size {
-		t.Skip("this file system does not tell holes")
+		t.Skip("needs a file system that tells holes")
 	}
 	if end-start > 1<<20 {
 		t.Errorf("one byte occupies [%d,%d)", start, end)

@@ -13,7 +13,7 @@ import (
 func TestFIFO(t *testing.T) {
 	f := serveFolder(t, Options{}, map[string]string{"a": "abc"})
 	if err := syscall.Mkfifo(filepath.Join(f.dir, "fifo"), 0o666); err != nil {
-		t.Skip("no FIFO here:", err)
+		t.Skip("needs a file system with FIFOs: ", err)
 	}
 	if w := f.get(t, "/fifo"); w.Code != 404 {
 		t.Errorf("status %d", w.Code)
@@ -30,7 +30,7 @@ func TestSocket(t *testing.T) {
 	f := serveFolder(t, Options{}, map[string]string{"a": "abc"})
 	l, err := net.Listen("unix", filepath.Join(f.dir, "s"))
 	if err != nil {
-		t.Skip("no socket here:", err)
+		t.Skip("needs a file system with sockets, and a short path: ", err)
 	}
 	defer l.Close()
 	if w := f.get(t, "/s"); w.Code != 404 {

@@ -111,6 +111,18 @@ func (f *testFolder) over(t testing.TB) *httptest.Server {
 	return s
 }
 
+// symlink makes a symbolic link, where everybody may.
+func symlink(t *testing.T, target, name string) {
+	t.Helper()
+	err := os.Symlink(target, name)
+	if err != nil && runtime.GOOS == "windows" {
+		t.Skip("symbolic links need a privilege on Windows: ", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func readAll(t testing.TB, r io.Reader) []byte {
 	t.Helper()
 	var b bytes.Buffer

@@ -95,7 +95,7 @@ func TestTLS(t *testing.T) {
 // TestKeyOutlivesCaches: pins that were given away stay right when caches are cleaned.
 func TestKeyOutlivesCaches(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("other systems have other folders")
+		t.Skip("needs Linux: other systems have other folders")
 	}
 	state, cache, dir := t.TempDir(), t.TempDir(), folder(t, map[string]string{"a": "abc"})
 	t.Setenv("XDG_STATE_HOME", state)

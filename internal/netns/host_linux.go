@@ -60,8 +60,12 @@ func newHost(t testing.TB) *Host {
 		defer close(ended)
 		h.live(made)
 	}()
-	if err := <-made; err != nil {
+	err := <-made
+	if errors.Is(err, unix.EPERM) {
 		t.Skipf("network namespaces need root: %v", err)
+	}
+	if err != nil {
+		t.Fatalf("making a network namespace: %v", err)
 	}
 	t.Cleanup(func() {
 		close(h.end)
