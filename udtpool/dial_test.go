@@ -83,7 +83,9 @@ func TestDialFailureIsNoFailureWhileOthersServe(t *testing.T) {
 	})
 }
 
-func TestUDTPortClosed(t *testing.T) {
+// TestSilentUDPPort: the pool's own socket, which is a real one, gets no answer. So the
+// timeout is one of real time.
+func TestSilentUDPPort(t *testing.T) {
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0") // held, and silent
 	if err != nil {
 		t.Fatal(err)
