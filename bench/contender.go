@@ -66,6 +66,11 @@ type tools struct {
 // report.
 func contenders() []contender {
 	list := []contender{{
+		name:   "chunkget-auto",
+		about:  "chunkget from chunkserve over UDT or the system's TCP, whichever it finds better",
+		server: serveChunkserve,
+		client: chunkgetClient("auto"),
+	}, {
 		name:   "chunkget-udt",
 		about:  "chunkget from chunkserve over UDT, congestion control bbr",
 		server: serveChunkserve,
@@ -95,7 +100,7 @@ func contenders() []contender {
 			name:   "chunkget-tcp-" + cc,
 			about:  "chunkget from chunkserve over TCP " + cc,
 			server: serveChunkserve,
-			client: chunkgetClient("http"),
+			client: chunkgetClient("tcp"),
 			tcp:    cc,
 		})
 	}
@@ -241,11 +246,14 @@ func findProgram(name string) (string, error) {
 }
 
 // chunkgetClient runs chunkget as its users do: it adds connections, up to those of t,
-// while the rate rises.
-func chunkgetClient(scheme string) func(t *target) (string, []string) {
+// while the rate rises. transport is what its flag says.
+func chunkgetClient(transport string) func(t *target) (string, []string) {
 	return func(t *target) (string, []string) {
-		over := map[string]string{"udt": "udt", "http": "tcp"}[scheme] // and nothing else
-		return t.tools.chunkget, []string{"--quiet", "--compress", "off", "--transport", over, "--connections", strconv.Itoa(t.connections), "--output", t.out, t.url(scheme)}
+		scheme := "udt"
+		if transport == "tcp" {
+			scheme = "http"
+		}
+		return t.tools.chunkget, []string{"--quiet", "--compress", "off", "--transport", transport, "--connections", strconv.Itoa(t.connections), "--output", t.out, t.url(scheme)}
 	}
 }
 

@@ -28,6 +28,8 @@ type Plot struct {
 // palette has one colour per family of contenders; it is that of Okabe and Ito,
 // which people with colour-blindness can tell apart.
 var palette = map[string]color.RGBA{
+	"chunkget-auto": {0x22, 0x22, 0x22, 0xff},
+
 	"chunkget-udt": {0xd5, 0x5e, 0x00, 0xff},
 
 	"chunkget-udt-native": {0x8c, 0x56, 0x4b, 0xff},
