@@ -45,6 +45,8 @@ const (
 	// unknownRound stands in for a round trip that has not been measured: a
 	// server's that has not sent anything yet. It covers satellites.
 	unknownRound = 600 * time.Millisecond
+	// longestRound bounds what a sender may say that round trips take.
+	longestRound = 3 * time.Second
 	// windowExcess is the part of what was of no use that a round trip takes away.
 	windowExcess = 4
 	// windowSlack in packets is for what is measured late, and windowFade the part
@@ -124,7 +126,7 @@ func (c *Conn) sizeWindowLocked(now time.Duration) {
 	}
 	x, weight := c.rcv.progressLocked(), int64(weigh(c.fullSize, c.payload))
 	taken, behind := weight*(x-c.roundX), weight*(c.rcv.top-c.rcv.next)
-	round := c.round()
+	round := c.round(now)
 	elapsed := now - c.roundAt
 	switch {
 	case elapsed >= round:
@@ -133,8 +135,8 @@ func (c *Conn) sizeWindowLocked(now time.Duration) {
 		}
 		if !c.rcv.awayLocked() {
 			trips := 1.0
-			if c.rtt.sampled {
-				trips = float64(round) / float64(max(c.rtt.srtt, 1))
+			if trip := c.roundTrip(now); trip > 0 {
+				trips = float64(round) / float64(trip)
 			}
 			c.target = nextWindow(c.target, taken, c.taken, behind, trips, c.rcv.leftLocked(), c.maxOffer())
 		}
@@ -151,14 +153,25 @@ func (c *Conn) sizeWindowLocked(now time.Duration) {
 
 // round is the time over which the reader is measured, a round trip or what is
 // certainly not less than that.
-func (c *Conn) round() time.Duration {
-	switch {
-	case c.rtt.sampled:
-		return max(c.rtt.srtt, minRound)
-	case c.answeredIn > 0:
+func (c *Conn) round(now time.Duration) time.Duration {
+	if trip := c.roundTrip(now); trip > 0 {
+		return max(trip, minRound)
+	}
+	if c.answeredIn > 0 {
 		return max(c.answeredIn, minRound)
 	}
 	return unknownRound
+}
+
+// roundTrip is the longer one of ours and that of which the sender tells, 0 if both are
+// unknown. Who only reads has measured one when it asked, and none since a queue has
+// grown: twice of what is taken in that time would be less than what is in flight.
+func (c *Conn) roundTrip(now time.Duration) time.Duration {
+	own := time.Duration(0)
+	if c.rtt.sampled {
+		own = c.rtt.srtt
+	}
+	return max(own, min(c.peerStats(now).RTT, longestRound))
 }
 
 // nextWindow returns the window that follows a number of round trips, trips, in which the reader

@@ -93,6 +93,45 @@ func windowFollowsPath(t *measurement) {
 	})
 }
 
+// Who only reads learns from the sender that round trips have become longer, as when
+// others fill a queue: the window does not limit what is in flight.
+func TestWindowFollowsQueue(t *testing.T) {
+	const rate = 80e6
+	link := func(delay time.Duration) simnet.LinkConfig {
+		return simnet.LinkConfig{Rate: 100e6, Delay: delay, Queue: 1 << 20}
+	}
+	fixed := func() Congestion { return NewFixed(rate) }
+	inLab(t, link(25*time.Millisecond), &Config{Congestion: fixed}, func(l *lab) {
+		client, server := l.connect()
+		// As with a request, the receiver measures a round trip before anything flows.
+		if _, err := client.Write([]byte{1}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(server, make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+		go writeForever(server, make([]byte, 1<<18))
+		take := func(during time.Duration) float64 {
+			start, n := time.Now(), int64(0)
+			for time.Since(start) < during {
+				k, err := io.CopyN(io.Discard, client, 1<<16)
+				if err != nil {
+					t.Fatal(err)
+				}
+				n += k
+			}
+			return float64(n) * 8 / time.Since(start).Seconds()
+		}
+		take(10 * time.Second)
+		l.net.SetLink(serverHost, clientHost, link(225*time.Millisecond))
+		take(10 * time.Second)
+		if got := take(10 * time.Second); got < 0.9*rate {
+			s := server.Stats()
+			t.Errorf("%.1f Mbit/s over round trips of %v, want %.0f; %d packets in flight, room for %d", got/1e6, s.RTT, rate/1e6, s.FlightSize, s.FlowWindow)
+		}
+	})
+}
+
 // A reader that is slower than the path, as one that writes to a disk, bounds what waits
 // for it, and is never made to wait: the sender does not take what the window lets it
 // send for what the path carries.

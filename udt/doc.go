@@ -65,8 +65,9 @@
 //
 // Status: a peer that has sent feedback may be told how we send, in a control
 // packet of type 0x7FFF, extended type 0x4653, beside data, every 250 ms and every
-// 32 data packets at most. It is for people to see; nothing depends on it, and what is
-// malformed or older than the latest is ignored. Word 1 of the header numbers those
+// 32 data packets at most. It is for people to see; of it only the round trip is made
+// use of, for how much the receiver offers to hold. What is malformed or older than the
+// latest is ignored. Word 1 of the header numbers those
 // of a connection from 1. What is said holds for all connections between the two
 // endpoints, except for controller 4, of which each has its own. The payload, in
 // words, of which a later version may add some:

@@ -7,8 +7,8 @@ import (
 )
 
 // A status packet tells a receiver what its sender's congestion control knows
-// and does, for people to see: nothing in the protocol depends on it. The
-// package comment specifies it.
+// and does, for people to see. Of it only the round trip is made use of, for the size
+// of the receive window. The package comment specifies it.
 const statusType = 0x4653
 
 const (
