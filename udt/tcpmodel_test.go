@@ -5,63 +5,170 @@ import (
 	"time"
 )
 
-// cubic stands for TCP in tests of sharing: the window of CUBIC (RFC 9438), on
-// the acknowledgements and losses that ours sees.
+// cubic stands for TCP of Linux in tests of sharing (net/ipv4/tcp_cubic.c), on the
+// acknowledgements and losses that ours sees: CUBIC (RFC 9438) with fast convergence,
+// a slow start that delay ends (HyStart), and proportional rate reduction (RFC 6937).
+// Losses count once in a flight, as there.
 type cubic struct {
 	limit     int
 	window    float64
-	threshold float64
-	most      float64 // window before the latest decrease
-	since     time.Duration
-	recoverTo time.Duration // losses of packets sent before belong to the same flight
-	rtt       time.Duration
-	slow      bool
+	threshold float64 // of slow start; 0 = none yet
+	last      float64 // window that the latest decrease remembers, 0 before the first
+	inFlight  int
+
+	// The epoch since the latest decrease.
+	begun         bool
+	since         time.Duration
+	origin, until float64 // window where the curve is flat, and seconds to get there
+	reno          float64 // window that TCP Reno would have
+
+	// Recovery of what was lost: of packets sent before recoverTo.
+	recoverTo      time.Duration
+	recovering     bool
+	prior          float64 // window at its begin
+	delivered, out float64 // since then
+
+	// HyStart.
+	minRTT   time.Duration
+	roundEnd int64
+	samples  int           // of the round
+	least    time.Duration // of them
 }
 
 func newCubic() Congestion { return &cubic{} }
 
-func (*cubic) Name() string    { return "cubic" }
-func (c *cubic) State() string { return "" }
-func (c *cubic) Init(_ time.Duration, p CongestionParams) {
-	*c = cubic{limit: p.MaxWindow, window: 10, slow: true}
+const (
+	cubicC    = 0.4
+	cubicBeta = 0.7
+	// Delay is judged by the first few samples of a round, and not in small windows.
+	hystartSamples = 8
+	hystartWindow  = 16
+	// cubicFirst is the growth in a round trip before the first loss, at least.
+	cubicFirst = 1. / 20
+)
+
+func (*cubic) Name() string { return "cubic" }
+func (c *cubic) State() string {
+	switch {
+	case c.recovering:
+		return "recovery"
+	case c.slow():
+		return "slow-start"
+	}
+	return "avoidance"
 }
-func (c *cubic) OnSend(time.Duration, SendEvent) {}
-func (c *cubic) OnTimeout(time.Duration)         { c.threshold, c.window, c.slow = c.window*0.7, 2, true }
-func (c *cubic) SendPeriod() time.Duration       { return 0 }
-func (c *cubic) Window() int                     { return min(int(c.window), c.limit) }
+func (c *cubic) Init(_ time.Duration, p CongestionParams) { *c = cubic{limit: p.MaxWindow, window: 10} }
+func (c *cubic) SendPeriod() time.Duration                { return 0 }
+func (c *cubic) Window() int                              { return min(int(c.window), c.limit) }
+func (c *cubic) slow() bool                               { return c.threshold == 0 || c.window < c.threshold }
+
+func (c *cubic) OnSend(_ time.Duration, e SendEvent) {
+	c.inFlight = e.InFlight
+	c.out += float64(e.New + e.Retransmitted)
+}
+
+func (c *cubic) OnTimeout(time.Duration) {
+	c.decrease()
+	c.window, c.recovering = 1, false
+}
 
 func (c *cubic) OnACK(now time.Duration, e ACKEvent) {
-	c.rtt = e.RTT
+	c.inFlight = e.InFlight
+	if e.Latest > 0 && (c.minRTT == 0 || e.Latest < c.minRTT) {
+		c.minRTT = e.Latest
+	}
 	if e.Newly == 0 {
 		return
 	}
-	if c.slow {
-		c.window += float64(e.Newly)
-		if c.threshold > 0 && c.window > c.threshold {
-			c.leave(now, c.window)
-		}
-		return
+	if c.recovering && e.SentAt >= c.recoverTo {
+		c.recovering, c.window = false, c.threshold
 	}
-	k := math.Cbrt(c.most * 0.3 / 0.4)
-	t := (now - c.since + c.rtt).Seconds()
-	target := 0.4*math.Pow(t-k, 3) + c.most
-	reno := c.most*0.7 + 3*0.3/1.7*(now-c.since).Seconds()/max(c.rtt.Seconds(), 1e-3)
-	target = min(max(target, reno), 1.5*c.window)
-	if target > c.window {
-		c.window += (target - c.window) / c.window * float64(e.Newly)
+	switch {
+	case c.recovering:
+		c.reduce(float64(e.Newly))
+	case c.slow():
+		c.hystart(e)
+		c.window += float64(e.Newly)
+		if c.threshold > 0 {
+			c.window = min(c.window, c.threshold)
+		}
+	default:
+		c.avoid(now, float64(e.Newly))
 	}
 }
 
-func (c *cubic) leave(now time.Duration, most float64) { c.slow, c.most, c.since = false, most, now }
+// hystart ends slow start when a round trip takes an eighth longer than the shortest.
+func (c *cubic) hystart(e ACKEvent) {
+	if e.Sample.Prior >= c.roundEnd {
+		c.roundEnd = e.Delivered + int64(e.InFlight)
+		c.samples, c.least = 0, 0
+	}
+	if e.Latest == 0 || c.samples == hystartSamples {
+		return
+	}
+	if c.least == 0 || e.Latest < c.least {
+		c.least = e.Latest
+	}
+	late := min(max(c.minRTT/8, 4*time.Millisecond), 16*time.Millisecond)
+	if c.samples++; c.samples == hystartSamples && c.window >= hystartWindow && c.least > c.minRTT+late {
+		c.threshold = c.window
+	}
+}
+
+// avoid grows the window along the curve, or as TCP Reno would.
+func (c *cubic) avoid(now time.Duration, newly float64) {
+	if !c.begun {
+		c.begun, c.since, c.reno = true, now, c.window
+		c.origin, c.until = max(c.last, c.window), math.Cbrt(max(c.last-c.window, 0)/cubicC)
+	}
+	t := (now - c.since + c.minRTT).Seconds()
+	target := c.origin + cubicC*math.Pow(t-c.until, 3)
+	each := 0.01 / c.window // growth for each packet delivered
+	if target > c.window {
+		each = (target - c.window) / c.window
+	}
+	if c.last == 0 {
+		each = max(each, cubicFirst)
+	}
+	c.reno += 3 * (1 - cubicBeta) / (1 + cubicBeta) * newly / c.window
+	each = max(each, (c.reno-c.window)/c.window)
+	c.window += min(each, 0.5) * newly
+}
+
+// decrease remembers where the window was, or less than that if it was smaller than
+// the time before.
+func (c *cubic) decrease() {
+	if c.begun = false; c.window < c.last {
+		c.last = c.window * (1 + cubicBeta) / 2
+	} else {
+		c.last = c.window
+	}
+	c.threshold = max(c.window*cubicBeta, 2)
+}
 
 func (c *cubic) OnLoss(now time.Duration, e LossEvent) {
 	if e.SentAt < c.recoverTo {
 		return
 	}
-	c.recoverTo = now
-	most := c.window
-	c.window = max(2, c.window*0.7)
-	c.leave(now, most)
+	c.prior = c.window
+	c.decrease()
+	c.recoverTo, c.recovering, c.delivered, c.out = now, true, 0, 0
+}
+
+// reduce sends in proportion to what is delivered, until no more than the threshold
+// is in flight.
+func (c *cubic) reduce(newly float64) {
+	c.delivered += newly
+	send := 0.0
+	if flight := float64(c.inFlight); flight > c.threshold {
+		send = math.Ceil(c.threshold*c.delivered/c.prior) - c.out
+	} else {
+		send = min(c.threshold-flight, max(c.delivered-c.out, newly)+1)
+	}
+	if c.out == 0 {
+		send = max(send, 1)
+	}
+	c.window = float64(c.inFlight) + max(send, 0)
 }
 
 // bbr1 stands for BBR of Linux TCP (version 1): eight phases of one round trip,
