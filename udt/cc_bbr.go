@@ -28,11 +28,13 @@ const (
 	bbrProbeDown     = 0.75
 	bbrWindow        = 1.75 // in bandwidth-delay products
 	// bbrCruise is how many round trips lie between a probe and the next one.
-	// A probe that only lost packets doubles it, up to bbrMaxCruise.
+	// A probe that only harmed doubles it, up to bbrMaxCruise or more, see maxCruise.
 	bbrCruise    = 6
 	bbrMaxCruise = 64
 	// bbrGrowth is the growth by which more rate was found.
 	bbrGrowth = 1.15
+	// bbrTook is the growth that a full link shows only if others leave it to us.
+	bbrTook = 1.04
 
 	bbrRateRounds = 10 // round trips over which the highest rate counts
 	bbrRTTLife    = 10 * time.Second
@@ -133,9 +135,11 @@ type bbr struct {
 	rival compete
 	// Packets sent between upFrom and upTo were sent by a probe, or by the start.
 	upFrom, upTo time.Duration
-	upLost       int // of them, of the latest probe
-	cruiseLost   int // of the round so far, of all others
-	probeEvery   int // round trips of steady state between probes
+	upLost       int  // of them, of the latest probe
+	probed       bool // the latest probe-down followed a probe
+	crowded      bool // a queue stood before the latest probe
+	cruiseLost   int  // of the round so far, of all others
+	probeEvery   int  // round trips of steady state between probes
 }
 
 func (b *bbr) Name() string { return bbrName }
@@ -198,7 +202,7 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 			b.minRTT = e.Latest
 		}
 		if e.Latest < b.minRTT+b.minRTT/20 {
-			b.minAt = now
+			b.minAt, b.rival.rests = now, 0
 		}
 		if b.recent == 0 {
 			b.recent = e.Latest
@@ -319,7 +323,9 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 	case bbrDown:
 		if elapsed := now - b.since; elapsed >= b.flight() && b.inFlight <= b.bdp(1) || elapsed > 3*b.flight() {
 			b.rival.drained = true
-			b.planProbe()
+			if b.probed {
+				b.planProbe()
+			}
 			b.enter(now, bbrSteady)
 		}
 	case bbrSteady:
@@ -337,27 +343,45 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 			b.enter(now, bbrUp)
 		}
 	case bbrRTT:
-		if now-b.since > bbrProbeRTT+b.minRTT {
-			if b.lastRTT > 0 {
-				b.minRTT = b.lastRTT
-			}
-			if b.rtt > 0 {
-				b.minRTT = min(b.minRTT, b.rtt)
-			}
-			b.minAt = now
-			b.rival.end(now)
-			b.enter(now, bbrSteady)
+		if now-b.since > bbrProbeRTT+b.flight() {
+			b.endRest(now)
 		}
 	case bbrCompete:
-		if now-b.minAt > bbrRTTLife {
+		if now-b.minAt > bbrRTTLife<<b.rival.rests {
 			b.enter(now, bbrRTT)
 		}
 	}
 }
 
+// endRest ends the look at the shortest round trip. A queue that stands although next
+// to nothing of it is ours is no round trip of the path: beside those who fill it,
+// the one before stays known, and the competition goes on, until a few looks in a
+// row have not found it.
+func (b *bbr) endRest(now time.Duration) {
+	seen := b.lastRTT
+	if b.rtt > 0 && (seen == 0 || b.rtt < seen) {
+		seen = b.rtt
+	}
+	b.minAt = now
+	if b.rival.window > 0 && seen-b.minRTT > b.pressure() && b.rival.rests < competeRests {
+		b.rival.resume(now - b.since)
+		b.enter(now, bbrCompete)
+		return
+	}
+	if seen > 0 {
+		b.minRTT = seen
+	}
+	b.rival.window = min(b.rival.window, insistWindow*b.rate*b.minRTT.Seconds())
+	b.rival.end(now)
+	b.enter(now, bbrSteady)
+}
+
 func (b *bbr) enter(now time.Duration, s bbrState) {
 	if b.state == bbrDown && s != bbrDown {
 		b.calmTo = now
+	}
+	if s == bbrDown {
+		b.probed = b.state == bbrUp
 	}
 	if b.upTo == 0 && s != bbrUp && s != bbrDrain {
 		b.upTo = now
@@ -366,6 +390,7 @@ func (b *bbr) enter(now time.Duration, s bbrState) {
 	switch s {
 	case bbrUp:
 		b.before = b.rate
+		b.crowded = b.queue() > bbrShortQueue
 		b.upFrom, b.upTo = now, 0
 		b.upLost = 0
 	case bbrDown:

@@ -25,6 +25,8 @@ type compete struct {
 	lossy   float64       // share of the latest rounds with losses
 	former  float64       // window at the latest end
 	ended   time.Duration // when that was
+	rests   int           // looks at the shortest round trip in a row that met a queue
+	refill  int           // rounds from such a look on in which less than a window is delivered
 }
 
 const (
@@ -53,6 +55,9 @@ const (
 	competeShortest = bbrMinQueue
 	// competeReturn is how soon after its end it goes on where it was.
 	competeReturn = 5 * time.Second
+	// competeRests is the number of looks at the shortest round trip that may meet a
+	// queue, each after twice the time, before the path is taken to have become longer.
+	competeRests = 3
 	// competeMemory is the number of rounds over which those with losses are
 	// counted, and competeLossy the share of them beyond which the others do not
 	// heed losses: flows that do make them in one of many. Of a run of rounds with
@@ -74,7 +79,7 @@ func (c *compete) begin(now time.Duration, window float64) {
 	if c.former > 0 && now-c.ended < competeReturn {
 		enter, window = max(enter, c.former), max(window, c.former)
 	}
-	*c = compete{window: enter, most: window, since: now, lossy: c.lossy, weight: c.weight}
+	*c = compete{window: enter, most: window, since: now, lossy: c.lossy, weight: c.weight, rests: c.rests}
 }
 
 // afterDrain follows the first round of packets sent after we have drained what
@@ -92,6 +97,14 @@ func (c *compete) afterDrain(stays bool) {
 // losses it keeps a suspicion.
 func (c *compete) end(now time.Duration) {
 	*c = compete{weight: c.weight, lossy: min(c.lossy, competeDoubt*competeLossy), former: c.window, ended: now}
+}
+
+// resume goes on after a rest in which others have kept the queue. The curve has
+// stood still in the meantime.
+func (c *compete) resume(rested time.Duration) {
+	c.since += rested
+	c.rests++
+	c.refill = 2
 }
 
 // note counts a round. A path that has become narrower loses in some rounds in a
@@ -163,10 +176,15 @@ func (b *bbr) contend(now time.Duration, pressed bool) {
 		}
 		return
 	}
+	delivered := float64(b.delivered)
+	if c.refill > 0 {
+		c.refill--
+		delivered = c.window
+	}
 	if c.deaf() {
 		c.insist(b.rate * b.minRTT.Seconds())
 	} else if lost {
-		c.cut(now, float64(b.delivered))
+		c.cut(now, delivered)
 	} else if !b.limited {
 		c.round(now, b.recent)
 	}
@@ -182,13 +200,24 @@ func (b *bbr) contend(now time.Duration, pressed bool) {
 	}
 }
 
-// planProbe makes probes that only lost packets rarer: where a flow of TCP fills
-// what we leave, each of them would make it back off.
+// planProbe makes probes rarer that only lost packets, or found more although the link
+// was full: where a flow of TCP fills what we leave, each of them makes it back off.
 func (b *bbr) planProbe() {
-	if b.beyondChance(b.upLost, 2*b.bdp(bbrProbeUp)) {
-		b.probeEvery = min(2*b.probeEvery, bbrMaxCruise)
+	lost := b.beyondChance(b.upLost, 2*b.bdp(bbrProbeUp))
+	took := b.crowded && b.rate > b.before*bbrTook
+	if lost || took {
+		b.probeEvery = min(2*b.probeEvery, b.maxCruise())
 	} else {
 		b.probeEvery = max(b.probeEvery*3/4, bbrCruise)
 	}
 	b.upLost = 0
+}
+
+// maxCruise is the most round trips between probes: a flow of TCP cubic with as much in
+// flight as ours makes up for having backed off in half of them.
+func (b *bbr) maxCruise() int {
+	window := float64(b.bdp(1))
+	rounds := competeCut * window / competeSlope
+	curve := math.Cbrt(window*competeCut/competeCubic) / max(b.recent, time.Millisecond).Seconds()
+	return max(int(2*min(rounds, curve)), bbrMaxCruise)
 }

@@ -76,3 +76,82 @@ func TestCompeteWeighs(t *testing.T) {
 		t.Errorf("four flows weigh as %.2f", ratio)
 	}
 }
+
+// The curve stands still while little is in flight to see the shortest round trip: looks
+// every ten seconds would otherwise keep the window from ever passing the bend.
+func TestCompeteRests(t *testing.T) {
+	const rtt, rest = 50 * time.Millisecond, 10 * time.Second
+	c := &compete{weight: 1}
+	c.begin(0, 1000)
+	c.round(3*time.Second, rtt)
+	rested := *c
+	rested.resume(rest)
+	for d := 3 * time.Second; d < 12*time.Second; d += rtt {
+		c.round(d, rtt)
+		rested.round(d+rest, rtt)
+	}
+	if d := rested.window - c.window; d > 1 || d < -1 {
+		t.Errorf("after a rest the window has grown to %.0f, without to %.0f", rested.window, c.window)
+	}
+}
+
+// The queue of others does not count as the path's shortest round trip, until some looks
+// in a row have met it: then the path has become longer.
+func TestCompeteKeepsShortestRoundTrip(t *testing.T) {
+	const short, long = 50 * time.Millisecond, 200 * time.Millisecond
+	b := &bbr{minRTT: short, recent: long, state: bbrCompete}
+	b.rival.begin(0, 1000)
+	for i := range competeRests {
+		b.enter(time.Duration(i)*time.Minute, bbrRTT)
+		b.rtt = long
+		b.endRest(time.Duration(i)*time.Minute + time.Second)
+		if b.state != bbrCompete || b.minRTT != short {
+			t.Fatalf("after %d looks: %v, shortest %v", i+1, b.state, b.minRTT)
+		}
+	}
+	b.enter(time.Hour, bbrRTT)
+	b.endRest(time.Hour + time.Second)
+	if b.state != bbrSteady || b.minRTT != long {
+		t.Errorf("%v, shortest %v", b.state, b.minRTT)
+	}
+	// Without others, what is seen counts.
+	b = &bbr{minRTT: short, rtt: long, state: bbrRTT}
+	if b.endRest(time.Second); b.minRTT != long {
+		t.Errorf("alone, shortest %v", b.minRTT)
+	}
+}
+
+// A probe that gains although the link was full takes from others, who back off: the next
+// one comes later, but not later than they need.
+func TestProbesThatTakeBecomeRare(t *testing.T) {
+	probe := func(b *bbr, crowded bool, grows float64) int {
+		b.crowded, b.before, b.rate = crowded, 4000, 4000*grows
+		b.planProbe()
+		return b.probeEvery
+	}
+	path := func() *bbr {
+		return &bbr{minRTT: 50 * time.Millisecond, recent: 60 * time.Millisecond, rate: 4000, probeEvery: bbrCruise}
+	}
+	for _, tt := range []struct {
+		name    string
+		crowded bool
+		grows   float64
+		want    int
+	}{
+		{"took", true, 1.1, 2 * bbrCruise},
+		{"found nothing", true, 1, bbrCruise},
+		{"found what nobody used", false, 1.1, bbrCruise},
+	} {
+		if got := probe(path(), tt.crowded, tt.grows); got != tt.want {
+			t.Errorf("%s: the next one after %d round trips, want %d", tt.name, got, tt.want)
+		}
+	}
+	b := path()
+	for range 20 {
+		probe(b, true, 1.1)
+	}
+	// 220 packets: cubic needs ∛(220 · 0.3 / 0.4) = 5.5 s of 60 ms each.
+	if b.probeEvery < 180 || b.probeEvery > 186 {
+		t.Errorf("probes after %d round trips at most", b.probeEvery)
+	}
+}
