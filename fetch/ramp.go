@@ -15,10 +15,11 @@ const (
 
 	// While the connections find the rate of the path, it is looked at twice in each
 	// round trip, and counts as rising by startupGain, as with the Startup of BBR: slow
-	// start doubles it in a round trip. What begins later has its slow start later, so
-	// over long paths waiting is what costs. It is found after startupLooks in a row
-	// without a rise, two round trips, which is how long a new connection has to be made
-	// and asked before it brings anything.
+	// start doubles it in a round trip, and so many connections are added to those there
+	// are. What begins later has its slow start later, so over long paths waiting is what
+	// costs. It is found after startupLooks in a row without a rise, two round trips,
+	// which is how long a new connection has to be made and asked before it brings
+	// anything.
 	startupGain  = 0.25
 	startupLooks = 4
 
@@ -26,8 +27,15 @@ const (
 	// buffers are what makes rates differ.
 	startupLeast = 50 * time.Millisecond
 
-	// rampGain is by how much the rate has to rise to count later, as a part of it.
+	// rampGain is by how much the rate has to rise or fall to count later, as a part of it.
 	rampGain = 0.05
+
+	// rampEvery is the shortest time between two samples then, and tick the longest; a
+	// round trip, if that lies between them.
+	rampEvery = 2 * startupLeast
+
+	// rampFallen is after how many samples at least a fall is taken to last.
+	rampFallen = 3
 
 	// rampPatience is how long a new connection may take to show in the rate: to
 	// be made, asked and brought up to speed over the longest paths there are.
@@ -39,21 +47,28 @@ const (
 
 // ramp says how many requests for data may be in flight. It begins with a few and
 // allows more, half as many again at a time, once to try and then as long as the
-// total rate rises: in the beginning from one round trip to the next, later by more than
-// its noise. When it has not for some time, that is enough connections: until the rate
-// falls below half of its best, which is another path. No connection is closed, since
-// taking one away costs more than it brings.
+// total rate rises: in the beginning from one round trip to the next, which allows twice
+// as many, later by more than its noise. When it has not for some time, that is enough
+// connections: until the rate falls below half of its best, which is another path. No
+// connection is closed, since taking one away costs more than it brings.
+//
+// Where packets are lost, the rate that slow start has reached does not last, and no
+// number of connections may bring it back. Once it has fallen by more than its noise,
+// the next ones are measured against what is left, beginning with one more try; and
+// again so after a rise.
 //
 // It is owned by the loop and pure: the time comes with each sample.
 type ramp struct {
 	limit, most int
 
+	round   time.Duration // that a request needs to be answered, 0 if that is not known
 	every   time.Duration // between samples
 	startup bool          // the rate of the path is being found
 	flat    int           // looks in a row that did not find it risen
 
 	base    float64 // rate before the last addition in bytes per second, 0 before the first
 	best    float64 // highest mean since the ramp has come to rest
+	tried   bool    // the last addition was made because the rate had fallen
 	since   time.Time
 	settled bool
 
@@ -65,7 +80,7 @@ type ramp struct {
 // newRamp allows first requests, and most in the end. round is the round trip, 0 if it is
 // not known.
 func newRamp(now time.Time, first, most int, round time.Duration) ramp {
-	return ramp{limit: min(max(first, 1), most), most: most, every: max(round/2, startupLeast), startup: true, at: now, since: now}
+	return ramp{limit: min(max(first, 1), most), most: most, every: max(round/2, startupLeast), startup: true, round: round, at: now, since: now}
 }
 
 // due returns when the next sample is to be taken, and whether there is one.
@@ -79,8 +94,9 @@ type rampStep struct {
 }
 
 // sample takes the bytes that have come, and returns what that leads to, nil if nothing
-// changes.
-func (r *ramp) sample(now time.Time, bytes int64) *rampStep {
+// changes. busy says that as many requests are in flight as may be: of fewer, such as at
+// the end of the file, a rate says nothing about the path.
+func (r *ramp) sample(now time.Time, bytes int64, busy bool) *rampStep {
 	if at, more := r.due(); !more || now.Before(at) {
 		return nil
 	}
@@ -97,9 +113,12 @@ func (r *ramp) sample(now time.Time, bytes int64) *rampStep {
 			return r.add(now, rate, r.base, "the rate has risen since the last addition")
 		}
 		if r.flat++; r.flat == startupLooks {
-			r.startup, r.every = false, tick
+			r.startup, r.every = false, min(max(r.round, rampEvery), tick)
 		}
 		return nil
+	}
+	if !busy {
+		r.samples = nil
 	}
 	r.samples = append(r.samples, rate)
 	if n := len(r.samples); n > rampSamples {
@@ -115,8 +134,12 @@ func (r *ramp) sample(now time.Time, bytes int64) *rampStep {
 		}
 	case len(r.samples) >= 2 && least > want, len(r.samples) == rampSamples && mean-2*noise > want:
 		return r.add(now, mean, r.base, "the rate has risen since the last addition")
+	case !r.tried && len(r.samples) >= rampFallen && mean+2*noise < r.base*(1-rampGain):
+		step := r.add(now, mean, r.base, "the rate has not lasted: more connections may raise what is left of it")
+		r.tried = true
+		return step
 	case now.Sub(r.since) >= rampPatience:
-		r.settled, r.best = true, mean
+		r.settled, r.best, r.every = true, mean, tick
 		return &rampStep{DecisionWithheld, mean, r.base, "the last addition has not raised the rate by more than its noise"}
 	}
 	return nil
@@ -124,14 +147,18 @@ func (r *ramp) sample(now time.Time, bytes int64) *rampStep {
 
 // add allows more requests, at a rate.
 func (r *ramp) add(now time.Time, rate, before float64, why string) *rampStep {
-	r.limit = min(r.most, r.limit+max(r.limit/2, 1))
-	r.base, r.since, r.samples, r.flat = rate, now, nil, 0
+	more := max(r.limit/2, 1)
+	if r.startup && before > 0 {
+		more = r.limit
+	}
+	r.limit = min(r.most, r.limit+more)
+	r.base, r.since, r.samples, r.flat, r.tried = rate, now, nil, 0, false
 	return &rampStep{DecisionAdded, rate, before, why}
 }
 
 // sampleRamp lets the ramp decide, and tells what.
 func (d *download) sampleRamp(now time.Time) {
-	if s := d.ramp.sample(now, d.fetched()); s != nil {
+	if s := d.ramp.sample(now, d.fetched(), d.activeSlots() >= d.ramp.limit); s != nil {
 		d.decided(Event{Kind: EventRamp, Decision: s.decision, Connections: d.ramp.limit, RateNow: s.rate, RateBefore: s.before, Reason: s.why})
 	}
 }
