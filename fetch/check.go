@@ -135,6 +135,12 @@ func (c *check) remote(ctx context.Context) error {
 	}
 	cl := newClient(&o.Options)
 	r, tree, err := findTree(ctx, &o.Options, cl, new(Result))
+	if r != nil && o.ServerDigest && (err == nil || CodeOf(err) == CodeNoTree) {
+		if err := r.awaitDigest(ctx, &o.Options, cl); err != nil {
+			return err
+		}
+		o.Digest = r.digest
+	}
 	if r != nil && tree == nil && CodeOf(err) == CodeNoTree && (!r.digest.IsZero() || !o.Digest.IsZero() || o.Root != nil || o.Pieces != nil) {
 		if o.Digest.IsZero() {
 			o.Digest = r.digest

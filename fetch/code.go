@@ -54,6 +54,7 @@ const (
 	CodeNoValidator     Code = "no_validator"    // one stream: nothing would tell parts of two versions apart
 	CodeNoSize          Code = "no_size"         // one stream: the server does not tell the size
 	CodeNoTree          Code = "no_tree"         // the server offers no hash tree, where one is needed
+	CodeNoDigest        Code = "no_digest"       // the server announces no digest of the whole file, where one was asked for
 	CodeNotResumable    Code = "not_resumable"   // no strong ETag and no tree
 	CodeUnencrypted     Code = "unencrypted"     // an address without TLS beside an encrypted one, with no hashes to check it by
 	CodeMirrorsUnused   Code = "mirrors_unused"  // nothing tells whether several addresses have the same file

@@ -13,16 +13,24 @@ import (
 // read and hashed once more, which over a fast path takes as long as the download.
 const digestBesideTree = 16 << 20
 
+// Where the digest of a whole file is from, and what it means that one of the server is
+// not that of a file which its hash tree proves.
+const (
+	digestAsked     = "the one that was asked for"
+	digestAnnounced = "the one that the server announced"
+	contradictory   = "the hash tree and the digest of the server contradict each other: one of them is of another version of the file"
+)
+
 // finish checks the digest of the whole file where that is called for, and
 // gives the file its name.
 func finish(ctx context.Context, o *Options, t *target, r *remote, res *Result) error {
-	want, source := o.Digest, "the one that was asked for"
+	want, source := o.Digest, digestAsked
 	if want.IsZero() {
-		want, source = r.digest, "the one that the server announced"
+		want, source = r.digest, digestAnnounced
 	}
-	if o.Digest.IsZero() && !want.IsZero() && res.Verified && res.Bytes > digestBesideTree {
+	if o.Digest.IsZero() && !o.ServerDigest && !want.IsZero() && res.Verified && res.Bytes > digestBesideTree {
 		o.observe(Event{Kind: EventDigestUnused, Total: res.Bytes, Done: res.Bytes, Resumed: res.BytesResumed, ETA: -1, Digest: want,
-			Reason: "every piece was checked against the hash tree, and a file of this size is not read once more for a digest of the same server; one given with --checksum is checked"})
+			Reason: "every piece was checked against the hash tree, and a file of this size is not read once more for a digest of the same server; --checksum server has it checked"})
 		want = Digest{}
 	}
 	if !want.IsZero() {
@@ -38,7 +46,7 @@ func finish(ctx context.Context, o *Options, t *target, r *remote, res *Result) 
 			}
 			hint := "the file was transferred as the server has it; compare digest and source"
 			if res.Verified && o.Digest.IsZero() {
-				hint = "the hash tree and the digest of the server contradict each other: one of them is of another version of the file"
+				hint = contradictory
 			} else if len(res.Mirrors) > 1 {
 				hint = "without hashes of its pieces nothing tells which mirror is wrong: fetch from one of them alone"
 			}

@@ -71,6 +71,9 @@ func (o *Options) resolve() error {
 			return bad("%w", err)
 		}
 	}
+	if o.ServerDigest && !o.Digest.IsZero() {
+		return bad("the file is held against one digest, not against the server's as well")
+	}
 	if err := o.Pieces.Fault(); err != nil {
 		return bad("%w", err) // whoever asks for a check gets it, or hears that it cannot be made
 	}
@@ -123,6 +126,10 @@ func get(ctx context.Context, o *Options, res *Result, begun time.Time) (err err
 	if err != nil {
 		return markResumable(err, t)
 	}
+	if err := p.remote.seekDigest(ctx, o, p.from.client); err != nil {
+		p.close()
+		return markResumable(err, t)
+	}
 	if name == "" && p.remote.name != "" && p.remote.name != t.name {
 		if err := t.close(); err != nil {
 			p.close()
@@ -137,6 +144,9 @@ func get(ctx context.Context, o *Options, res *Result, begun time.Time) (err err
 		return err
 	}
 	if err := transferAll(ctx, o, t, p, res, begun); err != nil {
+		return markResumable(err, t)
+	}
+	if err := p.remote.awaitDigest(ctx, o, p.from.client); err != nil {
 		return markResumable(err, t)
 	}
 	return finish(ctx, o, t, p.remote, res)

@@ -89,6 +89,11 @@ type Options struct {
 	// most 16 MiB, and to Writer.
 	Digest Digest
 
+	// ServerDigest has the digest that the server announces count for a file of any size,
+	// beside a hash tree, too. It is asked for, and where there is none, that is an error
+	// of KindOther with CodeNoDigest. It excludes Digest.
+	ServerDigest bool
+
 	// Restart discards partial data that belongs to another version of the
 	// file, instead of failing with KindRemoteChanged.
 	Restart bool

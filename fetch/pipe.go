@@ -109,7 +109,11 @@ func pipeAll(ctx context.Context, o *Options, p *probed, res *Result, begun time
 		p.close()
 		return err
 	}
-	if err := p.describe(ctx, o, nil); err != nil {
+	err := r.seekDigest(ctx, o, p.from.client)
+	if err == nil {
+		err = p.describe(ctx, o, nil)
+	}
+	if err != nil {
 		p.close()
 		return err
 	}
@@ -148,17 +152,23 @@ func pipeAll(ctx context.Context, o *Options, p *probed, res *Result, begun time
 	if res.Verified = d.mode == checkTree; res.Verified {
 		res.Root = d.root
 	}
+	if err := r.awaitDigest(ctx, o, p.from.client); err != nil {
+		return err
+	}
 	return checkPiped(o.pipedDigest(r), res, d.pipe.digest)
 }
 
 // pipedDigest returns what the whole file is held against: what the user gave, or
 // what the server did, of whatever size and beside a tree, too, since all of it passes
-// in order.
+// in order. Of one that is announced at the end the algorithm is asked for.
 func (o *Options) pipedDigest(r *remote) Digest {
-	if o.Digest.IsZero() {
-		return r.digest
+	switch {
+	case !o.Digest.IsZero():
+		return o.Digest
+	case o.ServerDigest && r.digest.IsZero():
+		return Digest{Algorithm: digestAlgorithms[0].name}
 	}
-	return o.Digest
+	return r.digest
 }
 
 // newDigest returns the hash that computes a digest like d, nil for none.
@@ -239,5 +249,8 @@ func pipeStream(ctx context.Context, o *Options, c *client, p *probed, res *Resu
 		return err
 	}
 	res.ByPieces = o.hasPieces()
-	return checkPiped(want, res, digest)
+	if err := r.awaitDigest(ctx, o, c); err != nil {
+		return err
+	}
+	return checkPiped(o.pipedDigest(r), res, digest)
 }

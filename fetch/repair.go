@@ -70,6 +70,9 @@ func repair(ctx context.Context, o *Options, res *Result, begun time.Time) (err 
 		return err
 	}
 	res.Bytes = r.size
+	if err := r.awaitDigest(ctx, o, c); err != nil {
+		return err
+	}
 	good, err := tree.scan(ctx, o, old)
 	if err != nil {
 		return err
@@ -80,7 +83,7 @@ func repair(ctx context.Context, o *Options, res *Result, begun time.Time) (err 
 	}
 	if size == r.size && good.Bytes() == r.size {
 		res.Intact, res.Verified, res.Root, res.BytesResumed = true, true, tree.root, r.size
-		return checkIntact(ctx, o, old, res)
+		return checkIntact(ctx, o, old, r, res)
 	}
 	if !r.ranges {
 		return errorf(KindRangeUnsupported, "repair", "the server does not send parts of the file").withCode(CodeNoRanges).
@@ -181,17 +184,21 @@ func partsOf(l merkle.Layout, good *segment.Set) *kept {
 }
 
 // checkIntact checks the digest of a file that equals the remote one.
-func checkIntact(ctx context.Context, o *Options, f journal.File, res *Result) error {
-	if o.Digest.IsZero() {
+func checkIntact(ctx context.Context, o *Options, f journal.File, r *remote, res *Result) error {
+	want, source := o.Digest, digestAsked
+	hint := "the file is as the server has it; compare digest and source"
+	if o.ServerDigest {
+		want, source, hint = r.digest, digestAnnounced, contradictory
+	}
+	if want.IsZero() {
 		return nil
 	}
 	var err error
-	if res.Digest, err = hashFile(ctx, f, res.Bytes, o.Digest.Algorithm, newPass(time.Now(), o, o.Output, o.Digest.Algorithm, res.Bytes)); err != nil {
+	if res.Digest, err = hashFile(ctx, f, res.Bytes, want.Algorithm, newPass(time.Now(), o, o.Output, want.Algorithm, res.Bytes)); err != nil {
 		return err
 	}
-	if !res.Digest.Equal(o.Digest) {
-		return errorf(KindIntegrity, "check digest", "it is %v, not the one that was asked for, %v", res.Digest, o.Digest).
-			withCode(CodeDigestMismatch).withHint("the file is as the server has it; compare digest and source")
+	if !res.Digest.Equal(want) {
+		return errorf(KindIntegrity, "check digest", "it is %v, not %s, %v", res.Digest, source, want).withCode(CodeDigestMismatch).withHint(hint)
 	}
 	return nil
 }

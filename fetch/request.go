@@ -65,6 +65,15 @@ type response struct {
 //
 // onConn, if not nil, is told of each connection that the request is put on.
 func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange string, onConn func(net.Conn)) (*response, error) {
+	return c.ask(ctx, http.MethodGet, u, r, ifRange, onConn)
+}
+
+// head asks for what get would tell of all of the file but its bytes.
+func (c *client) head(ctx context.Context) (*response, error) {
+	return c.ask(ctx, http.MethodHead, c.url, segment.Range{}, "", nil)
+}
+
+func (c *client) ask(ctx context.Context, method string, u *url.URL, r segment.Range, ifRange string, onConn func(net.Conn)) (*response, error) {
 	var conn net.Conn
 	var asked time.Time
 	trace := &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) {
@@ -73,7 +82,7 @@ func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange s
 			onConn(conn)
 		}
 	}}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, u.String(), nil)
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), method, u.String(), nil)
 	if err != nil {
 		if e, ok := errors.AsType[*url.Error](err); ok {
 			err = e.Err
@@ -105,7 +114,7 @@ func (c *client) get(ctx context.Context, u *url.URL, r segment.Range, ifRange s
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, requestError(ctx, "GET "+redact(u), err, c.sent)
+		return nil, requestError(ctx, method+" "+redact(u), err, c.sent)
 	}
 	if err := checkStatus(resp, c.sent, c.maxRetryAfter, time.Now()); err != nil {
 		resp.Body.Close()

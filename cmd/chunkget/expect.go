@@ -19,9 +19,12 @@ import (
 
 // addExpected adds what says what the file has to be.
 func (o *options) addExpected(f *pflag.FlagSet) {
-	f.StringVar(&o.checksum, "checksum", "", "require this digest of the whole file, as `sha256:HEX` or sha512:HEX")
+	f.StringVar(&o.checksum, "checksum", "", "require this digest of the whole file, as `sha256:HEX` or sha512:HEX; or server: the one that the server announces (Repr-Digest), which has to announce one")
 	f.StringVar(&o.metalink, "metalink", "", "require what the Metalink 4 document at `FILE` or URL says about the file: size, digest, piece hashes")
 }
+
+// checksumServer is the value of --checksum that stands for what the server announces.
+const checksumServer = "server"
 
 // document is a Metalink that has been read.
 type document struct {
@@ -39,9 +42,11 @@ func (o *options) expect(name string, by func(*fetch.PieceHashes) error) (*metal
 	switch {
 	case o.checksum != "" && o.metalink != "":
 		return nil, &usageError{"--checksum and --metalink exclude each other", ""}
+	case o.checksum == checksumServer:
+		o.serverDigest = true
 	case o.checksum != "":
 		if o.digest, err = fetch.ParseDigest(o.checksum); err != nil {
-			return nil, &usageError{fmt.Sprintf("--checksum: %v", err), "a checksum looks like sha256:0123456789abcdef... with 64 digits"}
+			return nil, &usageError{fmt.Sprintf("--checksum: %v", err), "a checksum looks like sha256:0123456789abcdef... with 64 digits; server is the one that the server announces"}
 		}
 	case o.document != nil:
 		f, ok := metalink.Find(o.document.files, name)

@@ -54,12 +54,13 @@ type options struct {
 	document *document  // of metalink, nil without
 
 	// Set by validate.
-	digest   fetch.Digest
-	urls     []*url.URL // the first address of each file
-	wanted   []wanted   // what else is known of each
-	given    []*url.URL // those of urls that are not from a Metalink
-	header   http.Header
-	proxyURL *url.URL // nil = of the environment
+	digest       fetch.Digest
+	serverDigest bool       // --checksum server
+	urls         []*url.URL // the first address of each file
+	wanted       []wanted   // what else is known of each
+	given        []*url.URL // those of urls that are not from a Metalink
+	header       http.Header
+	proxyURL     *url.URL // nil = of the environment
 }
 
 func (o *options) addFlags(f *pflag.FlagSet) {
@@ -153,8 +154,11 @@ func (o *options) validate(args []string) error {
 	if o.output != "" && urls > 1 {
 		return &usageError{fmt.Sprintf("-o names one file, but there are %d URLs", urls), "use -d DIR for several files"}
 	}
-	if o.checksum != "" && urls > 1 {
-		return &usageError{fmt.Sprintf("--checksum is for one file, but there are %d URLs", urls), ""}
+	if o.checksum != "" && o.checksum != checksumServer && urls > 1 {
+		return &usageError{fmt.Sprintf("--checksum is for one file, but there are %d URLs", urls), "--checksum server holds each against what its server announces"}
+	}
+	if o.checksum != "" && len(o.mirrors.described) > 0 {
+		return &usageError{"--checksum and a Metalink exclude each other", ""}
 	}
 	if o.metalink != "" && len(args)+len(o.listed) > 1 {
 		return &usageError{fmt.Sprintf("--metalink is for one file, but there are %d URLs", urls), ""}

@@ -161,9 +161,6 @@ func (o *options) plan(given []*url.URL) error {
 // planFirst takes what the flags say about the only URL that was given.
 func (o *options) planFirst() error {
 	if len(o.urls) == 0 {
-		if o.checksum != "" {
-			return &usageError{"--checksum and a Metalink exclude each other", ""}
-		}
 		return nil
 	}
 	f, err := o.expect(nameOf(o.urls[0]), (*fetch.PieceHashes).Fault)

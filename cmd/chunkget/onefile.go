@@ -68,6 +68,7 @@ func transferOne(ctx context.Context, u *ui, o *options, target *url.URL, line [
 		Ramp:         o.ramp,
 		Output:       o.output,
 		Digest:       o.digest,
+		ServerDigest: o.serverDigest,
 		Header:       o.security.header(o.header, target),
 		Retry:        o.retry(),
 		MaxRedirects: o.answers.maxRedirects(),

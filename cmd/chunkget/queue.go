@@ -89,6 +89,7 @@ func (q *queue) fetch(ctx context.Context, i int) outcome {
 		Output:       o.output,
 		Name:         w.name,
 		Digest:       w.digest,
+		ServerDigest: o.serverDigest,
 		Restart:      o.restart,
 		Overwrite:    o.overwrite,
 		Header:       o.headerFor(target),

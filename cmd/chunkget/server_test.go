@@ -60,6 +60,7 @@ type server struct {
 //	udtbounce    the same over UDT
 //	proxy        a proxy that answers for every host like range
 //	misdigest    like range, with a Repr-Digest that is wrong
+//	mistold      like chunkserve, with a Repr-Digest that is wrong
 //	linked       like range, with the right one, and names the same path at ARG
 //	corrupt      like chunkserve, with the byte at offset ARG wrong
 //	basic        like range, for those with the login ARG, NAME:PASSWORD
@@ -128,8 +129,11 @@ var servers = map[string]func(s *server, dir, arg string) (http.Handler, func(),
 		}), nil, nil
 	},
 	"misdigest": func(_ *server, dir, _ string) (http.Handler, func(), error) {
-		sum := sha256.Sum256(nil)
-		return withHeader{files{dir: dir, ranges: true}, "Repr-Digest", "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"}, nil, nil
+		return withHeader{files{dir: dir, ranges: true}, "Repr-Digest", digestOfNothing}, nil, nil
+	},
+	"mistold": func(s *server, dir, _ string) (http.Handler, func(), error) {
+		h, stop, err := chunkserveHandler(s, dir, "")
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(mistelling{w}, r) }), stop, err
 	},
 	"linked": func(_ *server, dir, arg string) (http.Handler, func(), error) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -537,6 +541,22 @@ func (f files) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Etag", fmt.Sprintf(`"%x"`, sha256.Sum256(data)))
 	}
 	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+}
+
+// digestOfNothing is the Repr-Digest of a file without any bytes.
+var digestOfNothing = func() string {
+	sum := sha256.Sum256(nil)
+	return "sha-256=:" + base64.StdEncoding.EncodeToString(sum[:]) + ":"
+}()
+
+// mistelling announces a wrong digest, whatever the handler has to say of it.
+type mistelling struct{ http.ResponseWriter }
+
+func (w mistelling) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w mistelling) WriteHeader(code int) {
+	w.Header().Set("Repr-Digest", digestOfNothing)
+	w.ResponseWriter.WriteHeader(code)
 }
 
 // withHeader adds a field to every answer.

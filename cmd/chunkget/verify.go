@@ -100,7 +100,10 @@ func expectations(o *options, root string, co *fetch.CheckOptions) error {
 	if err != nil {
 		return err
 	}
-	co.Digest = o.digest
+	co.Digest, co.ServerDigest = o.digest, o.serverDigest
+	if co.ServerDigest && co.URL == nil {
+		return &usageError{"--checksum server needs the URL of the file", ""}
+	}
 	if f != nil {
 		co.Pieces = fetch.MetalinkPieces(f)
 	}
