@@ -14,8 +14,11 @@ import (
 // proves who he is. Tokens, logins, cookies and the like are for the server of the URL, so
 // where requests have any, TCP is no rival of UDT, but only a way for when UDT does not get
 // through; and it is that only after the server there has said, in an answer to a request
-// without any, that it speaks UDT, as chunkserve does. Another service that happens to be
-// there does not. Whoever lies gets them; so does everybody on the way.
+// without any, that it speaks UDT at the port of the URL, as chunkserve does. Another
+// service that happens to be there does not; nor does another chunkserve, whose UDT is
+// elsewhere, or a proxy before one. So behind a mapping of ports, where the server knows
+// its port by another number, it takes --transport tcp. Whoever lies gets them; so does
+// everybody on the way.
 
 // confide takes note if req tells a udt:// server secrets. With --transport tcp the user
 // has said where they are to go.
@@ -36,7 +39,7 @@ func (r *routes) confides(u *url.URL) bool {
 }
 
 // vouch returns nil once what is at the TCP port of a udt:// server has said that it
-// speaks UDT. It is told nothing but the port.
+// speaks UDT at the same port. It is told nothing but the port.
 func (t *transports) vouch(ctx context.Context, u *url.URL) error {
 	r, key := t.route, origin(u)
 	r.mu.Lock()
@@ -60,7 +63,7 @@ func (t *transports) vouch(ctx context.Context, u *url.URL) error {
 	if err := refusedByProxy(resp.StatusCode); err != nil && proxied(t.inPlace(u), req) {
 		return err
 	}
-	if _, ok := alternativePort(resp.Header.Values("Alt-Svc"), u.Scheme); !ok {
+	if port, ok := alternativePort(resp.Header.Values("Alt-Svc"), u.Scheme); !ok || port != portOf(root.Host) {
 		return &strangerError{portOf(root.Host)}
 	}
 	r.mu.Lock()

@@ -19,14 +19,15 @@ func TestConfide(t *testing.T) {
 	link := simnet.LinkConfig{Delay: 10 * time.Millisecond, Rate: 20e6, Queue: 1 << 18}
 	fast := rememberedPath{SlowUDT: time.Unix(1, 0)}
 	for _, tt := range []struct {
-		name     string
-		header   http.Header // with a token if it is nil
-		mode     string
-		memory   rememberedPath
-		size     int  // MiB, 1 if it is 0
-		blocked  bool // UDP, from the beginning
-		cut      bool // UDP, after 3 s
-		stranger bool // at the TCP port
+		name      string
+		header    http.Header // with a token if it is nil
+		mode      string
+		memory    rememberedPath
+		size      int  // MiB, 1 if it is 0
+		blocked   bool // UDP, from the beginning
+		cut       bool // UDP, after 3 s
+		stranger  bool // at the TCP port
+		elsewhere bool // what is at the TCP port has UDT, at another one
 
 		asked, confided bool // over TCP
 		fails           bool
@@ -36,9 +37,12 @@ func TestConfide(t *testing.T) {
 		{name: "open, no token", header: http.Header{"Accept": {"*/*"}}, size: leastCompared >> 20, asked: true},
 		{name: "blocked", blocked: true, asked: true, confided: true},
 		{name: "blocked, a stranger over TCP", blocked: true, stranger: true, asked: true, fails: true},
+		{name: "blocked, over TCP one with UDT elsewhere", blocked: true, elsewhere: true, asked: true, fails: true},
+		{name: "blocked, over TCP one with UDT elsewhere, no token", header: http.Header{}, blocked: true, elsewhere: true, asked: true},
 		{name: "blocked, a stranger over TCP, no token", header: http.Header{}, blocked: true, stranger: true, asked: true},
 		{name: "blocked, a stranger over TCP that is wanted", mode: transportTCP, blocked: true, stranger: true, asked: true, confided: true},
 		{name: "cut", cut: true, size: 12, asked: true, confided: true},
+		{name: "cut, over TCP one with UDT elsewhere", cut: true, size: 12, elsewhere: true, asked: true, fails: true},
 		{name: "cut, a stranger over TCP", cut: true, size: 12, stranger: true, asked: true, fails: true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -52,6 +56,7 @@ func TestConfide(t *testing.T) {
 				}
 				w.rt.route.paths = &pathMemory{paths: map[string]rememberedPath{hostPort(w.u): tt.memory}}
 				w.stranger.Store(tt.stranger)
+				w.elsewhere.Store(tt.elsewhere)
 				gone := simnet.LinkConfig{Loss: 1}
 				if tt.blocked {
 					w.net.SetLinks(w.client, w.server, gone)

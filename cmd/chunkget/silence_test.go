@@ -36,6 +36,7 @@ type twoWay struct {
 	first          atomic.Int64 // Unix nanoseconds of the first request over TCP since the last outage began
 	left           atomic.Int64 // Unix nanoseconds of when UDT was left
 	stranger       atomic.Bool  // over TCP: nothing says that it is the same server
+	elsewhere      atomic.Bool  // over TCP: what is there has UDT at another port
 	asked          atomic.Int64 // requests over TCP
 	confided       atomic.Int64 // of these, with a token
 
@@ -84,7 +85,10 @@ func inTwoWays(t *testing.T, scheme string, link simnet.LinkConfig, size int, f 
 					if r.Header.Get("Authorization") != "" {
 						w.confided.Add(1)
 					}
-					if !w.stranger.Load() {
+					switch {
+					case w.elsewhere.Load():
+						rw.Header().Set("Alt-Svc", `udt=":9001"`)
+					case !w.stranger.Load():
 						rw.Header().Set("Alt-Svc", `udt=":9000"`)
 					}
 				}
