@@ -19,6 +19,12 @@ import (
 // writers of the same bytes could undo what a verifier has read. When it wins,
 // the loser is cancelled, and once it has ended the bytes are written like those
 // of any answer. Of several sources, each races its own requests only; see relieve.
+//
+// Result.BytesHedged is all that hedges have brought, whoever has won. What the first
+// requests have read is written and in BytesFetched (of compressed parts, what a decoder
+// has given), so no more than BytesHedged was read twice. What is on its way to a request
+// when that is cancelled, in the network and in buffers below, nobody here can know: it
+// is in no counter, and bounded by the window of one connection.
 
 const (
 	// hedgeShare bounds what is received twice on purpose, as a part of the file.

@@ -190,7 +190,7 @@ type Result struct {
 	BytesFetched int64  // received and written by this run, refetched ones included
 	BytesWire    int64  // likewise, as it came over the wire: less where parts were compressed
 	BytesSent    int64  // of Put: handed to the transport by this run, what was sent again included
-	BytesHedged  int64  // asked for a second time because a connection was slow, at most 3 % of Bytes
+	BytesHedged  int64  // brought by second requests for what a slow one had to bring, at most 3 % of Bytes; see hedge.go
 	BytesResumed int64  // on disk from earlier runs, and good
 	PiecesBad    int    // pieces that were received and failed their hash
 	Retries      int    // requests that failed and were made again

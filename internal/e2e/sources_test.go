@@ -133,58 +133,81 @@ type lastStop struct {
 	at int64
 
 	mu     sync.Mutex
-	passes map[int64]bool // first bytes of hedges
-	told   chan struct{}  // closed, and another one, when there is one more
+	asked  []*lastStopWriter // by requests for data, in their order
+	passes map[int64]bool    // first bytes of hedges
+	told   chan struct{}     // closed, and another one, when any of that changes
 }
 
-// hedged lets requests pass that begin with byte first.
-func (s *lastStop) hedged(first int64) {
+// change changes s.
+func (s *lastStop) change(f func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.passes[first] = true
+	f()
 	close(s.told)
 	s.told = make(chan struct{})
 }
 
-// wait returns when an answer that begins with byte first may go on.
-func (s *lastStop) wait(ctx context.Context, first int64) error {
+// isHedge reports whether the request of w begins where a hedge does, and is not the one
+// that is raced against: of which nothing has come, and which therefore begins there, too.
+func (s *lastStop) isHedge(w *lastStopWriter) bool {
+	if !s.passes[w.first] {
+		return false
+	}
+	for _, other := range s.asked {
+		if other == w {
+			return false
+		}
+		if other.first == w.first || other.first < w.first && w.first < other.end && !other.ended {
+			return true
+		}
+	}
+	return false
+}
+
+// hedged lets requests pass that begin with byte first.
+func (s *lastStop) hedged(first int64) {
+	s.change(func() { s.passes[first] = true })
+}
+
+// wait returns when the answer of w may go on.
+func (s *lastStop) wait(w *lastStopWriter) error {
 	for {
 		s.mu.Lock()
-		ok, told := s.passes[first], s.told
+		ok, told := s.isHedge(w), s.told
 		s.mu.Unlock()
 		if ok {
 			return nil
 		}
 		select {
 		case <-told:
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-w.ctx.Done():
+			return w.ctx.Err()
 		}
 	}
 }
 
 func (s *lastStop) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.RawQuery == "" {
-		w = &lastStopWriter{ResponseWriter: w, s: s, ctx: r.Context(), first: -1}
+		data := &lastStopWriter{ResponseWriter: w, s: s, ctx: r.Context()}
+		fmt.Sscanf(r.Header.Get("Range"), "bytes=%d-%d", &data.first, &data.end)
+		data.next, w = data.first, data
+		s.change(func() { s.asked = append(s.asked, data) })
+		defer s.change(func() { data.ended = true })
 	}
 	s.Handler.ServeHTTP(w, r)
 }
 
 type lastStopWriter struct {
 	http.ResponseWriter
-	s           *lastStop
-	ctx         context.Context
-	first, next int64 // bytes of the file: of the answer, and to come; first is -1 before it
+	s                *lastStop
+	ctx              context.Context
+	first, end, next int64 // bytes of the file: that were asked for, and to come
+	ended            bool  // guarded by s.mu
 }
 
 func (w *lastStopWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *lastStopWriter) Write(b []byte) (n int, err error) {
-	if w.first < 0 {
-		w.first = 0
-		fmt.Sscanf(w.Header().Get("Content-Range"), "bytes %d-", &w.first)
-		w.next = w.first
-	}
 	if before := w.s.at - w.next; before < int64(len(b)) {
 		if before > 0 {
 			n, err = w.ResponseWriter.Write(b[:before])
@@ -194,7 +217,7 @@ func (w *lastStopWriter) Write(b []byte) (n int, err error) {
 			}
 		}
 		if err == nil {
-			err = w.s.wait(w.ctx, w.first)
+			err = w.s.wait(w)
 		}
 		if err != nil {
 			return n, err
