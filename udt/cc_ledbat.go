@@ -2,6 +2,7 @@ package udt
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -20,6 +21,11 @@ import (
 //     smaller window somebody else fills it, and so it is with a queue of more than
 //     twice what the window makes: then the window is halved in several round
 //     trips, whether the queue remains or not.
+//   - A queue that rises faster than the window that filled it brings the next
+//     slowdown forward, without waiting for the end of the round trip: somebody who
+//     begins doubles his window in each, and would overflow a short buffer that is
+//     half full of ours. If nobody is there, the start that follows ends where the
+//     window was.
 //   - After a calm time the window grows as in slow start, since a foreground
 //     that fills the path would have shown. The draft's growth takes minutes. If
 //     that was wrong, the next calm time is twice as long.
@@ -55,6 +61,16 @@ const (
 
 	ledbatPace      = 1.25 // packets may leave faster than one window per round trip
 	ledbatStartPace = 1.5
+
+	// ledbatBeyond divides the gain of a start that looks for more than the path
+	// has carried: what is sent until a queue tells of its end stands in it.
+	ledbatBeyond = 4
+
+	// A queue has risen when it is half the target longer than in any of the latest
+	// ledbatRounds round trips, and than what the window makes. The first
+	// ledbatSettle after a start have its queue.
+	ledbatRounds = 4
+	ledbatSettle = 2
 
 	// ledbatBlock is the number of packets over which loss is measured,
 	// ledbatBlocks how many such measurements are remembered, and ledbatLoss the
@@ -92,16 +108,20 @@ type ledbat struct {
 	since  time.Duration // when the state began
 	window float64       // packets
 	bound  float64       // start ends there, 0 = only at a queue
+	beyond bool          // start looks for more than the path has carried yet
 	before float64       // window before the slowdown
 
-	path   pathHistory
-	recent time.Duration // smoothed round trip
-	round  time.Duration // when it began
-	rtt    time.Duration // shortest of the round, 0 = none yet
-	few    time.Duration // shortest of the latest samples
-	fewN   int           // how many
-	queue  time.Duration // of the round before
-	skip   bool          // the round measures what was sent before the latest decrease
+	path    pathHistory
+	recent  time.Duration               // smoothed round trip
+	round   time.Duration               // when it began
+	rtt     time.Duration               // shortest of the round, 0 = none yet
+	few     time.Duration               // shortest of the latest samples
+	fewN    int                         // how many
+	queue   time.Duration               // of the round before
+	skip    bool                        // the round measures what was sent before the latest decrease
+	settle  int                         // rounds until the queue is no longer that of the start
+	queues  [ledbatRounds]time.Duration // of the latest rounds since then
+	queuesN int
 
 	calmSince  time.Duration
 	calmRounds int
@@ -144,7 +164,13 @@ func (l *ledbat) Init(now time.Duration, p CongestionParams) {
 	}
 }
 
-func (l *ledbat) enter(now time.Duration, s ledbatState) { l.state, l.since = s, now }
+func (l *ledbat) enter(now time.Duration, s ledbatState) {
+	if l.state == ledbatStart {
+		l.beyond = false
+		l.settle, l.queuesN = ledbatSettle, 0
+	}
+	l.state, l.since = s, now
+}
 
 func (l *ledbat) OnSend(time.Duration, SendEvent) {}
 
@@ -187,8 +213,11 @@ func (l *ledbat) OnACK(now time.Duration, e ACKEvent) {
 		}
 		if l.fewN++; l.fewN == ledbatFew {
 			l.fewN = 0
-			if l.state == ledbatStart && l.few-l.path.base() > l.exit() {
+			switch queue := l.few - l.path.base(); {
+			case l.state == ledbatStart && queue > l.exit():
 				l.leaveStart(now)
+			case l.state == ledbatGrow && l.window >= ledbatMost*l.fill(l.path.peak()) && l.risen(queue):
+				l.slowDown(now)
 			}
 		}
 	}
@@ -208,7 +237,11 @@ func (l *ledbat) OnACK(now time.Duration, e ACKEvent) {
 func (l *ledbat) grow(n int) {
 	switch l.state {
 	case ledbatStart:
-		l.window += l.gain() * float64(n)
+		gain := l.gain()
+		if l.beyond {
+			gain /= ledbatBeyond
+		}
+		l.window += gain * float64(n)
 		if l.bound > 0 {
 			l.window = min(l.window, l.bound)
 		}
@@ -262,6 +295,12 @@ func (l *ledbat) endRound(now time.Duration) {
 		}
 		return
 	}
+	if l.settle > 0 {
+		l.settle--
+	} else {
+		l.queues[l.queuesN%ledbatRounds] = l.queue
+		l.queuesN++
+	}
 	l.calmRounds++
 	calm := l.calmRounds >= ledbatCalmRounds && now-l.calmSince >= l.calmNeeded
 	switch {
@@ -275,17 +314,26 @@ func (l *ledbat) endRound(now time.Duration) {
 	case calm && l.queue < l.target()/4:
 		// Up to what the path has carried, which was free then, and beyond it at
 		// the next such time.
+		l.enter(now, ledbatStart)
 		if l.bound = l.fill(l.path.peak()); l.window > 0.9*l.bound {
-			l.bound = 0
+			l.bound, l.beyond = 0, true
 		}
 		l.filled = 0
 		l.calmSince, l.calmRounds = now, 0
-		l.enter(now, ledbatStart)
 	case l.slowAt != 0 && now >= l.slowAt && l.state == ledbatGrow && l.window > 0.5*l.fill(l.path.peak()):
 		l.slowDown(now)
 	case l.state == ledbatYield:
 		l.enter(now, ledbatGrow)
 	}
+}
+
+// risen reports whether a queue has grown by more than the window can have done.
+func (l *ledbat) risen(queue time.Duration) bool {
+	if l.queuesN == 0 {
+		return false
+	}
+	least := slices.Min(l.queues[:min(l.queuesN, ledbatRounds)])
+	return queue > max(least, l.ownQueue(), l.target()/2)+l.target()/2
 }
 
 // exit is the queueing delay that ends the start.

@@ -294,3 +294,34 @@ func TestBBRShares(t *testing.T) {
 		}
 	}
 }
+
+// TCP that joins a background transfer has at least nine tenths of what it has
+// alone, from its first packet on.
+func TestLEDBATIsJoined(t *testing.T) {
+	for i, c := range []struct {
+		queue float64
+		join  time.Duration
+	}{
+		{0.5, 8 * time.Second}, {0.5, 8700 * time.Millisecond}, {0.5, 10 * time.Second}, {0.5, 10300 * time.Millisecond}, {1, 8700 * time.Millisecond}, {4, 8700 * time.Millisecond},
+	} {
+		t.Run(fmt.Sprintf("%v BDP, %v", c.queue, c.join), func(t *testing.T) {
+			measure(t, func(t *measurement) {
+				if raceEnabled && i > 0 {
+					t.Skip("half a minute of real time each with the race detector")
+				}
+				link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(c.queue * 100e6 / 8 * 0.05)}
+				end := c.join + 20*time.Second
+				alone := shared(t.T, link, end, []*flow{{name: "cubic", cc: newCubic, from: c.join}})(0, c.join, end)
+				share := shared(t.T, link, end, []*flow{
+					{name: "ledbat", cc: NewLEDBAT},
+					{name: "cubic", cc: newCubic, from: c.join},
+				})
+				ours, theirs := share(0, c.join, end), share(1, c.join, end)
+				t.Logf("cubic %.3f alone and %.3f beside ledbat, ledbat %.3f", alone, theirs, ours)
+				if ours > 0.1 || theirs < 0.9*alone {
+					t.Errorf("cubic %.3f alone and %.3f beside ledbat, ledbat %.3f", alone, theirs, ours)
+				}
+			})
+		})
+	}
+}
