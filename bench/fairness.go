@@ -31,6 +31,9 @@ var sharing = []flows{
 	{"chunkget-udt", "curl-bbr", true},
 	{"chunkget-udt-ledbat", "curl-cubic", false},
 	{"chunkget-udt-ledbat", "curl-cubic", true},
+	{"chunkget-udt-ledbat", "curl-bbr", false},
+	{"chunkget-udt-ledbat", "curl-bbr", true},
+	{"curl-cubic", "chunkget-udt-ledbat", true},
 }
 
 // shareInterval is the time over which the rate of a flow is averaged.
