@@ -29,6 +29,7 @@ import (
 //   - After a calm time the window grows as in slow start, since a foreground
 //     that fills the path would have shown. The draft's growth takes minutes. If
 //     that was wrong, the next calm time is twice as long.
+//   - With jitter it takes more samples to tell a queue.
 //   - Loss counts when there is a queue, or when there is more of it than the
 //     path loses when the window rests.
 func NewLEDBAT() Congestion { return &ledbat{} }
@@ -55,9 +56,13 @@ const (
 	ledbatCalmRounds = 10
 	ledbatYields     = 4 // halvings once somebody else has shown
 
-	// ledbatFew samples show a queue while the start lasts, which cannot wait for
-	// the end of the round trip.
-	ledbatFew = 8
+	// ledbatFew samples show a queue that cannot wait for the end of the round trip.
+	// With jitter it takes as many as ledbatMany, in proportion to the target, and a
+	// round trip with fewer says nothing. Jitter is the mean difference between
+	// one sample and the next, as in RFC 3550 (6.4.1).
+	ledbatFew    = 8
+	ledbatMany   = 64
+	ledbatJitter = 16 // samples
 
 	ledbatPace      = 1.25 // packets may leave faster than one window per round trip
 	ledbatStartPace = 1.5
@@ -112,9 +117,12 @@ type ledbat struct {
 	before float64       // window before the slowdown
 
 	path    pathHistory
-	recent  time.Duration               // smoothed round trip
-	round   time.Duration               // when it began
-	rtt     time.Duration               // shortest of the round, 0 = none yet
+	recent  time.Duration // smoothed round trip
+	round   time.Duration // when it began
+	rtt     time.Duration // shortest of the round, 0 = none yet
+	latest  time.Duration // sample
+	jitter  time.Duration
+	samples int                         // of the round
 	few     time.Duration               // shortest of the latest samples
 	fewN    int                         // how many
 	queue   time.Duration               // of the round before
@@ -199,19 +207,23 @@ func (l *ledbat) OnACK(now time.Duration, e ACKEvent) {
 	if s := e.Sample; s.Rate > 0 {
 		l.rate = max(l.rate, s.Rate)
 	}
+	few := l.enough()
 	if e.Latest > 0 {
 		l.path.add(now, e.Latest, e.Sample.Rate)
 		if l.recent == 0 {
-			l.recent = e.Latest
+			l.recent, l.latest = e.Latest, e.Latest
 		}
 		l.recent += (e.Latest - l.recent) / 8
+		l.jitter += ((e.Latest - l.latest).Abs() - l.jitter) / ledbatJitter
+		l.latest = e.Latest
+		l.samples++
 		if l.rtt == 0 || e.Latest < l.rtt {
 			l.rtt = e.Latest
 		}
 		if l.fewN == 0 || e.Latest < l.few {
 			l.few = e.Latest
 		}
-		if l.fewN++; l.fewN == ledbatFew {
+		if l.fewN++; l.fewN >= few {
 			l.fewN = 0
 			switch queue := l.few - l.path.base(); {
 			case l.state == ledbatStart && queue > l.exit():
@@ -228,7 +240,8 @@ func (l *ledbat) OnACK(now time.Duration, e ACKEvent) {
 	}
 	// A slowdown after losses sends again what was lost, at first nothing else, and
 	// only what is sent once gives a sample: it does not wait for one.
-	if (l.rtt > 0 || l.state == ledbatSlow && l.recent > 0) && now-l.round >= l.recent {
+	seen := l.rtt > 0 && (few == ledbatFew || l.samples >= few)
+	if (seen || l.state == ledbatSlow && l.recent > 0) && now-l.round >= l.recent {
 		l.endRound(now)
 	}
 }
@@ -274,7 +287,7 @@ func (l *ledbat) endRound(now time.Duration) {
 	full := l.queue > l.target()
 	lossy := l.lossy()
 	skip := l.skip
-	l.round, l.rtt, l.skip = now, 0, false
+	l.round, l.rtt, l.samples, l.skip = now, 0, 0, false
 	l.rate, l.lastRate = 0, l.rate
 	l.lastLost, l.roundLost, l.roundArrived = l.roundLost, 0, 0
 
@@ -325,6 +338,12 @@ func (l *ledbat) endRound(now time.Duration) {
 	case l.state == ledbatYield:
 		l.enter(now, ledbatGrow)
 	}
+}
+
+// enough is the number of samples of which the shortest shows the queue and not
+// the jitter of the path.
+func (l *ledbat) enough() int {
+	return min(max(ledbatFew, int(ledbatMany*l.jitter/l.target())), ledbatMany)
 }
 
 // risen reports whether a queue has grown by more than the window can have done.
