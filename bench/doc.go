@@ -29,7 +29,7 @@
 //
 // # Fairness
 //
-// With -fairness, pairs of flows share each link, one connection each: once both
+// With -fairness, pairs of flows share each link, some with eight connections: once both
 // begin together, and once the second begins when a third of the time has passed
 // and the first has filled the link. A flow's rate is what its file has grown by
 // in 250 ms. The Jain index (Σx)² / (n · Σx²) of the mean rates is that of the

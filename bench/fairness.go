@@ -17,23 +17,27 @@ import (
 type flows struct {
 	first, second string
 	late          bool
+	connections   int // of the first; 0 = one, as the second has
 }
 
-// sharing lists the pairs of contenders that share a link, one connection each.
+// sharing lists the pairs of contenders that share a link.
 // ledbat is there to be seen yielding. late says that the second one begins when a third of the time has passed, and
 // finds a link that the first one has filled.
 var sharing = []flows{
-	{"chunkget-udt", "chunkget-udt", false},
-	{"chunkget-udt", "chunkget-udt", true},
-	{"chunkget-udt", "curl-cubic", false},
-	{"chunkget-udt", "curl-cubic", true},
-	{"chunkget-udt", "curl-bbr", false},
-	{"chunkget-udt", "curl-bbr", true},
-	{"chunkget-udt-ledbat", "curl-cubic", false},
-	{"chunkget-udt-ledbat", "curl-cubic", true},
-	{"chunkget-udt-ledbat", "curl-bbr", false},
-	{"chunkget-udt-ledbat", "curl-bbr", true},
-	{"curl-cubic", "chunkget-udt-ledbat", true},
+	{"chunkget-udt", "chunkget-udt", false, 0},
+	{"chunkget-udt", "chunkget-udt", true, 0},
+	{"chunkget-udt", "curl-cubic", false, 0},
+	{"chunkget-udt", "curl-cubic", true, 0},
+	{"chunkget-udt", "curl-bbr", false, 0},
+	{"chunkget-udt", "curl-bbr", true, 0},
+	{"chunkget-udt", "curl-cubic", false, 8},
+	{"chunkget-udt", "curl-cubic", true, 8},
+	{"chunkget-udt", "curl-bbr", false, 8},
+	{"chunkget-udt-ledbat", "curl-cubic", false, 0},
+	{"chunkget-udt-ledbat", "curl-cubic", true, 0},
+	{"chunkget-udt-ledbat", "curl-bbr", false, 0},
+	{"chunkget-udt-ledbat", "curl-bbr", true, 0},
+	{"curl-cubic", "chunkget-udt-ledbat", true, 0},
 }
 
 // shareInterval is the time over which the rate of a flow is averaged.
@@ -56,17 +60,22 @@ func (s *session) expectedSharing() time.Duration { return s.o.fairness + expect
 // fairness lets each pair share the link for a while.
 func (s *session) fairness(ctx context.Context, at *site) error {
 	for _, flows := range s.o.pairs() {
-		pair, err := choose([]string{flows.first, flows.second})
-		if err != nil {
-			return err
+		var pair []contender
+		for _, name := range []string{flows.first, flows.second} {
+			c, err := choose([]string{name})
+			if err != nil {
+				return err
+			}
+			pair = append(pair, c...)
 		}
-		if len(pair) == 1 {
-			pair = append(pair, pair[0])
+		connections := max(flows.connections, 1)
+		if connections > 1 {
+			pair[0].name += fmt.Sprintf(" ×%d", connections)
 		}
-		row := Row{Contender: flows.first + " and " + flows.second, Connections: 1, Repetition: 1}
+		row := Row{Contender: pair[0].name + " and " + pair[1].name, Connections: 1, Repetition: 1}
 		delays := make([]time.Duration, len(pair))
 		if flows.late {
-			row.Contender = flows.first + ", then " + flows.second
+			row.Contender = pair[0].name + ", then " + pair[1].name
 			delays[1] = (s.o.fairness / 3).Round(shareInterval)
 		}
 		sharingSite := *at
@@ -87,7 +96,7 @@ func (s *session) fairness(ctx context.Context, at *site) error {
 		s.progress.next(s.expectedSharing())
 		for try := 1; ; try++ {
 			row := row
-			if err := s.runner.share(ctx, at, pair, delays, s.o.fairness, &row); err != nil {
+			if err := s.runner.share(ctx, at, pair, connections, delays, s.o.fairness, &row); err != nil {
 				return err
 			}
 			if err := s.record(&sharingSite, &row); err != nil {
@@ -101,10 +110,10 @@ func (s *session) fairness(ctx context.Context, at *site) error {
 	return nil
 }
 
-// share lets each flow begin after its delay and stops all of them after the
-// time. Each has a server of its own, with a file that it cannot finish in that
+// share lets each flow begin after its delay, the first over some connections and the
+// others over one, and stops all of them after the time. Each has a server of its own, with a file that it cannot finish in that
 // time.
-func (r *runner) share(ctx context.Context, at *site, pair []contender, delays []time.Duration, during time.Duration, row *Row) (err error) {
+func (r *runner) share(ctx context.Context, at *site, pair []contender, connections int, delays []time.Duration, during time.Duration, row *Row) (err error) {
 	dir, err := os.MkdirTemp(r.state, "flows-")
 	if err != nil {
 		return err
@@ -154,7 +163,11 @@ func (r *runner) share(ctx context.Context, at *site, pair []contender, delays [
 	var wg sync.WaitGroup
 	failures := make([]error, len(pair)) // written by the goroutines below, read after they have ended
 	for i, c := range pair {
-		name, args := c.client(&target{tools: r.tools, address: addresses[i], connections: 1, size: row.Size, out: filepath.Join(results[i], contentName)})
+		n := 1
+		if i == 0 {
+			n = connections
+		}
+		name, args := c.client(&target{tools: r.tools, address: addresses[i], connections: n, size: row.Size, out: filepath.Join(results[i], contentName)})
 		log := new(tail)
 		cmd := at.client.command(bounded, name, args...)
 		cmd.Env, cmd.Stderr, cmd.WaitDelay = environment(), log, time.Second

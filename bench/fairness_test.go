@@ -47,7 +47,7 @@ func TestPairs(t *testing.T) {
 		{options{}, len(sharing)},
 		{options{reps: 1, contenders: []string{"chunkget-udt"}}, len(sharing)},
 		{options{contenders: []string{"chunkget-udt"}}, 2},
-		{options{contenders: []string{"chunkget-udt", "curl-bbr"}}, 4},
+		{options{contenders: []string{"chunkget-udt", "curl-bbr"}}, 5},
 		{options{contenders: []string{"aria2-bbr"}}, 0},
 	} {
 		if got := tt.o.pairs(); len(got) != tt.want {
