@@ -3,7 +3,9 @@ package udt
 import (
 	"flag"
 	"fmt"
+	"net"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,9 +19,22 @@ type flow struct {
 	name     string
 	cc       func() Congestion
 	from, to time.Duration // when it runs; to 0 = to the end
+	more     int           // connections beside the first one, from the same endpoint, that run to the end
 
 	got    atomic.Int64 // bytes
 	server atomic.Pointer[Conn]
+}
+
+// drain reads until the connection ends.
+func (f *flow) drain(c net.Conn) {
+	b := make([]byte, 1<<18)
+	for {
+		k, err := c.Read(b)
+		f.got.Add(int64(k))
+		if err != nil {
+			return
+		}
+	}
 }
 
 // shared runs flows over one path, and returns the payload that each of them
@@ -64,14 +79,23 @@ func shared(t *testing.T, link simnet.LinkConfig, length time.Duration, flows []
 				if f.to > 0 {
 					time.AfterFunc(f.to-f.from, func() { s.Close() })
 				}
-				b := make([]byte, 1<<18)
-				for {
-					k, err := c.Read(b)
-					f.got.Add(int64(k))
+				var readers sync.WaitGroup
+				for range f.more {
+					c, err := client.DialContext(t.Context(), "udt", serverAddrOf(i).String())
 					if err != nil {
+						t.Error(err)
 						return
 					}
+					s, err := listener.Accept()
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					go writeForever(s, make([]byte, 1<<18))
+					readers.Go(func() { f.drain(c) })
 				}
+				f.drain(c)
+				readers.Wait()
 			}()
 		}
 		for time.Since(start) < length {
@@ -325,6 +349,34 @@ func TestLEDBATIsJoined(t *testing.T) {
 				t.Logf("cubic %.3f alone and %.3f beside ledbat, ledbat %.3f", alone, theirs, ours)
 				if ours > 0.1 || theirs < 0.9*alone {
 					t.Errorf("cubic %.3f alone and %.3f beside ledbat, ledbat %.3f", alone, theirs, ours)
+				}
+			})
+		})
+	}
+}
+
+// Eight connections of one download take from a flow of TCP what their share
+// allows, which is that of two flows, and not what eight would.
+func TestEightConnectionsShare(t *testing.T) {
+	const (
+		settled, end    = 20 * time.Second, 45 * time.Second
+		allowed, margin = 2. / 3, 0.08
+	)
+	for i, queue := range []float64{0.5, 1, 4} {
+		t.Run(fmt.Sprintf("%v BDP", queue), func(t *testing.T) {
+			measure(t, func(t *measurement) {
+				if raceEnabled && i > 0 {
+					t.Skip("half a minute of real time each with the race detector")
+				}
+				link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(queue * 100e6 / 8 * 0.05)}
+				share := shared(t.T, link, end, []*flow{
+					{name: "bbr", cc: NewBBR, more: 7},
+					{name: "cubic", cc: newCubic},
+				})
+				ours, theirs := share(0, settled, end), share(1, settled, end)
+				t.Logf("eight connections %.3f, cubic %.3f", ours, theirs)
+				if ours > allowed+margin || theirs < 1-allowed-margin {
+					t.Errorf("eight connections had %.3f of the link, cubic %.3f", ours, theirs)
 				}
 			})
 		})
