@@ -2,6 +2,7 @@ package udt_test
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"strings"
@@ -42,6 +43,39 @@ func testPeerProcessGone(t *testing.T) {
 	}
 	if _, err := client.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("read: %v, want ECONNREFUSED", err)
+	}
+}
+
+// The socket of a dialled connection is for its peer only: the host refuses everybody
+// else's packets, and no time is spent on them.
+func TestDialledSocketHasOnePeer(t *testing.T) { eachOffload(t, testDialledSocketHasOnePeer) }
+
+func testDialledSocketHasOnePeer(t *testing.T) {
+	_, c, _ := connect(t, nil)
+	stranger, err := net.DialUDP("udp4", nil, c.LocalAddr().(*udt.Addr).UDPAddr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	if err := stranger.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stranger.Write(make([]byte, 100)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stranger.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("the stranger read: %v, want ECONNREFUSED", err)
+	}
+}
+
+// Where the system has no way to a peer, dialling says so at once.
+func TestDialWithoutRoute(t *testing.T) {
+	// 240.0.0.0/4 is reserved (RFC 1112, section 4), and cannot be reached from loopback.
+	d := udt.Dialer{LocalAddr: &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}}
+	begin := time.Now()
+	_, err := d.Dial("udt4", "240.0.0.1:9000")
+	if errno := syscall.Errno(0); !errors.As(err, &errno) {
+		t.Errorf("dial: %v after %v, want an error of the system's", err, time.Since(begin))
 	}
 }
 

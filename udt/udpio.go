@@ -75,6 +75,10 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 		s.datagramIO = &singleIO{conn: conn}
 		return s, nil
 	}
+	if udp.RemoteAddr() != nil {
+		conn = connectedConn{udp}
+		s.conn = conn
+	}
 	if err := setBuffers(udp, cfg); err != nil {
 		return nil, fmt.Errorf("size the buffers of the UDP socket: %w", err)
 	}
@@ -234,3 +238,9 @@ func (c *addrPortConn) ReadFromUDPAddrPort(b []byte) (int, netip.AddrPort, error
 func (c *addrPortConn) WriteToUDPAddrPort(b []byte, addr netip.AddrPort) (int, error) {
 	return c.WriteTo(b, net.UDPAddrFromAddrPort(addr))
 }
+
+// connectedConn is a socket that has one peer, of which all packets come, and to which
+// all go.
+type connectedConn struct{ *net.UDPConn }
+
+func (c connectedConn) WriteToUDPAddrPort(b []byte, _ netip.AddrPort) (int, error) { return c.Write(b) }
