@@ -111,8 +111,8 @@ func (s *session) fairness(ctx context.Context, at *site) error {
 }
 
 // share lets each flow begin after its delay, the first over some connections and the
-// others over one, and stops all of them after the time. Each has a server of its own, with a file that it cannot finish in that
-// time.
+// others over one, and stops all of them after the time. Each has a server of its own,
+// with a file that it cannot finish in that time.
 func (r *runner) share(ctx context.Context, at *site, pair []contender, connections int, delays []time.Duration, during time.Duration, row *Row) (err error) {
 	dir, err := os.MkdirTemp(r.state, "flows-")
 	if err != nil {

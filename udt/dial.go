@@ -144,10 +144,9 @@ func (d *Dialer) dialAddr(ctx context.Context, remote netip.AddrPort, rendezvous
 	return c, err
 }
 
-// open opens a socket for one connection. The kernel is told of the peer where that
-// cannot come to have another address: it has then no way to look up for each packet,
-// nor to say where it has come to, which is a tenth of the time of those that come
-// alone.
+// open opens a socket for one connection. It is connected, so that the kernel looks up
+// no way for each packet and need not say which address it has come to, unless the
+// peer may answer from another address than is dialled, or is to find the socket.
 func (d *Dialer) open(ctx context.Context, remote netip.AddrPort, rendezvous bool) (*Endpoint, error) {
 	network := "4"
 	if remote.Addr().Is6() {

@@ -16,13 +16,18 @@ import (
 
 // flow is one download in a test of several that share a path.
 type flow struct {
-	name     string
-	cc       func() Congestion
-	from, to time.Duration // when it runs; to 0 = to the end
-	more     int           // connections beside the first one, from the same endpoint, that run to the end
+	name        string
+	cc          func() Congestion
+	from, to    time.Duration // when it runs; to 0 = to the end
+	connections int           // from one endpoint; 0 = one
 
-	got    atomic.Int64 // bytes
-	server atomic.Pointer[Conn]
+	got    atomic.Int64         // bytes
+	server atomic.Pointer[Conn] // of the latest connection
+}
+
+// sharedLink has 100 Mbit/s, 50 ms, and a queue of so many bandwidth-delay products.
+func sharedLink(queue float64) simnet.LinkConfig {
+	return simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(queue * 100e6 / 8 * 0.05)}
 }
 
 // drain reads until the connection ends.
@@ -64,23 +69,9 @@ func shared(t *testing.T, link simnet.LinkConfig, length time.Duration, flows []
 			go func() {
 				defer close(ended)
 				time.Sleep(f.from)
-				c, err := client.DialContext(t.Context(), "udt", serverAddrOf(i).String())
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				s, err := listener.Accept()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				f.server.Store(s.(*Conn))
-				go writeForever(s, make([]byte, 1<<18))
-				if f.to > 0 {
-					time.AfterFunc(f.to-f.from, func() { s.Close() })
-				}
 				var readers sync.WaitGroup
-				for range f.more {
+				defer readers.Wait()
+				for range max(f.connections, 1) {
 					c, err := client.DialContext(t.Context(), "udt", serverAddrOf(i).String())
 					if err != nil {
 						t.Error(err)
@@ -91,11 +82,13 @@ func shared(t *testing.T, link simnet.LinkConfig, length time.Duration, flows []
 						t.Error(err)
 						return
 					}
+					f.server.Store(s.(*Conn))
 					go writeForever(s, make([]byte, 1<<18))
+					if f.to > 0 {
+						time.AfterFunc(f.to-f.from, func() { s.Close() })
+					}
 					readers.Go(func() { f.drain(c) })
 				}
-				f.drain(c)
-				readers.Wait()
 			}()
 		}
 		for time.Since(start) < length {
@@ -168,7 +161,7 @@ func TestLEDBATComesLate(t *testing.T) {
 				if raceEnabled && i > 0 {
 					t.Skip("half a minute of real time each with the race detector")
 				}
-				link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(c.queue * 100e6 / 8 * 0.05)}
+				link := sharedLink(c.queue)
 				const join, end = 10 * time.Second, 30 * time.Second
 				share := shared(t.T, link, end, []*flow{
 					{name: "foreground", cc: c.foreground},
@@ -296,7 +289,7 @@ func TestBBRShares(t *testing.T) {
 					if raceEnabled && i+j > 0 {
 						t.Skip("half a minute of real time each with the race detector")
 					}
-					link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(c.queue * 100e6 / 8 * 0.05)}
+					link := sharedLink(c.queue)
 					ours, theirs := &flow{name: "bbr", cc: NewBBR}, &flow{name: other.name, cc: other.cc}
 					switch c.late {
 					case "ours":
@@ -338,7 +331,7 @@ func TestLEDBATIsJoined(t *testing.T) {
 				if raceEnabled && i > 0 {
 					t.Skip("half a minute of real time each with the race detector")
 				}
-				link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(c.queue * 100e6 / 8 * 0.05)}
+				link := sharedLink(c.queue)
 				end := c.join + 20*time.Second
 				alone := shared(t.T, link, end, []*flow{{name: "cubic", cc: newCubic, from: c.join}})(0, c.join, end)
 				share := shared(t.T, link, end, []*flow{
@@ -368,9 +361,9 @@ func TestEightConnectionsShare(t *testing.T) {
 				if raceEnabled && i > 0 {
 					t.Skip("half a minute of real time each with the race detector")
 				}
-				link := simnet.LinkConfig{Rate: 100e6, Delay: 25 * time.Millisecond, Queue: int(queue * 100e6 / 8 * 0.05)}
+				link := sharedLink(queue)
 				share := shared(t.T, link, end, []*flow{
-					{name: "bbr", cc: NewBBR, more: 7},
+					{name: "bbr", cc: NewBBR, connections: 8},
 					{name: "cubic", cc: newCubic},
 				})
 				ours, theirs := share(0, settled, end), share(1, settled, end)
