@@ -251,7 +251,7 @@ func (c *Conn) terminate(readErr, cutShort, writeErr error) {
 		if unacked, _ := c.snd.waiting(); unacked > 0 && c.closed.Load() {
 			c.closeErr = ErrLinger
 		}
-		c.snd.close(writeErr, true)
+		c.snd.close(writeErr)
 		c.rcv.close(readErr, cutShort)
 	}
 	c.release()
@@ -334,6 +334,9 @@ func (c *Conn) write(p []byte) (n int, err error) {
 		}
 		if err != nil || n == len(p) {
 			return n, err
+		}
+		if wake {
+			continue
 		}
 		if err := c.await(c.snd.space, c.writeDeadline); err != nil {
 			return n, err

@@ -58,7 +58,7 @@ func (c *Conn) checkDrained(now time.Duration) {
 		}
 		c.closeErr = ErrLinger
 	}
-	c.snd.close(net.ErrClosed, true)
+	c.snd.close(net.ErrClosed)
 	c.setState(stateClosing)
 	c.sendShutdown(now)
 	c.release()

@@ -166,7 +166,7 @@ func (c *Conn) gather(now time.Duration, limit, window int) (drained, closed boo
 	b.wakeLocked()
 	c.count.pktSent += int64(packets + again)
 	c.count.pktRetrans += int64(again)
-	drained = b.next == b.end && c.lost.empty()
+	drained = b.next == b.end && b.filling == nil && c.lost.empty()
 	return drained, !drained && c.lost.empty() && full()
 }
 

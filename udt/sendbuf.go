@@ -12,10 +12,12 @@ import (
 //	base <= next <= end
 //	[base, next)  sent at least once, sealed: their bytes do not change
 //	[next, end)   waiting; the last of them may still grow
+//	[end, ...)    being filled by a writer, in the last chunk
 //
-// Writers append under mu. The connection's loop moves next and base and is
+// Writers move end under mu. The connection's loop moves next and base and is
 // the only one to recycle chunks, so the bytes of a sealed packet stay valid
-// outside the lock until the loop itself acknowledges it.
+// outside the lock until the loop itself acknowledges it; the chunk that a writer
+// fills stays, or is the writer's to recycle.
 type sendBuffer struct {
 	payload int           // that the handshake allows in a packet, bytes; set before use
 	space   chan struct{} // capacity 1: poked when there is space again, or err is set
@@ -26,7 +28,9 @@ type sendBuffer struct {
 	next   int64    // guarded by mu
 	end    int64    // guarded by mu
 	chunks []*chunk // guarded by mu; chunks[0] holds packet base
-	full   int      // guarded by mu; largest payload of packets to come, bytes
+	// filling is the last chunk while a writer copies into it, without mu.
+	filling *chunk // guarded by mu
+	full    int    // guarded by mu; largest payload of packets to come, bytes
 	// heavySent and heavyHeld are by how much the packets [base, next) and [base,
 	// end) weigh more than one each, see chunk.
 	heavySent, heavyHeld int64 // guarded by mu
@@ -144,7 +148,8 @@ func (b *sendBuffer) wakeLocked() {
 
 // write appends as much of p as a weight of limit allows, filling up the last
 // packet if it has not been sent. It returns how much it took and whether the
-// loop has to be woken: with packets waiting it is awake or has a timer.
+// loop has to be woken: with packets waiting it is awake or has a timer. If so,
+// there may be space for more. Only one write may be under way.
 func (b *sendBuffer) write(p []byte, limit int) (n int, wakeLoop bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -156,33 +161,85 @@ func (b *sendBuffer) write(p []byte, limit int) (n int, wakeLoop bool, err error
 		return 0, false, err
 	}
 	b.limit = limit
-	wakeLoop = b.next == b.end
-	for n < len(p) {
-		if b.next == b.end || b.roomLocked(b.end-1) == 0 {
-			if b.freeLocked() <= 0 || !b.appendLocked(false) {
-				b.want = b.wantLocked()
-				break
-			}
+	for n < len(p) && !wakeLoop {
+		k := b.growLastLocked(p[n:])
+		if k == 0 {
+			k, wakeLoop = b.addLocked(p[n:])
 		}
-		c, s := b.locateLocked(b.end - 1)
-		at := s*c.slot + headerSize + int(c.size[s])
-		k := copy(c.slots[at:at+b.roomLocked(b.end-1)], p[n:])
-		c.size[s] += uint16(k)
+		if k == 0 && b.err == nil {
+			b.want = b.wantLocked()
+		}
+		if k == 0 {
+			break
+		}
 		n += k
 	}
-	return n, wakeLoop && n > 0, nil
+	return n, wakeLoop, b.err
 }
 
-// roomLocked returns the bytes that still fit into packet i. At the start of a
+// growLastLocked fills up the last packet, unless it has been sent.
+func (b *sendBuffer) growLastLocked(p []byte) (n int) {
+	if b.next == b.end {
+		return 0
+	}
+	c, s := b.locateLocked(b.end - 1)
+	size := int(c.size[s])
+	n = copy(c.slots[s*c.slot+headerSize+size:][:b.roomLocked(b.end-1, c, size, b.heldLocked())], p)
+	c.size[s] += uint16(n)
+	return n
+}
+
+// addLocked appends packets with the front of p, as many as one chunk takes, and
+// returns how much that was. The lock is given up while they are filled, so that
+// the loop does not wait for the copy; until then they are behind end, and belong
+// to the writer. idle reports whether all before them had been sent.
+func (b *sendBuffer) addLocked(p []byte) (n int, idle bool) {
+	free := b.freeLocked()
+	if free <= 0 {
+		return 0, false
+	}
+	c := b.lastLocked(false)
+	if c == nil {
+		return 0, false
+	}
+	i, held := b.end, b.heldLocked()
+	first := int(i % chunkPackets)
+	s := first
+	for ; s < chunkPackets && n < len(p) && free > 0; s++ {
+		free -= int64(c.weight)
+		held += int64(c.weight)
+		size := min(b.roomLocked(i, c, 0, held), len(p)-n)
+		c.size[s], c.sent[s] = uint16(size), sentMark{}
+		n += size
+		i++
+	}
+	b.filling = c
+	b.mu.Unlock()
+	for slot := first; slot < s; slot++ {
+		p = p[copy(c.slots[slot*c.slot+headerSize:][:c.size[slot]], p):]
+	}
+	b.mu.Lock()
+	b.filling = nil
+	if b.err != nil {
+		recycle(c) // close has left it
+		return 0, false
+	}
+	idle = b.next == b.end
+	b.end = i
+	b.heavyHeld += int64((s - first) * (c.weight - 1))
+	return n, idle
+}
+
+// roomLocked returns the bytes that still fit into packet i, which is in c and has
+// size of them, if a weight of held is in the buffer. At the start of a
 // connection every initial window ends with a packet that is one byte short: a
 // C++ receiver acknowledges such a packet at once, others after 10 to 100 ms
 // unless 64 of them come. So does what fills the buffer, which leaves seal
 // nothing to move.
-func (b *sendBuffer) roomLocked(i int64) int {
-	c, s := b.locateLocked(i)
-	room := b.mostLocked(c) - int(c.size[s])
+func (b *sendBuffer) roomLocked(i int64, c *chunk, size int, held int64) int {
+	room := b.mostLocked(c) - size
 	windowEnd := i < lightPackets && (i+1)%nativeInitialWindow == 0
-	if b.payload > 1 && (windowEnd || b.heldLocked() >= int64(b.limit)) {
+	if b.payload > 1 && (windowEnd || held >= int64(b.limit)) {
 		room--
 	}
 	return max(0, room)
@@ -197,26 +254,21 @@ const lightPackets = 1024
 // ownMemory is what belongs to the buffer in any case, in bytes.
 func (b *sendBuffer) ownMemory() int64 { return sendOwnChunks * chunkCost(headerSize+b.payload) }
 
-// appendLocked adds an empty packet, unless that takes memory that there is
-// not. If it must be, or nothing is held, then even so.
-func (b *sendBuffer) appendLocked(must bool) bool {
+// lastLocked returns the chunk that packet end belongs to, nil if that takes memory
+// that there is not. If it must be, or nothing is held, then even so.
+func (b *sendBuffer) lastLocked(must bool) *chunk {
 	if b.end%chunkPackets == 0 || len(b.chunks) == 0 {
 		cost := chunkCost(headerSize + b.full)
 		if !b.mem.grow(b.held, cost, b.ownMemory()) {
 			if !must && len(b.chunks) > 0 {
-				return false
+				return nil
 			}
 			b.mem.resize(b.held, b.held+cost, b.held+cost, b.ownMemory())
 		}
 		b.held += cost
 		b.chunks = append(b.chunks, newChunk(headerSize+b.full, weigh(b.full, b.payload)))
 	}
-	b.end++
-	c, s := b.locateLocked(b.end - 1)
-	b.heavyHeld += int64(c.weight - 1)
-	c.size[s] = 0
-	c.sent[s] = sentMark{}
-	return true
+	return b.chunks[len(b.chunks)-1]
 }
 
 // dropLocked gives the first n chunks back.
@@ -224,7 +276,9 @@ func (b *sendBuffer) dropLocked(n int) {
 	freed := int64(0)
 	for _, c := range b.chunks[:n] {
 		freed += chunkCost(c.slot)
-		recycle(c)
+		if c != b.filling {
+			recycle(c)
+		}
 	}
 	rest := b.held - freed
 	b.mem.resize(b.held, rest, rest, b.ownMemory())
@@ -245,14 +299,16 @@ func (b *sendBuffer) sealLocked() (i int64, ok bool) {
 	b.next++
 	c, s := b.locateLocked(i)
 	b.heavySent += int64(c.weight - 1)
-	if b.next == b.end && b.payload > 1 && int(c.size[s]) == b.mostLocked(c) {
+	if b.next == b.end && b.filling == nil && b.payload > 1 && int(c.size[s]) == b.mostLocked(c) {
 		p := b.packetLocked(i)
 		last := p[len(p)-1]
 		c.size[s]--
-		b.appendLocked(true)
-		c, s = b.locateLocked(i + 1)
-		c.size[s] = 1
+		c = b.lastLocked(true)
+		s = int(b.end % chunkPackets)
+		c.size[s], c.sent[s] = 1, sentMark{}
 		c.slots[s*c.slot+headerSize] = last
+		b.end++
+		b.heavyHeld += int64(c.weight - 1)
 	}
 	return i, true
 }
@@ -265,7 +321,7 @@ func (b *sendBuffer) ack(n int64) {
 	b.heavySent -= heavy
 	b.heavyHeld -= heavy
 	done := int(n/chunkPackets - b.base/chunkPackets)
-	if n == b.end {
+	if n == b.end && b.filling == nil {
 		done = len(b.chunks)
 	}
 	if done > 0 {
@@ -282,19 +338,17 @@ func (b *sendBuffer) waiting() (unacked, unsent int64) {
 	return b.end - b.base, b.end - b.next
 }
 
-// close makes every write fail with err; the first err stays. With discard,
-// what is buffered is dropped: nobody will send it any more.
-func (b *sendBuffer) close(err error, discard bool) {
+// close makes every write fail with err; the first err stays. What is buffered is
+// dropped: nobody will send it any more.
+func (b *sendBuffer) close(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.err == nil {
 		b.err = err
 	}
-	if discard {
-		b.dropLocked(len(b.chunks))
-		b.chunks, b.base, b.next = nil, b.end, b.end
-		b.heavySent, b.heavyHeld = 0, 0
-	}
+	b.dropLocked(len(b.chunks))
+	b.chunks, b.base, b.next = nil, b.end, b.end
+	b.heavySent, b.heavyHeld = 0, 0
 	b.want = 0
 	poke(b.space)
 }

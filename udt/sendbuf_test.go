@@ -25,6 +25,19 @@ func (b *sendBuffer) seal() (packet []byte, i int64, ok bool) {
 	return b.packetLocked(i), i, true
 }
 
+// writeAll writes until the buffer takes no more, as a connection does, and
+// reports whether the loop had to be woken.
+func (b *sendBuffer) writeAll(p []byte, limit int) (n int, woken bool, err error) {
+	for {
+		k, wake, err := b.write(p[n:], limit)
+		n += k
+		woken = woken || wake
+		if !wake || err != nil || n == len(p) {
+			return n, woken, err
+		}
+	}
+}
+
 // Random writes, seals and acknowledgements, compared with the bytes written:
 // the packets cut the stream without gaps, sealed ones do not change, and the
 // last one before a pause is not full.
@@ -80,7 +93,7 @@ func TestSendBufferAgainstStream(t *testing.T) {
 					p := make([]byte, r.IntN(4*tt.payload+2))
 					source.Read(p)
 					idle := b.next == b.end
-					n, wake, err := b.write(p, tt.limit)
+					n, wake, err := b.writeAll(p, tt.limit)
 					if err != nil || n > len(p) {
 						t.Fatalf("write of %d bytes: %d, %v", len(p), n, err)
 					}
@@ -144,7 +157,7 @@ func TestSendBufferPacketsAreAdjacent(t *testing.T) {
 func TestSendBufferWakesWriter(t *testing.T) {
 	const limit = 16
 	b := newSendBuffer(10)
-	b.write(make([]byte, 1000), limit)
+	b.writeAll(make([]byte, 1000), limit)
 	for range limit - 1 {
 		b.seal()
 	}
@@ -189,14 +202,11 @@ func TestSendBufferErrors(t *testing.T) {
 		t.Errorf("write after the one error: %d, %v", n, err)
 	}
 
-	b.close(first, false)
+	b.close(first)
 	if !wakes(b) {
 		t.Error("a waiting writer does not hear of the end")
 	}
-	if p, _, ok := b.seal(); !ok || len(p) != headerSize+10 {
-		t.Error("what was written before the close is not sent")
-	}
-	b.close(second, true)
+	b.close(second)
 	if n, _, err := b.write([]byte("x"), 100); n != 0 || err != first {
 		t.Errorf("write: %d, %v, want the first error", n, err)
 	}
@@ -208,26 +218,27 @@ func TestSendBufferErrors(t *testing.T) {
 	}
 }
 
-// A writer and the loop at the same time, as in a connection.
+// A writer and the loop at the same time, as in a connection. All that is sealed is
+// acknowledged at once, also the packets before those that are being filled.
 func TestSendBufferConcurrent(t *testing.T) {
-	const limit = 20
-	b := newSendBuffer(100)
-	data := randomBytes(1<<20, 1)
+	const payload, limit = 100, 200
+	b := newSendBuffer(payload)
+	data := randomBytes(4<<20, 1)
+	r := rand.New(rand.NewPCG(1, 1))
 	done := make(chan error, 1)
 	poked := make(chan struct{}, 1)
 	go func() {
 		for rest := data; len(rest) > 0; {
-			n, _, err := b.write(rest[:min(len(rest), 777)], limit)
+			n, wake, err := b.write(rest[:min(len(rest), 1+r.IntN(3*chunkPackets*payload))], limit)
 			if err != nil {
 				done <- err
 				return
 			}
 			poke(poked)
-			if rest = rest[n:]; n == 0 {
+			if rest = rest[n:]; n == 0 && !wake {
 				<-b.space
 			}
 		}
-		b.close(io.EOF, false)
 		done <- nil
 	}()
 	var got []byte
@@ -238,15 +249,47 @@ func TestSendBufferConcurrent(t *testing.T) {
 			continue
 		}
 		got = append(got, p[headerSize:]...)
-		if i%7 == 0 {
-			b.ack(i + 1)
-		}
+		b.ack(i + 1)
 	}
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
 	if !bytes.Equal(got, data) {
 		t.Error("other bytes were sent than written")
+	}
+}
+
+// The end of a connection while a writer fills a chunk leaves that chunk to it: the
+// race detector sees whoever else gets hold of it.
+func TestSendBufferClosedWhileWriting(t *testing.T) {
+	const payload = 1456
+	data := randomBytes(chunkPackets*payload, 1)
+	for range 200 {
+		b := newSendBuffer(payload)
+		closed, done := make(chan struct{}), make(chan error, 1)
+		go func() {
+			<-closed
+			for {
+				if _, _, err := b.write(data, 1<<20); err != nil {
+					done <- err
+					return
+				}
+			}
+		}()
+		close(closed)
+		for range 4 {
+			b.seal()
+		}
+		b.close(io.EOF)
+		c := newChunk(headerSize+payload, 1)
+		clear(c.slots)
+		recycle(c)
+		if err := <-done; err != io.EOF {
+			t.Fatalf("the writer got %v", err)
+		}
+		if unacked, _ := b.waiting(); unacked != 0 || b.held != 0 {
+			t.Fatalf("%d packets and %d bytes are left", unacked, b.held)
+		}
 	}
 }
 
