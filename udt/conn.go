@@ -306,6 +306,9 @@ func (c *Conn) read(p []byte) (int, error) {
 			return n, err
 		}
 		if err := c.await(c.rcv.ready, c.readDeadline); err != nil {
+			if n := c.rcv.leave(); n > 0 {
+				return n, nil
+			}
 			return 0, err
 		}
 	}

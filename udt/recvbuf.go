@@ -19,6 +19,9 @@ import (
 //
 // The connection's loop inserts, readers take, both under mu. Data is readable
 // as soon as it is in order; acknowledgements have a schedule of their own.
+//
+// While a reader waits, its memory is the buffer's: a packet that is next and fits
+// is copied there and not held here.
 type recvBuffer struct {
 	payload int           // that the handshake allows in a packet, bytes; set before use
 	ready   chan struct{} // capacity 1: poked when there is data, or err is set
@@ -33,6 +36,9 @@ type recvBuffer struct {
 	chunks  []*chunk // guarded by mu; chunks[0] holds packet read; nil = nothing came for it
 	err     error    // guarded by mu; what a reader gets after the last byte
 	blocked bool     // guarded by mu; a reader waits for data
+	// into is the memory of that reader, of which the first direct bytes are filled.
+	into   []byte // guarded by mu
+	direct int    // guarded by mu
 	// reopen is set while the window advertised last was nearly closed: the
 	// reader that makes room then wakes the loop to say so.
 	reopen bool // guarded by mu
@@ -78,11 +84,7 @@ func (b *recvBuffer) slotsLocked(i int64, size, capacity int) *chunk {
 	if old != nil && size <= old.slot {
 		return old
 	}
-	slot := b.payload
-	if size > slot {
-		slot = max(b.large, size)
-	}
-	weight := weigh(slot, b.payload)
+	slot, weight := b.slotLocked(size)
 	more := chunkPackets * weight
 	if old != nil {
 		more -= chunkPackets * old.weight
@@ -111,6 +113,16 @@ func (b *recvBuffer) slotsLocked(i int64, size, capacity int) *chunk {
 	return c
 }
 
+// slotLocked returns the size and the weight of the slots of a chunk for a packet of
+// the given size.
+func (b *recvBuffer) slotLocked(size int) (slot, weight int) {
+	slot = b.payload
+	if size > slot {
+		slot = max(b.large, size)
+	}
+	return slot, weigh(slot, b.payload)
+}
+
 // insertResult says what became of a packet.
 type insertResult int
 
@@ -134,6 +146,10 @@ func (b *recvBuffer) insertLocked(i int64, data []byte, capacity int) insertResu
 	if c != nil && c.held>>s&1 != 0 {
 		return duplicate
 	}
+	if i == b.read && b.readOff == 0 && len(data) <= len(b.into)-b.direct {
+		b.passLocked(c, data)
+		return stored
+	}
 	if c == nil || len(data) > c.slot {
 		if c = b.slotsLocked(i, len(data), capacity); c == nil {
 			return noRoom
@@ -146,6 +162,27 @@ func (b *recvBuffer) insertLocked(i int64, data []byte, capacity int) insertResu
 		b.advanceLocked()
 	}
 	return stored
+}
+
+// passLocked hands packet read to the reader that waits. c is the chunk it belongs
+// to, nil if that has no packet.
+func (b *recvBuffer) passLocked(c *chunk, data []byte) {
+	b.direct += copy(b.into[b.direct:], data)
+	weight := 0
+	if c != nil {
+		weight = c.weight
+	} else {
+		_, weight = b.slotLocked(len(data))
+	}
+	b.passed += int64(weight)
+	b.read++
+	b.next++
+	b.top = max(b.top, b.next)
+	b.left = 0
+	if (b.read%chunkPackets == 0 || b.read == b.top) && len(b.chunks) > 0 {
+		b.dropFirstLocked()
+	}
+	b.advanceLocked()
 }
 
 // advanceLocked moves next over what is held without a hole.
@@ -186,19 +223,22 @@ func (b *recvBuffer) lookLocked() { b.left = nothingTaken }
 
 // wakeLocked tells a waiting reader that there is something to read.
 func (b *recvBuffer) wakeLocked() {
-	if b.blocked && (b.pending > 0 || b.err != nil) {
+	if b.blocked && (b.pending > 0 || b.direct > 0 || b.err != nil) {
 		b.blocked = false
 		poke(b.ready)
 	}
 }
 
 // take copies bytes in order to p. Without any it returns the error of the
-// stream's end, or 0 and nil, and then pokes ready once there is something.
+// stream's end, or 0 and nil, and then pokes ready once there is something. Until
+// then p is the buffer's: the reader calls take with the same p again, or leave.
 // reopened asks the caller to have the new window advertised. capacity is that of
 // the buffer.
 func (b *recvBuffer) take(p []byte, capacity int) (n int, reopened bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	direct := b.leaveLocked()
+	n = direct
 	for n < len(p) && b.read < b.next {
 		c := b.chunks[0]
 		s := int(b.read % chunkPackets)
@@ -215,7 +255,7 @@ func (b *recvBuffer) take(p []byte, capacity int) (n int, reopened bool, err err
 			b.dropFirstLocked()
 		}
 	}
-	b.pending -= n
+	b.pending -= n - direct
 	if b.read == b.top && len(b.chunks) > 0 {
 		b.dropFirstLocked() // idle connections hold no chunk
 	}
@@ -231,9 +271,22 @@ func (b *recvBuffer) take(p []byte, capacity int) (n int, reopened bool, err err
 		if b.err != nil {
 			return 0, reopened, b.err
 		}
-		b.blocked = true
+		b.blocked, b.into = true, p
 	}
 	return n, reopened, nil
+}
+
+// leave ends the wait of a reader. It returns how much of its memory has been filled.
+func (b *recvBuffer) leave() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.leaveLocked()
+}
+
+func (b *recvBuffer) leaveLocked() (filled int) {
+	filled = b.direct
+	b.blocked, b.into, b.direct = false, nil, 0
+	return filled
 }
 
 // reopenRoom is the free room in packets at which a closed window is worth

@@ -41,7 +41,8 @@ func cut(r *rand.Rand, n, payload int) (stream []byte, offset []int) {
 }
 
 // Packets in random order, with duplicates and some beyond the window, while a
-// reader takes random amounts, compared with the stream that they are cut from.
+// reader takes random amounts, waits or gives up waiting, compared with the stream
+// that they are cut from.
 func TestRecvBufferAgainstStream(t *testing.T) {
 	for _, tt := range []struct{ payload, capacity int }{{1, 5}, {10, 1}, {10, 64}, {7, 300}, {100, 1000}} {
 		t.Run(fmt.Sprintf("payload %d, capacity %d", tt.payload, tt.capacity), func(t *testing.T) {
@@ -52,6 +53,8 @@ func TestRecvBufferAgainstStream(t *testing.T) {
 			held := make(map[int64]bool) // inserted so far, read or not
 			var got []byte
 			next, top := int64(0), int64(0)
+			var waiting []byte // what the reader gave to be filled
+			passed := 0
 			for len(got) < len(stream) || next < packets {
 				if r.Int32N(3) > 0 {
 					i := min(max(0, next-5+r.Int64N(int64(tt.capacity)+10)), packets-1)
@@ -76,24 +79,41 @@ func TestRecvBufferAgainstStream(t *testing.T) {
 						next++
 					}
 				} else {
-					p := make([]byte, r.IntN(5*tt.payload)+1)
-					n, _, err := b.take(p, tt.capacity)
-					if err != nil || n != min(len(p), offset[next]-len(got)) {
-						t.Fatalf("take of %d: %d, %v; %d are in order", len(p), n, err, offset[next]-len(got))
+					p := waiting
+					if p == nil {
+						p = make([]byte, r.IntN(5*tt.payload)+1)
+					}
+					var n int
+					passed += b.direct
+					if waiting != nil && r.IntN(3) == 0 {
+						n = b.leave()
+						waiting = nil
+					} else {
+						var err error
+						n, _, err = b.take(p, tt.capacity)
+						if err != nil || n != min(len(p), offset[next]-len(got)) {
+							t.Fatalf("take of %d: %d, %v; %d are in order", len(p), n, err, offset[next]-len(got))
+						}
+						if waiting = nil; n == 0 {
+							waiting = p
+						}
 					}
 					got = append(got, p[:n]...)
 					if !bytes.Equal(got[len(got)-n:], stream[len(got)-n:len(got)]) {
 						t.Fatalf("wrong bytes before %d", len(got))
 					}
 				}
-				if b.next != next || b.top != top || b.pending != offset[next]-len(got) {
-					t.Fatalf("next %d, top %d, pending %d; want %d, %d, %d", b.next, b.top, b.pending, next, top, offset[next]-len(got))
+				if ready := b.pending + b.direct; b.next != next || b.top != top || ready != offset[next]-len(got) {
+					t.Fatalf("next %d, top %d, %d to be read; want %d, %d, %d", b.next, b.top, ready, next, top, offset[next]-len(got))
 				}
 				if most := (b.top-b.read)/chunkPackets + 2; int64(len(b.chunks)) > most {
 					t.Fatalf("%d chunks hold packets %d to %d", len(b.chunks), b.read, b.top)
 				}
 			}
 			b.take(make([]byte, 1), tt.capacity) // passes empty packets at the end
+			if passed == 0 {
+				t.Error("nothing went to the reader without a stay in the buffer")
+			}
 			if len(b.chunks) != 0 || b.read != packets {
 				t.Errorf("at packet %d of %d with %d chunks after all was read", b.read, packets, len(b.chunks))
 			}
@@ -262,6 +282,45 @@ func TestRecvBufferConcurrent(t *testing.T) {
 	}
 	if !bytes.Equal(got, stream) {
 		t.Error("other bytes were read than sent")
+	}
+}
+
+// A reader that waits gets what comes in order in its own memory, and nothing is
+// held for it; it gets that also if it gives up, and whatever ends the stream.
+func TestRecvBufferPassesDirectly(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		then  func(b *recvBuffer, p []byte) int
+		wantN int
+	}{
+		{"reads on", func(b *recvBuffer, p []byte) int { n, _, _ := b.take(p, 100); return n }, 8},
+		{"gives up", func(b *recvBuffer, p []byte) int { return b.leave() }, 6},
+		{"after the end", func(b *recvBuffer, p []byte) int {
+			b.close(io.EOF, io.EOF)
+			n, _, _ := b.take(p, 100)
+			return n
+		}, 8},
+	} {
+		b := newRecvBuffer(10)
+		p := make([]byte, 8)
+		b.take(p, 100)
+		b.insert(0, []byte("abc"), 100)
+		b.insert(1, []byte("def"), 100)
+		if b.direct != 6 || b.pending != 0 || len(b.chunks) != 0 {
+			t.Errorf("%s: %d bytes went directly, %d wait in %d chunks", tt.name, b.direct, b.pending, len(b.chunks))
+		}
+		b.insert(2, []byte("ghi"), 100) // does not fit
+		if b.direct != 6 || b.pending != 3 {
+			t.Errorf("%s: %d bytes went directly, %d wait", tt.name, b.direct, b.pending)
+		}
+		if n := tt.then(b, p); n != tt.wantN || string(p[:n]) != "abcdefgh"[:n] {
+			t.Errorf("%s: got %q, want %d bytes", tt.name, p[:n], tt.wantN)
+		}
+		was := string(p)
+		b.insert(3, []byte("XYZ"), 100)
+		if string(p) != was {
+			t.Errorf("%s: the memory of a reader that does not wait was written to", tt.name)
+		}
 	}
 }
 
