@@ -334,7 +334,7 @@ func TestWriterStaysAhead(t *testing.T) {
 	rest := make([]byte, 20<<20)
 	write := func() (packets int64) {
 		before := b.end
-		n, _, _ := b.write(rest, limit)
+		n, _, _ := b.writeAll(rest, limit)
 		rest = rest[n:]
 		return b.end - before
 	}
