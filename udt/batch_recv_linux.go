@@ -65,7 +65,7 @@ func newRecvBatch(gro bool, mss int) *recvBatch {
 	b.wait = func(fd uintptr) bool {
 		b.prepare()
 		for {
-			n, _, err := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.hdrs[0])),
+			n, _, err := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(&b.hdrs[0])),
 				uintptr(b.count), unix.MSG_DONTWAIT, 0, 0)
 			switch err {
 			case unix.EINTR:
