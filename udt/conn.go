@@ -14,10 +14,12 @@ import (
 //
 // Who owns what:
 //
-//   - The loop goroutine owns every field that is not marked otherwise. It is
-//     the only caller of the clock; everything below it takes now as an argument,
-//     the monotonic time since the endpoint was opened. It never waits for a user.
-//   - The endpoint's read goroutine touches only the inbox, and wake.
+//   - The loop owns every field that is not marked otherwise: whoever has the
+//     connection's turn, see conn_loop.go. It is the only caller of the clock;
+//     everything below it takes now as an argument, the monotonic time since the
+//     endpoint was opened. It never waits for a user.
+//   - The endpoint's read goroutine touches only the inbox, and wake, unless it has
+//     the turn.
 //   - Users touch only the two buffers, behind their locks, the deadlines, and
 //     wake. What else they want of the loop they send it as a function.
 //
@@ -74,6 +76,7 @@ type Conn struct {
 	spare      []inbound // swapped with the inbox
 	ctl        []byte    // scratch for control packets
 
+	turnState
 	sendState
 	ackState
 	timeoutState
@@ -132,6 +135,7 @@ func newConn(ep *Endpoint, id socketID, remote netip.AddrPort, isn seqNo, now ti
 		lastSent:      now,
 	}
 	c.rtt.init()
+	c.timer = time.NewTimer(never)
 	return c
 }
 
@@ -171,42 +175,6 @@ func (c *Conn) sampleRTT(d time.Duration) {
 		d += syn // without feedback, the peer's control looks at what we say that often
 	}
 	c.ep.gather.near(d)
-}
-
-// loop runs the connection until it is dead.
-func (c *Conn) loop() {
-	defer c.end()
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		runs := c.in.swap(c.spare)
-		now := c.ep.now() // later than any arrival in runs
-		c.receive(now, runs)
-		c.onTimers(now)
-		sendAt := c.maybeSend(now)
-		if c.state == stateDraining {
-			c.checkDrained(now)
-		}
-		if c.state == stateDead {
-			return
-		}
-		next := min(sendAt, c.nextTimeout())
-		if next <= now {
-			select {
-			case f := <-c.calls:
-				f(c.ep.now())
-			default:
-			}
-			continue
-		}
-		timer.Reset(next - now)
-		select {
-		case <-c.wake:
-		case <-timer.C:
-		case f := <-c.calls:
-			f(c.ep.now())
-		}
-	}
 }
 
 // end releases everything once the loop is over.
@@ -263,20 +231,6 @@ func (c *Conn) release() {
 	case <-c.flushed:
 	default:
 		close(c.flushed)
-	}
-}
-
-func (c *Conn) wakeLoop() { poke(c.wake) }
-
-// onLoop runs f on the loop and waits for it; false if the loop has ended.
-func (c *Conn) onLoop(f func(now time.Duration)) bool {
-	ran := make(chan struct{})
-	select {
-	case c.calls <- func(now time.Duration) { f(now); close(ran) }:
-		<-ran
-		return true
-	case <-c.done:
-		return false
 	}
 }
 

@@ -37,6 +37,7 @@ type Endpoint struct {
 	resetSecond time.Duration
 	resets      int       // sent in that second
 	pending     []inbound // scratch: runs in a row for one connection
+	alone       socketID  // of the connection that all of the latest batch was for, 0 = of several
 	gather      gatherer
 
 	asker asker
@@ -193,12 +194,14 @@ func (e *Endpoint) connsLocked() []*Conn { return slices.Collect(maps.Values(e.c
 // hold packets for several connections.
 func (e *Endpoint) dispatch(runs ...inbound) {
 	var to *Conn // of what is pending
+	mixed := false
 	for _, r := range runs {
 		for len(r.data) > 0 {
 			front, rest, dst := r.cut()
 			r = rest
 			if to == nil || to.id != dst {
-				e.deliverPending(to)
+				mixed = mixed || to != nil
+				e.deliverPending(to, false)
 				to = e.conn(dst)
 			}
 			switch {
@@ -209,11 +212,24 @@ func (e *Endpoint) dispatch(runs ...inbound) {
 			}
 		}
 	}
-	e.deliverPending(to)
+	alone := socketID(0)
+	if to != nil && !mixed {
+		alone = to.id
+	}
+	e.deliverPending(to, alone != 0 && alone == e.alone)
+	e.alone = alone
 }
 
-func (e *Endpoint) deliverPending(to *Conn) {
-	e.deliver(to, e.pending...)
+// deliverPending hands over what is pending. visit is set if the connection has the
+// socket for itself: then it is run here.
+func (e *Endpoint) deliverPending(to *Conn, visit bool) {
+	if len(e.pending) > 0 && to.in.put(e.pending...) {
+		if visit {
+			to.visit()
+		} else {
+			to.wakeLoop()
+		}
+	}
 	clear(e.pending) // nothing here holds a slab
 	e.pending = e.pending[:0]
 }
@@ -227,7 +243,7 @@ func (e *Endpoint) conn(id socketID) *Conn {
 
 // deliver puts runs into the inbox of c.
 func (e *Endpoint) deliver(c *Conn, runs ...inbound) {
-	if len(runs) > 0 && c.in.put(runs...) {
+	if c.in.put(runs...) {
 		c.wakeLoop()
 	}
 }

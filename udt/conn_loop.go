@@ -1,0 +1,95 @@
+package udt
+
+import (
+	"sync"
+	"time"
+)
+
+// turnState says who runs a connection: whoever has its turn, and it is the loop then.
+//
+//   - The connection's own goroutine has the turn while it is awake, and does not while
+//     it waits for packets, a user or the timer.
+//   - The endpoint's read goroutine takes it when the connection has the socket for
+//     itself, and its goroutine waits. It has just written the packets to memory, so
+//     they are in its cache, and nobody has to be woken.
+type turnState struct {
+	turn sync.Mutex
+	// timer wakes the goroutine when something is due. It belongs to who has the turn.
+	timer *time.Timer
+}
+
+// loop runs the connection until it is dead. The turn stays taken then.
+func (c *Conn) loop() {
+	defer c.end()
+	defer c.timer.Stop()
+	c.turn.Lock()
+	for {
+		wait := c.step()
+		if c.state == stateDead {
+			return
+		}
+		if wait <= 0 {
+			select {
+			case f := <-c.calls:
+				f(c.ep.now())
+			default:
+			}
+			continue
+		}
+		c.timer.Reset(wait)
+		c.turn.Unlock()
+		var call func(now time.Duration)
+		select {
+		case <-c.wake:
+		case <-c.timer.C:
+		case call = <-c.calls:
+		}
+		c.turn.Lock()
+		if call != nil {
+			call(c.ep.now())
+		}
+	}
+}
+
+// step does all that there is to do, but sends no more than one burst. It returns how
+// long there will be nothing to do unless packets come or users call.
+func (c *Conn) step() (wait time.Duration) {
+	runs := c.in.swap(c.spare)
+	now := c.ep.now() // later than any arrival in runs
+	c.receive(now, runs)
+	c.onTimers(now)
+	sendAt := c.maybeSend(now)
+	if c.state == stateDraining {
+		c.checkDrained(now)
+	}
+	return min(sendAt, c.nextTimeout()) - now
+}
+
+// visit has the caller do what the loop would do when it is woken, unless that is
+// awake.
+func (c *Conn) visit() {
+	if !c.turn.TryLock() {
+		c.wakeLoop()
+		return
+	}
+	defer c.turn.Unlock()
+	if wait := c.step(); wait <= 0 || c.state == stateDead {
+		c.wakeLoop()
+	} else {
+		c.timer.Reset(wait)
+	}
+}
+
+func (c *Conn) wakeLoop() { poke(c.wake) }
+
+// onLoop runs f on the loop and waits for it; false if the loop has ended.
+func (c *Conn) onLoop(f func(now time.Duration)) bool {
+	ran := make(chan struct{})
+	select {
+	case c.calls <- func(now time.Duration) { f(now); close(ran) }:
+		<-ran
+		return true
+	case <-c.done:
+		return false
+	}
+}
