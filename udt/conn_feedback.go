@@ -91,19 +91,25 @@ func (c *Conn) onExtension(now time.Duration, info uint32, p []byte) {
 }
 
 const (
-	// reportEvery is the number of data packets after which feedback is sent, and
+	// reportEvery is the number of data packets after which feedback is due, and
 	// reportEarly that of a connection that has received less than earlyPackets,
 	// whose sender is looking for its rate.
 	reportEvery  = 32
 	reportEarly  = 8
 	earlyPackets = 256
-	// reportGapAfter is how long after a report a new gap may be reported.
-	reportGapAfter = time.Millisecond
+	// reportSpacing is the time after a report at which the next one may follow. Each
+	// costs both ends as much as dozens of packets, for the sender is woken.
+	reportSpacing = time.Millisecond
 )
 
-// reportDue reports whether enough packets have come for another report.
-func (c *Conn) reportDue() bool {
-	return c.sinceLight >= reportEvery || c.received < earlyPackets && c.sinceLight >= reportEarly
+// askForReport has feedback sent if enough packets have come.
+func (c *Conn) askForReport(now time.Duration) {
+	switch {
+	case c.received < earlyPackets && c.sinceLight >= reportEarly:
+		c.ackBy(now)
+	case c.sinceLight >= reportEvery:
+		c.ackBy(max(now, c.fullACKSent+reportSpacing))
+	}
 }
 
 // sendFeedback reports what has arrived.

@@ -177,7 +177,7 @@ func (c *Conn) onDataLocked(now, at time.Duration, is arrivalTime, seq seqNo, da
 		c.gaps.open(seqRange{seqAt(c.peerISN, top), seq}, now, c.reorderDelay)
 		if c.reports {
 			c.gaps.nextDue = 0
-			c.ackBy(max(now, c.fullACKSent+reportGapAfter))
+			c.ackBy(max(now, c.fullACKSent+reportSpacing))
 		}
 	case i < top:
 		c.onFilled(now, seq)
@@ -230,7 +230,8 @@ func (c *Conn) onRecvTimers(now time.Duration) {
 			c.gaps.nextDue = 0
 			c.ackBy(now)
 		}
-		if c.ackAt != 0 && c.ackAt <= now || c.reportDue() {
+		c.askForReport(now)
+		if c.ackAt != 0 && c.ackAt <= now {
 			c.sendFeedback(now)
 		}
 		return
