@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -28,6 +29,26 @@ type peerOptions struct {
 	connections int
 	size        int64
 	out         string
+}
+
+// A greeting is what a client says first. A process with the C++ library linked in
+// has waited for 0.1 s by then, whatever it is to do: the library measures the clock
+// of the processor.
+type greeting struct {
+	Began time.Time `json:"began"`
+}
+
+// began returns when a client began that was started at the given time, and has said
+// so since.
+func began(said []byte, started time.Time) (time.Time, error) {
+	var g greeting
+	if err := json.Unmarshal(said, &g); err != nil {
+		return started, fmt.Errorf("what the client said first: %w", err)
+	}
+	if d := g.Began.Sub(started); d > 0 {
+		return started.Add(d), nil
+	}
+	return started, nil
 }
 
 // runPeer runs a server until a signal, or a client until it is done.
@@ -49,6 +70,11 @@ func runPeer(ctx context.Context, args []string, stdout, stderr io.Writer) error
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	ready := func() { fmt.Fprintln(stdout, "ready") }
+	if !strings.HasPrefix(role, "serve-") && !strings.HasPrefix(role, "send-") {
+		if err := json.NewEncoder(stdout).Encode(greeting{Began: time.Now()}); err != nil {
+			return err
+		}
+	}
 	switch role {
 	case string(serveHTTP3):
 		return serveOverHTTP3(ctx, o, ready)

@@ -41,7 +41,7 @@ type Row struct {
 
 	Size      int64    `json:"size"`                 // of the file, bytes
 	Bytes     int64    `json:"bytes"`                // that the client wrote
-	Seconds   float64  `json:"seconds"`              // from the start of the client to its exit
+	Seconds   float64  `json:"seconds"`              // from the start of the client to its exit; see greeting
 	FirstByte *float64 `json:"first_byte,omitempty"` // seconds from the start of the client until data was in the file; absent where not seen
 	Halfway   *float64 `json:"halfway,omitempty"`    // likewise until half of the size was in the file
 	Limit     float64  `json:"limit,omitempty"`      // seconds that the link allows at best; see limitSeconds
