@@ -216,7 +216,7 @@ func (e *Endpoint) dispatch(runs ...inbound) {
 	if to != nil && !mixed {
 		alone = to.id
 	}
-	e.deliverPending(to, alone != 0 && alone == e.alone)
+	e.deliverPending(to, e.sock.prompt && alone != 0 && alone == e.alone)
 	e.alone = alone
 }
 

@@ -90,6 +90,7 @@ func (l *lab) endpoint(addr netip.AddrPort, cfg *Config) *Endpoint {
 	conn := l.net.Listen(addr)
 	s := &socket{
 		datagramIO: &runIO{singleIO: singleIO{conn: conn}, conn: conn}, conn: conn, local: conn.AddrPort(),
+		prompt: true,
 	}
 	if l.probing {
 		s.probe = func(p []byte, r route) error { return s.send([][]byte{p}, r) }

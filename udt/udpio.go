@@ -51,6 +51,9 @@ type socket struct {
 	local netip.AddrPort
 	// kernel is the socket if that is one of the kernel's, else nil.
 	kernel kernelSocket
+	// prompt: sending waits for the kernel at most, and not for a peer that waits for
+	// us. So who reads may send, too.
+	prompt bool
 	// packetInfo: the kernel reports for each datagram which local address it
 	// came to. Wanted on sockets that are bound to a wildcard address.
 	packetInfo bool
@@ -75,6 +78,7 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 		s.datagramIO = &singleIO{conn: conn}
 		return s, nil
 	}
+	s.prompt = true
 	if udp.RemoteAddr() != nil {
 		conn = connectedConn{udp}
 		s.conn = conn
