@@ -31,6 +31,8 @@ type batchIO struct {
 	gro     bool // the kernel joins what it receives
 	senders sync.Pool
 	in      *recvBatch // of the read goroutine
+	mem     *memInfo   // likewise
+	look    func(fd uintptr)
 
 	refused   atomic.Int64 // runs that were sent packet by packet in the end
 	truncated atomic.Int64 // datagrams that were longer than any packet may be
@@ -69,6 +71,8 @@ func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload) (*batchIO, error) {
 	}
 	b.senders.New = func() any { return newSendBatch() }
 	b.in = newRecvBatch(b.gro, cfg.largestPacket())
+	b.mem = new(memInfo)
+	b.look = b.mem.look
 	return b, nil
 }
 

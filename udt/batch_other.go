@@ -23,4 +23,6 @@ func (*batchIO) taken() kernelSocket { return nil }
 
 func (*batchIO) empty() bool { return false }
 
+func (*batchIO) crowded() bool { return false }
+
 func (*batchIO) stats(*EndpointStats) {}

@@ -97,9 +97,14 @@ const (
 	reportEvery  = 32
 	reportEarly  = 8
 	earlyPackets = 256
-	// reportSpacing is the time after a report at which the next one may follow. Each
-	// costs both ends as much as dozens of packets, for the sender is woken.
-	reportSpacing = time.Millisecond
+	// reportGapAfter is how long after a report a new gap may be reported.
+	reportGapAfter = time.Millisecond
+	// maxSpacing is how long after a report the next one of what arrives may follow
+	// while more packets wait to be read, and else a part of the sender's round trip, if
+	// that is less: it may wait for the report. Each costs both ends as much as dozens of
+	// packets, for the sender is woken.
+	maxSpacing  = time.Millisecond
+	spacingPart = 4
 )
 
 // askForReport has feedback sent if enough packets have come.
@@ -108,8 +113,16 @@ func (c *Conn) askForReport(now time.Duration) {
 	case c.received < earlyPackets && c.sinceLight >= reportEarly:
 		c.ackBy(now)
 	case c.sinceLight >= reportEvery:
-		c.ackBy(max(now, c.fullACKSent+reportSpacing))
+		c.ackBy(max(now, c.fullACKSent+c.spacing(now)))
 	}
+}
+
+// spacing returns how far reports are to be apart.
+func (c *Conn) spacing(now time.Duration) time.Duration {
+	if c.moreWaits {
+		return maxSpacing
+	}
+	return min(c.peerStats(now).RTT/spacingPart, maxSpacing)
 }
 
 // sendFeedback reports what has arrived.

@@ -42,3 +42,39 @@ func TestReportsAreSpaced(t *testing.T) {
 		})
 	}
 }
+
+// Reports are a millisecond apart while more packets wait to be read, and a part of the
+// sender's round trip when none are known to: the sender may wait for the report.
+func TestReportSpacing(t *testing.T) {
+	inMeasuredLab(t, simnet.LinkConfig{Delay: time.Millisecond}, nil, func(l *lab) {
+		_, c := l.connect()
+		defer c.Close()
+		c.turn.Lock()
+		defer c.turn.Unlock()
+		now := c.ep.now()
+		for _, tt := range []struct {
+			since    int
+			received uint32
+			trip     time.Duration // that the sender has told of
+			more     bool
+			want     time.Duration // after the latest report, 0 = no report
+		}{
+			{31, 1000, 0, true, 0},
+			{32, 1000, 0, true, time.Millisecond},
+			{32, 1000, 400 * time.Microsecond, true, time.Millisecond},
+			{32, 1000, 0, false, 300 * time.Microsecond}, // now
+			{32, 1000, 2 * time.Millisecond, false, 500 * time.Microsecond},
+			{32, 1000, 20 * time.Millisecond, false, time.Millisecond},
+			{8, 100, 20 * time.Millisecond, true, 300 * time.Microsecond},
+		} {
+			c.grp.hear(told{stats: SenderStats{Controller: "bbr", RTT: tt.trip}, at: now, said: true})
+			c.sinceLight, c.received, c.moreWaits = tt.since, tt.received, tt.more
+			c.fullACKSent, c.ackAt = now-300*time.Microsecond, 0
+			c.askForReport(now)
+			if got := c.ackAt; tt.want == 0 && got != 0 || tt.want != 0 && got-c.fullACKSent != tt.want {
+				l.t.Errorf("%+v: the report is due after %v", tt, got-c.fullACKSent)
+			}
+		}
+		c.sinceLight, c.ackAt, c.moreWaits = 0, 0, false
+	})
+}

@@ -16,6 +16,8 @@ type turnState struct {
 	turn sync.Mutex
 	// timer wakes the goroutine when something is due. It belongs to who has the turn.
 	timer *time.Timer
+	// moreWaits: who reads the socket runs the connection, and has not read all.
+	moreWaits bool
 }
 
 // loop runs the connection until it is dead. The turn stays taken then.
@@ -66,14 +68,17 @@ func (c *Conn) step() (wait time.Duration) {
 }
 
 // visit has the caller do what the loop would do when it is woken, unless that is
-// awake.
-func (c *Conn) visit() {
+// awake. moreWaits is set if the caller will go on with more packets.
+func (c *Conn) visit(moreWaits bool) {
 	if !c.turn.TryLock() {
 		c.wakeLoop()
 		return
 	}
 	defer c.turn.Unlock()
-	if wait := c.step(); wait <= 0 || c.state == stateDead {
+	c.moreWaits = moreWaits
+	wait := c.step()
+	c.moreWaits = false
+	if wait <= 0 || c.state == stateDead {
 		c.wakeLoop()
 	} else {
 		c.timer.Reset(wait)

@@ -177,7 +177,7 @@ func (c *Conn) onDataLocked(now, at time.Duration, is arrivalTime, seq seqNo, da
 		c.gaps.open(seqRange{seqAt(c.peerISN, top), seq}, now, c.reorderDelay)
 		if c.reports {
 			c.gaps.nextDue = 0
-			c.ackBy(max(now, c.fullACKSent+reportSpacing))
+			c.ackBy(max(now, c.fullACKSent+reportGapAfter))
 		}
 	case i < top:
 		c.onFilled(now, seq)

@@ -25,7 +25,7 @@ type sendState struct {
 }
 
 const (
-	// sendBurst bounds the packets that go out between two looks at the inbox: three
+	// sendBurst bounds the packets that go out between two looks at the inbox: two
 	// runs of packets of 1500 bytes, as large as the kernel takes them (maxRunBytes).
 	sendBurst = 132
 	// firstDataHold is how long a server, or either side of a rendezvous, holds

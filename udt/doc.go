@@ -41,9 +41,8 @@
 // offer, either side in a rendezvous, and repeats it some times until it is
 // answered. Who has had a hello, or feedback, sends feedback in place of ACKs and
 // loss reports: extended type 0x4642, numbered in word 1 from 1, at least every
-// 2 ms while data comes, and after 32 data packets unless the latest is less than
-// 1 ms old. What is older than the latest, or malformed, is ignored. The payload,
-// in words:
+// 2 ms while data comes, and within 1 ms after 32 data packets. What is older than
+// the latest, or malformed, is ignored. The payload, in words:
 //
 //	0      sequence number: everything before it was received
 //	1      free receive buffer, packets

@@ -216,7 +216,7 @@ func (e *Endpoint) dispatch(runs ...inbound) {
 	if to != nil && !mixed {
 		alone = to.id
 	}
-	e.deliverPending(to, e.sock.prompt && alone != 0 && alone == e.alone)
+	e.deliverPending(to, e.sock.prompt && alone != 0 && alone == e.alone && !e.sock.crowded())
 	e.alone = alone
 }
 
@@ -225,7 +225,7 @@ func (e *Endpoint) dispatch(runs ...inbound) {
 func (e *Endpoint) deliverPending(to *Conn, visit bool) {
 	if len(e.pending) > 0 && to.in.put(e.pending...) {
 		if visit {
-			to.visit()
+			to.visit(e.sock.more())
 		} else {
 			to.wakeLoop()
 		}

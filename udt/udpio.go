@@ -51,8 +51,8 @@ type socket struct {
 	local netip.AddrPort
 	// kernel is the socket if that is one of the kernel's, else nil.
 	kernel kernelSocket
-	// prompt: sending waits for the kernel at most, and not for a peer that waits for
-	// us. So who reads may send, too.
+	// prompt: many datagrams are read at a time, and sending waits for the kernel at
+	// most, not for a peer that waits for us. So who reads may run connections, too.
 	prompt bool
 	// packetInfo: the kernel reports for each datagram which local address it
 	// came to. Wanted on sockets that are bound to a wildcard address.
@@ -78,7 +78,6 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 		s.datagramIO = &singleIO{conn: conn}
 		return s, nil
 	}
-	s.prompt = true
 	if udp.RemoteAddr() != nil {
 		conn = connectedConn{udp}
 		s.conn = conn
@@ -100,7 +99,7 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 	if mode := cfg.offload(); mode != OffloadOff {
 		switch s.batches, err = newBatchIO(udp, cfg, mode); {
 		case err == nil:
-			s.datagramIO, s.kernel = s.batches, s.batches.taken()
+			s.datagramIO, s.kernel, s.prompt = s.batches, s.batches.taken(), true
 			s.probe = newProbeSender(s.kernel)
 			return s, nil
 		case !errors.Is(err, errors.ErrUnsupported):
@@ -126,6 +125,13 @@ func (s *socket) close() error {
 
 // empty reports whether the latest recv took all that there was.
 func (s *socket) empty() bool { return s.batches != nil && s.batches.empty() }
+
+// more reports whether the latest recv is known to have left something.
+func (s *socket) more() bool { return s.batches != nil && !s.batches.empty() }
+
+// crowded reports whether the reader had better do nothing but read: half of the
+// kernel's buffer is taken.
+func (s *socket) crowded() bool { return s.batches != nil && s.batches.crowded() }
 
 // setBuffers asks for the configured socket buffers. That the kernel grants
 // less is not an error. Without a size in the configuration, larger ones stay as
