@@ -5,13 +5,12 @@ import (
 	"time"
 )
 
-// turnState says who runs a connection: whoever has its turn, and it is the loop then.
+// turnState says who runs a connection: whoever has its turn is its loop then.
 //
-//   - The connection's own goroutine has the turn while it is awake, and does not while
-//     it waits for packets, a user or the timer.
-//   - The endpoint's read goroutine takes it when the connection has the socket for
-//     itself, and its goroutine waits. It has just written the packets to memory, so
-//     they are in its cache, and nobody has to be woken.
+//   - The connection's own goroutine has the turn while it is awake, and not while it
+//     waits for packets, a user or the timer. It takes it for good when it ends.
+//   - The endpoint's read goroutine takes it while that one waits, when two batches in a
+//     row are for this connection alone. It has the packets in its cache, and wakes nobody.
 type turnState struct {
 	turn sync.Mutex
 	// timer wakes the goroutine when something is due. It belongs to who has the turn.
@@ -20,7 +19,7 @@ type turnState struct {
 	moreWaits bool
 }
 
-// loop runs the connection until it is dead. The turn stays taken then.
+// loop is the connection's goroutine, until the connection is dead.
 func (c *Conn) loop() {
 	defer c.end()
 	defer c.timer.Stop()

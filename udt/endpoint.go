@@ -20,8 +20,8 @@ import (
 // listen, dial and meet peers in rendezvous, all at the same time.
 //
 // Who owns what: the read goroutine reads the socket and hands runs of
-// datagrams to the inboxes of the connections; each connection's loop writes
-// to the socket by itself. The tables are guarded by mu. Close waits for the
+// datagrams to the inboxes of the connections, or runs the one that has the
+// socket for itself; each connection's loop writes to the socket by itself. The tables are guarded by mu. Close waits for the
 // read goroutine and for every loop.
 type Endpoint struct {
 	sock    *socket
