@@ -40,9 +40,11 @@ func TestMain(m *testing.M) {
 //	mkpair FILE                 write a client's certificate and key
 //	mode OCTAL FILE             set the mode of a file
 //	exits CODE COMMAND...       run and check the exit code
-//	signal SIGNAL [PART]        send SIGNAL to the command in the background as soon as
+//	signal SIGNAL [PART [unrecorded]]
+//	                            send SIGNAL to the command in the background as soon as
 //	                            the last server holds data back, PART has all that
-//	                            it does not, and the journal of PART some of that
+//	                            it does not, and, unless unrecorded, the journal of
+//	                            PART some of that
 //	code CODE                   check the exit code of that command, after wait
 //	opengate                    let the last server send everything
 //	noranges                    let the last server send whole files only
@@ -162,7 +164,7 @@ var signals = map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTER
 const heldTimeout = 5 * time.Minute
 
 func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
-	scripts.Need(ts, neg, args, 1, "signal SIGNAL [PART]")
+	scripts.Need(ts, neg, args, 1, "signal SIGNAL [PART [unrecorded]]")
 	sc := ts.Value(scriptKey{}).(*script)
 	signal, ok := signals[args[0]]
 	background := ts.BackgroundCmds()
@@ -177,7 +179,7 @@ func scriptSignal(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the server has not sent enough to hold anything back")
 	}
 	// What another process writes is seen by looking only.
-	for len(args) > 1 && (written(ts, ts.MkAbs(args[1])) < sc.server.hold || !recorded(ts.MkAbs(args[1]+".journal"))) {
+	for len(args) > 1 && (written(ts, ts.MkAbs(args[1])) < sc.server.hold || len(args) == 2 && !recorded(ts.MkAbs(args[1]+".journal"))) {
 		select {
 		case <-time.After(10 * time.Millisecond):
 		case <-timeout:
