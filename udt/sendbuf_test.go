@@ -277,7 +277,12 @@ func TestSendBufferClosedWhileWriting(t *testing.T) {
 			}
 		}()
 		close(closed)
-		for range 4 {
+		filling := func() bool {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			return b.filling != nil
+		}
+		for !filling() {
 			b.seal()
 		}
 		b.close(io.EOF)
