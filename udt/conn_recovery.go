@@ -27,9 +27,11 @@ const (
 	// reorderMemory is the number of round trips without needless retransmissions
 	// after which the reordering window is halved.
 	reorderMemory = 64
-	// minProbe and maxProbes bound how a tail is probed.
+	// minProbe, maxProbes, and maxProbed, the packets of each probe, bound how a tail
+	// is probed.
 	minProbe  = 5 * time.Millisecond
 	maxProbes = 12
+	maxProbed = 64
 	// probedFlight is what must be in flight for a tail to be probed: more than
 	// a short request.
 	probedFlight = 2
@@ -280,7 +282,7 @@ func (c *Conn) onProbe(now time.Duration) {
 	b := &c.snd
 	b.mu.Lock()
 	out, n := 0, 0
-	for i := b.base; i < b.next && n < sendBurst; i++ {
+	for i := b.base; i < b.next && n < maxProbed; i++ {
 		m := b.markLocked(i)
 		if m.fate == 0 && now-m.at > minProbe/2 && (n == 0 || m.count == 2) {
 			c.markLostLocked(i, &out)
