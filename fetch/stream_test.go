@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/chunkget/chunkget/internal/handover"
@@ -32,6 +34,7 @@ const (
 	linkRate   = 1 << 30          // bits per second
 	windowSize = 256 << 10
 	chunkSize  = 32 << 10
+	alertSize  = 64 // of a TLS record with an alert, at most
 )
 
 // streams is one network for all tests: they have ports of their own.
@@ -213,7 +216,9 @@ func (s *oneWay) write(p []byte) (n int, err error) {
 			return n, s.writeErr
 		case passed(s.writeBefore, now):
 			return n, os.ErrDeadlineExceeded
-		case s.unread >= windowSize:
+		case s.unread >= windowSize && len(p) > alertSize:
+			// An alert does not wait: net/http closes a connection with locks held that
+			// others may want, and while one waits for a lock virtual time stands still.
 			s.await(now, s.writeBefore)
 			continue
 		}
@@ -300,4 +305,35 @@ func (c *streamConn) SetReadDeadline(t time.Time) error {
 func (c *streamConn) SetWriteDeadline(t time.Time) error {
 	c.out.update(func() { c.out.writeBefore = t })
 	return nil
+}
+
+// Into a full window goes an alert, and no data.
+func TestStreamTakesAlerts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := streams.listen(newAddr())
+		var accepting sync.WaitGroup
+		accepting.Go(func() {
+			if c, err := l.Accept(); err != nil {
+				t.Error(err)
+			} else {
+				t.Cleanup(func() { c.Close() })
+			}
+		})
+		c, err := streams.DialContext(t.Context(), "tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepting.Wait()
+		defer l.Close()
+		defer c.Close()
+		c.SetWriteDeadline(time.Now().Add(time.Second))
+		for _, tt := range []struct {
+			size int
+			want error
+		}{{windowSize, nil}, {alertSize, nil}, {alertSize + 1, os.ErrDeadlineExceeded}} {
+			if n, err := c.Write(make([]byte, tt.size)); !errors.Is(err, tt.want) || err == nil && n != tt.size {
+				t.Errorf("%d of %d bytes written: %v", n, tt.size, err)
+			}
+		}
+	})
 }
