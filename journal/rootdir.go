@@ -42,7 +42,7 @@ func (d *RootDir) Open(name string, create bool) (File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rootFile{f}, nil
+	return rootFile{f, memoryWriter(f)}, nil
 }
 
 func (d *RootDir) open(name string, create bool) (*os.File, error) {
@@ -99,7 +99,7 @@ func (d *RootDir) OpenLocked(name string) (File, error) {
 		f.Close()
 		return nil, fmt.Errorf("%s: %w", name, ErrLocked)
 	}
-	return rootFile{f}, nil
+	return rootFile{f, memoryWriter(f)}, nil
 }
 
 // Rename implements Dir.
@@ -182,7 +182,18 @@ func (d *RootDir) Sync() error {
 }
 
 // rootFile is a File of a RootDir.
-type rootFile struct{ *os.File }
+type rootFile struct {
+	*os.File
+	write func(p []byte, off int64) (int, error) // instead of the file's own WriteAt, unless it is nil
+}
+
+// WriteAt implements File.
+func (f rootFile) WriteAt(p []byte, off int64) (int, error) {
+	if f.write != nil {
+		return f.write(p, off)
+	}
+	return f.File.WriteAt(p, off)
+}
 
 // Size implements File.
 func (f rootFile) Size() (int64, error) {
