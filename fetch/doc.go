@@ -100,7 +100,7 @@
 // runs between two events. A request needs that once for each piece, not for
 // each block.
 //
-// Memory: 256 KiB for each connection, and up to 8 MiB more while it decodes, for each
+// Memory: 1 MiB for each connection, and up to 8 MiB more while it decodes, for each
 // of at most four verifiers 128 KiB with a tree and else one piece (1 MiB for files up to
 // 1 TiB), and for each piece of the file its hash and a few bytes of state.
 package fetch

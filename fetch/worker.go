@@ -10,8 +10,10 @@ import (
 	"github.com/chunkget/chunkget/segment"
 )
 
-// readBuffer is the size of the one buffer that each slot has, in bytes.
-const readBuffer = 256 << 10
+// readBuffer is the size of the one buffer that each slot has, in bytes: a piece of most
+// files. Where they are there already they are written at once, since connections take
+// turns to write, and each turn has its price.
+const readBuffer = 1 << 20
 
 // transfer makes the request of a and writes what comes, one claim at a time:
 // within a claim it needs no permission and nobody can steal the bytes. It
