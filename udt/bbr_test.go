@@ -127,6 +127,44 @@ func TestBBRFollowsThePath(t *testing.T) {
 	})
 }
 
+// A queue of a tenth of the bandwidth-delay product loses what is sent beyond the link's
+// rate. That is no random loss, to be made up for by sending yet more.
+func TestBBRInShortQueues(t *testing.T) {
+	const wait, length = 2 * time.Second, 8 * time.Second
+	for _, c := range []struct {
+		rate        int64
+		rtt         time.Duration
+		loss        float64
+		queue       int     // bytes
+		want, again float64 // at least, at most
+	}{
+		{100e6, 20 * ms, 0, 25_000, 0.95, 0.11},
+		{20e6, 50 * ms, 0, 12_500, 0.95, 0.2},
+		{300e6, 20 * ms, 0, 75_000, 0.95, 0.02},
+		{100e6, 20 * ms, 0.01, 25_000, 0.95, 0.16},
+		{100e6, 50 * ms, 0.2, 625_000, 0.7, 0.22}, // which is random
+	} {
+		t.Run(fmt.Sprintf("%d Mbit/s, %v, %g %%, %.1f kB", c.rate/1e6, c.rtt, c.loss*100, float64(c.queue)/1000), func(t *testing.T) {
+			measure(t, func(t *measurement) {
+				link := simnet.LinkConfig{Delay: c.rtt / 2, Rate: c.rate, Loss: c.loss, Queue: c.queue}
+				inMeasuredLab(t.T, link, nil, func(l *lab) {
+					server, received := l.sendForever(l.client)
+					time.Sleep(wait)
+					before, was := received(), server.Stats()
+					time.Sleep(length)
+					share := float64(received()-before) * 8 / length.Seconds() / (float64(c.rate) * 1456 / 1500)
+					s := server.Stats()
+					again := float64(s.PktRetrans-was.PktRetrans) / float64(s.PktSent-was.PktSent)
+					t.Logf("%.2f of the link, %.3f sent again", share, again)
+					if share < c.want || again > c.again {
+						t.Errorf("%.2f of the link, want %.2f; %.3f sent again, want %.2f", share, c.want, again, c.again)
+					}
+				})
+			})
+		})
+	}
+}
+
 // A peer that takes no feedback says little of what arrives, and that in lumps. It is
 // enough to fill a path that loses packets, and not to overrun a short queue.
 func TestBBRWithoutFeedback(t *testing.T) {

@@ -501,7 +501,7 @@ func (b *bbr) SendPeriod() time.Duration {
 	case bbrUp:
 		r *= bbrProbeUp * b.even()
 	case bbrDown:
-		r *= bbrProbeDown * b.even()
+		r = min(r*bbrProbeDown, b.rate*bbrCalm) * b.even()
 	case bbrSteady:
 		r *= b.balance()
 	case bbrCompete:

@@ -5,8 +5,17 @@ import (
 	"time"
 )
 
-// bbrMaxLoss bounds what is compensated.
-const bbrMaxLoss = 0.35
+const (
+	// bbrMaxLoss bounds what is compensated, bbrUnproved before packets have shown it
+	// that were sent while we sent less than the path carries. What is compensated and
+	// comes of sending too much makes itself true: a path with a short queue loses just
+	// what is sent in addition.
+	bbrMaxLoss  = 0.35
+	bbrUnproved = 0.1
+	// bbrCalm is the part of the delivery rate that is sent at most while random loss
+	// is measured, compensation included.
+	bbrCalm = 0.9
+)
 
 // calm reports whether a packet was sent while we sent less than the path
 // carries.
@@ -21,6 +30,7 @@ func (b *bbr) learnLoss() {
 	const (
 		half   = 2048 // packets after which older ones count half
 		enough = 256
+		few    = 64 // of those sent less than the path carries; chance has its room below
 	)
 	if n := b.allLost + b.allArrived; n > half {
 		b.allLost, b.allArrived = b.allLost/2, b.allArrived/2
@@ -32,11 +42,13 @@ func (b *bbr) learnLoss() {
 	if n := b.allLost + b.allArrived; n >= enough {
 		p = b.allLost / n
 	}
-	if n := b.calmLost + b.calmArrived; n >= enough {
+	if n := b.calmLost + b.calmArrived; n >= few {
 		// Losses come in bursts, so that chance needs more room than two standard
 		// deviations of independent ones.
 		q := max(b.calmLost, 1) / n
 		p = min(p, q+5*math.Sqrt(q*(1-q)/n))
+	} else {
+		p = min(p, bbrUnproved)
 	}
 	b.random = min(p, bbrMaxLoss)
 	if !b.exact {
