@@ -261,9 +261,6 @@ func (b *bbr) endRound(now time.Duration, delivered int64) {
 			b.bound = 0
 		}
 	}
-	if b.calmTo > 0 && now-b.calmTo > 3*b.flight() {
-		b.countCalm()
-	}
 	b.learnLoss()
 	b.latest = 0
 
@@ -397,7 +394,9 @@ func (b *bbr) enter(now time.Duration, s bbrState) {
 		b.upFrom, b.upTo = now, 0
 		b.upLost = 0
 	case bbrDown:
-		b.countCalm()
+		// What became of the packets of the time before is known by now.
+		b.calmLost, b.calmArrived = b.calmLost+b.nowLost, b.calmArrived+b.nowArrived
+		b.nowLost, b.nowArrived = 0, 0
 		b.calmFrom, b.calmTo = now, 0
 	case bbrSteady:
 		b.cruised = 0

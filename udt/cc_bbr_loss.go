@@ -71,11 +71,3 @@ func (b *bbr) beyondChance(lost, n int) bool {
 	mean := float64(n) * b.random
 	return float64(lost) > mean+3*math.Sqrt(mean+1)
 }
-
-// countCalm ends the latest time in which we sent less than the path carries, when it
-// is known what became of its packets.
-func (b *bbr) countCalm() {
-	b.calmLost, b.calmArrived = b.calmLost+b.nowLost, b.calmArrived+b.nowArrived
-	b.nowLost, b.nowArrived = 0, 0
-	b.calmFrom, b.calmTo = 0, 0
-}
