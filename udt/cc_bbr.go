@@ -96,9 +96,11 @@ type bbr struct {
 	minRTT time.Duration
 	minAt  time.Duration // when minRTT was seen
 
-	// A round trip ends when a packet is delivered that was sent after its begin.
+	// A round trip ends when a packet is delivered that was sent after its begin, or
+	// with a peer without feedback after a tick of that, whichever is later.
 	round    int64
 	roundEnd int64
+	roundAt  time.Duration // when it began
 	limited  bool          // the application limited the round
 	rtt      time.Duration // shortest of the round so far
 	lastRTT  time.Duration // and of the round before
@@ -151,7 +153,7 @@ func (b *bbr) State() string {
 }
 
 func (b *bbr) Init(now time.Duration, p CongestionParams) {
-	*b = bbr{p: p, overflowed: -bbrCareful - 1, since: now, minAt: now, minRTT: p.MinRTT, probeEvery: bbrCruise}
+	*b = bbr{p: p, overflowed: -bbrCareful - 1, since: now, minAt: now, minRTT: p.MinRTT, probeEvery: bbrCruise, roundAt: now - syn}
 	b.rival.weight = max(p.Share, 1)
 	if p.Rate > 0 {
 		if b.hint = p.Rate; !p.Measured {
@@ -228,8 +230,10 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 	if b.round == 0 {
 		newRound = b.allArrived+b.allLost >= 0.75*float64(b.first) || e.Sample.Prior > 0
 	}
-	if newRound {
+	if newRound && now-b.roundAt >= b.tick() {
 		b.endRound(now, e.Delivered)
+	} else {
+		newRound = false
 	}
 	b.limited = b.limited || e.Sample.AppLimited
 	b.latest = max(b.latest, e.Sample.Rate)
@@ -265,6 +269,7 @@ func (b *bbr) endRound(now time.Duration, delivered int64) {
 	b.latest = 0
 
 	b.round++
+	b.roundAt = now
 	b.roundEnd = delivered + int64(b.inFlight)
 	b.lastRTT, b.rtt = b.rtt, 0
 	b.lost, b.delivered = 0, 0
@@ -294,9 +299,18 @@ func (b *bbr) pressure() time.Duration {
 	return max(time.Duration(float64(b.minRTT)*bbrQueue), bbrMinQueue)
 }
 
-// flight is the time after which what is sent now shows its effect. The shortest
-// round trip would be too short where it is the processors that packets wait for.
+// flight is the time that a packet and the answer to it take. The shortest round trip
+// would be too short where it is the processors that packets wait for.
 func (b *bbr) flight() time.Duration { return max(b.minRTT, b.recent) }
+
+// tick is how much later the effect of what is sent may be known: a peer without
+// feedback acknowledges at its own tick.
+func (b *bbr) tick() time.Duration {
+	if b.exact {
+		return 0
+	}
+	return syn
+}
 
 // step moves between the states.
 func (b *bbr) step(now time.Duration, newRound, limited bool) {
@@ -304,7 +318,7 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 	case bbrStart:
 		b.stepStart(now, newRound, limited)
 	case bbrDrain:
-		if b.inFlight <= b.bdp(1) || now-b.since > 3*b.flight() {
+		if b.inFlight <= b.bdp(1) || now-b.since > 3*b.flight()+b.tick() {
 			b.enter(now, bbrSteady)
 			b.cruised = b.probeEvery - 1 // the start may have ended too early
 		}
@@ -314,14 +328,14 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 		switch {
 		case pressed && elapsed > b.flight()/2:
 			b.enter(now, bbrDown)
-		case elapsed < 2*b.flight():
+		case elapsed < 2*b.flight()+b.tick():
 		case b.rate > b.before*bbrGrowth:
 			b.enter(now, bbrUp) // there was more, there may be more
 		default:
 			b.enter(now, bbrDown)
 		}
 	case bbrDown:
-		if elapsed := now - b.since; elapsed >= b.flight() && b.inFlight <= b.bdp(1) || elapsed > 3*b.flight() {
+		if elapsed := now - b.since; elapsed >= b.flight()+b.tick() && b.inFlight <= b.bdp(1) || elapsed > 3*b.flight()+b.tick() {
 			b.rival.drained = true
 			if b.probed {
 				b.planProbe()

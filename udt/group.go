@@ -165,6 +165,9 @@ func (g *group) sent(now time.Duration, e SendEvent, wasHungry, hungry bool) {
 	}
 	if n := e.New + e.Retransmitted; n > 0 {
 		g.meter.commit()
+		if g.inFlight == 0 {
+			g.guessed.skip(now - g.progressAt)
+		}
 		g.inFlight += n
 		g.unsaid += n
 		e.InFlight = g.inFlight
@@ -251,6 +254,7 @@ func (g *group) lostPackets(now time.Duration, n int, e LossEvent) {
 	defer g.mu.Unlock()
 	g.inFlight -= n
 	g.losses.add(e.Lost, 0)
+	g.guessed.lostAt = now
 	g.cc.OnLoss(now, e)
 }
 
