@@ -64,10 +64,9 @@ func (b *bbr) compensation() float64 {
 	return b.random * min(max(2-float64(queue)/float64(few), 0), 1)
 }
 
-// beyondChance reports whether more of n packets were lost than the path's random
-// losses explain: more than three standard deviations, and one packet, beyond
-// their mean.
-func (b *bbr) beyondChance(lost, n int) bool {
-	mean := float64(n) * b.random
+// beyondChance reports whether more of n packets were lost than random losses
+// explain: more than three standard deviations, and one packet, beyond their mean.
+func beyondChance(lost, n int, random float64) bool {
+	mean := float64(n) * random
 	return float64(lost) > mean+3*math.Sqrt(mean+1)
 }

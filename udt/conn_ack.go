@@ -33,6 +33,9 @@ func (c *Conn) onACK(now time.Duration, no ackNo, payload []byte) {
 		}
 		got = arrivals{at: now}
 		c.deliveredLocked(now, span{base, to}, &got)
+		if !c.reports {
+			c.assumeOlderLocked(&got)
+		}
 	}
 	c.snd.mu.Unlock()
 	if to > sent {
@@ -158,6 +161,7 @@ func (c *Conn) onNAK(now time.Duration, payload []byte) {
 	e := LossEvent{First: -1, Sent: b.next}
 	out, valid := 0, false
 	got := arrivals{at: now}
+	var latest time.Duration
 	handled := b.base // entries ascend; what overlaps is looked at once
 	for r := range lossReport(payload) {
 		from := b.base + int64(r.start.sub(base))
@@ -167,6 +171,13 @@ func (c *Conn) onNAK(now time.Duration, payload []byte) {
 			continue
 		}
 		valid = true
+		if to >= max(c.top, b.base) && to < b.next {
+			// The packet behind a new gap has just come. Nothing else measures round
+			// trips while holes are open.
+			if m := b.markLocked(to); m.count == 1 && m.fate == 0 {
+				latest = now - m.at
+			}
+		}
 		c.assumeLocked(from, to, &got)
 		// Packets sent again within the last round trip are still on their way.
 		for i := max(from, handled); i < to; i++ {
@@ -192,9 +203,12 @@ func (c *Conn) onNAK(now time.Duration, payload []byte) {
 	if e.Lost > 0 {
 		c.grp.lostPackets(now, out, e)
 	}
+	if latest > 0 {
+		c.sampleRTT(latest)
+	}
 	if got.newly > 0 {
 		c.grp.acknowledged(now, ACKEvent{
-			Next: b.base, Sent: b.next, RTT: c.rtt.srtt, MinRTT: c.rtt.min,
+			Next: b.base, Sent: b.next, RTT: c.rtt.srtt, MinRTT: c.rtt.min, Latest: latest,
 		}, got)
 	}
 }

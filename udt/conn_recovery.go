@@ -54,8 +54,8 @@ func (c *Conn) deliveredLocked(now time.Duration, s span, got *arrivals) {
 		m.fate = fateDelivered
 		got.newly += weight
 		got.packets++
-		if m.count > 1 && c.rtt.sampled && now-m.at < c.rtt.min {
-			if !m.probe {
+		if m.count > 1 && (!c.rtt.sampled || now-m.at < c.rtt.min) {
+			if c.rtt.sampled && !m.probe {
 				c.onSpurious(now) // it is an earlier transmission that arrived
 			}
 			continue
@@ -71,26 +71,40 @@ func (c *Conn) deliveredLocked(now time.Duration, s span, got *arrivals) {
 // [from, to): the packet behind them has arrived, and so, probably, has what
 // lies before and was never reported. c.snd.mu is held.
 func (c *Conn) assumeLocked(from, to int64, got *arrivals) {
-	assume := func(i int64) {
-		m := c.snd.markLocked(i)
-		if m.fate != 0 {
-			return
-		}
-		m.fate = fateAssumed
-		c.inFlight--
-		got.landed++
-		got.newly++
-		if m.at >= got.sentAt {
-			got.sentAt, got.burst = m.at, m.burst
-		}
-	}
 	for i := max(c.top, c.snd.base); i < from; i++ {
-		assume(i)
+		c.assumeOneLocked(i, got)
 	}
 	if to < c.snd.next && to >= max(c.top, c.snd.base) {
-		assume(to)
+		c.assumeOneLocked(to, got)
 	}
 	c.top = max(c.top, min(to+1, c.snd.next))
+}
+
+// assumeOlderLocked takes what a peer without feedback has acknowledged: what was sent
+// before the newest of it has come there as well, or its loss has been reported. Such a
+// peer says nothing of what is behind a hole, and that must not keep the window closed
+// until the hole is filled. c.snd.mu is held.
+func (c *Conn) assumeOlderLocked(got *arrivals) {
+	i := max(c.top, c.snd.base)
+	for i < c.snd.next && c.snd.markLocked(i).at < c.newest {
+		c.assumeOneLocked(i, got)
+		i++
+	}
+	c.top = max(c.top, i)
+}
+
+func (c *Conn) assumeOneLocked(i int64, got *arrivals) {
+	m := c.snd.markLocked(i)
+	if m.fate != 0 {
+		return
+	}
+	m.fate = fateAssumed
+	c.inFlight--
+	got.landed++
+	got.newly++
+	if m.at >= got.sentAt {
+		got.sentAt, got.burst = m.at, m.burst
+	}
 }
 
 // onSpurious widens the reordering window after a retransmission that was not
