@@ -479,6 +479,10 @@ func (b *bbr) knowing() time.Duration {
 	return bbrACKs
 }
 
+// bbrUnsaid is the number of packets that may have come to a peer without feedback,
+// which says so after as many, and the longer not the more holes there are.
+const bbrUnsaid = 64
+
 // bbrCareful is the number of round trips after one with loss in which a short path
 // is taken to have a queue that overflows.
 const bbrCareful = 1024
@@ -495,6 +499,9 @@ func (b *bbr) Window() int {
 		w = int(b.rival.window)
 	default:
 		w = b.bdp(bbrWindow) + int(b.paceRate()*b.knowing().Seconds()) + bbrMinWindow
+		if !b.exact {
+			w += bbrUnsaid
+		}
 	}
 	return min(max(w, bbrMinWindow), b.p.MaxWindow)
 }

@@ -163,11 +163,7 @@ func (c *compete) insist(bdp float64) {
 // says that one stands.
 func (b *bbr) contend(now time.Duration, pressed bool) {
 	c := &b.rival
-	usual := b.random
-	if !b.exact {
-		usual = b.allLost / max(b.allLost+b.allArrived, 1) // what is random is not known
-	}
-	lost := pressed && beyondChance(b.cruiseLost, b.lost+b.delivered, usual) && b.state != bbrStart && b.state != bbrDrain
+	lost := pressed && b.beyondChance(b.cruiseLost, b.lost+b.delivered) && b.state != bbrStart && b.state != bbrDrain
 	b.cruiseLost = 0
 	c.note(lost)
 	if b.state != bbrCompete {
@@ -207,7 +203,7 @@ func (b *bbr) contend(now time.Duration, pressed bool) {
 // planProbe makes probes rarer that only lost packets, or found more although the link
 // was full: where a flow of TCP fills what we leave, each of them makes it back off.
 func (b *bbr) planProbe() {
-	lost := beyondChance(b.upLost, 2*b.bdp(bbrProbeUp), b.random)
+	lost := b.beyondChance(b.upLost, 2*b.bdp(bbrProbeUp))
 	took := b.crowded && b.rate > b.before*bbrTook
 	if lost || took {
 		b.probeEvery = min(2*b.probeEvery, b.maxCruise())

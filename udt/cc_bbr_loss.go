@@ -51,9 +51,6 @@ func (b *bbr) learnLoss() {
 		p = min(p, bbrUnproved)
 	}
 	b.random = min(p, bbrMaxLoss)
-	if !b.exact {
-		b.random = 0 // reports of a peer without feedback name packets twice
-	}
 }
 
 // compensation is the share of loss to make up for by sending more. While a
@@ -64,9 +61,10 @@ func (b *bbr) compensation() float64 {
 	return b.random * min(max(2-float64(queue)/float64(few), 0), 1)
 }
 
-// beyondChance reports whether more of n packets were lost than random losses
-// explain: more than three standard deviations, and one packet, beyond their mean.
-func beyondChance(lost, n int, random float64) bool {
-	mean := float64(n) * random
+// beyondChance reports whether more of n packets were lost than the path's random
+// losses explain: more than three standard deviations, and one packet, beyond
+// their mean.
+func (b *bbr) beyondChance(lost, n int) bool {
+	mean := float64(n) * b.random
 	return float64(lost) > mean+3*math.Sqrt(mean+1)
 }

@@ -56,7 +56,7 @@ func TestOutageWithoutFeedback(t *testing.T) {
 			l.net.SetLinks(serverHost, clientHost, dead)
 			time.Sleep(time.Second)
 			l.net.SetLinks(serverHost, clientHost, link)
-			time.Sleep(maxRTO + 200*time.Millisecond) // the first retransmission takes up to maxRTO
+			time.Sleep(maxRTO + 500*time.Millisecond) // the first retransmission takes up to maxRTO
 			before := received()
 			time.Sleep(500 * time.Millisecond)
 			share := float64(received()-before) * 8 / 0.5 / (rate * 1456 / 1500)
