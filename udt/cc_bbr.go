@@ -318,7 +318,7 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 	case bbrStart:
 		b.stepStart(now, newRound, limited)
 	case bbrDrain:
-		if b.inFlight <= b.bdp(1) || now-b.since > 3*b.flight()+b.tick() {
+		if b.inFlight <= b.bdp(1) || now-b.since-b.tick() > 3*b.flight() {
 			b.enter(now, bbrSteady)
 			b.cruised = b.probeEvery - 1 // the start may have ended too early
 		}
@@ -335,7 +335,7 @@ func (b *bbr) step(now time.Duration, newRound, limited bool) {
 			b.enter(now, bbrDown)
 		}
 	case bbrDown:
-		if elapsed := now - b.since; elapsed >= b.flight()+b.tick() && b.inFlight <= b.bdp(1) || elapsed > 3*b.flight()+b.tick() {
+		if elapsed := now - b.since - b.tick(); elapsed >= b.flight() && b.inFlight <= b.bdp(1) || elapsed > 3*b.flight() {
 			b.rival.drained = true
 			if b.probed {
 				b.planProbe()

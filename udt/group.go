@@ -50,6 +50,7 @@ type group struct {
 	srtt       time.Duration
 	turn       time.Duration // smoothed time from sending a packet to knowing of its delivery, waiting for processors included
 	progressAt time.Duration // latest delivery
+	sentAt     time.Duration // latest transmission
 	idleFrom   time.Duration // when the last member left
 }
 
@@ -166,8 +167,9 @@ func (g *group) sent(now time.Duration, e SendEvent, wasHungry, hungry bool) {
 	if n := e.New + e.Retransmitted; n > 0 {
 		g.meter.commit()
 		if g.inFlight == 0 {
-			g.guessed.skip(now - g.progressAt)
+			g.guessed.skip(now - max(g.progressAt, g.sentAt))
 		}
+		g.sentAt = now
 		g.inFlight += n
 		g.unsaid += n
 		e.InFlight = g.inFlight

@@ -8,6 +8,31 @@ import (
 	"github.com/chunkget/chunkget/internal/simnet"
 )
 
+// The time without anything on its way is left out once, however often what is sent
+// after it is lost.
+func TestGuessedRateLeavesIdleTimeOut(t *testing.T) {
+	g := &group{even: new(evenness), cc: NewBBR()}
+	g.cc.Init(0, CongestionParams{MaxWindow: 1 << 16})
+	ack := func(now time.Duration) {
+		g.acknowledged(now, ACKEvent{Latest: ms, RTT: ms}, arrivals{newly: 1000, landed: 1000, at: now})
+	}
+	send := func(now time.Duration) {
+		g.begin(now)
+		g.sent(now, SendEvent{New: 1000}, true, true)
+	}
+	for now := ms; now <= 10*ms; now += 2 * ms {
+		send(now)
+		ack(now + ms)
+	}
+	for _, now := range []time.Duration{200 * ms, 400 * ms, 600 * ms, 800 * ms} {
+		send(now)
+		g.lostPackets(now+50*ms, 1000, LossEvent{Lost: 1000})
+	}
+	if since, now := g.guessed.since, 800*ms; since > now {
+		t.Errorf("measured since %v, which is %v ahead", since, since-now)
+	}
+}
+
 // Who writes faster than a short path carries, in pieces, has nothing to send again and
 // again. What a peer without feedback lets believe of the path is bounded nevertheless.
 func TestPiecesToPeerWithoutFeedback(t *testing.T) {
