@@ -499,7 +499,7 @@ func (b *bbr) Window() int {
 		w = int(b.rival.window)
 	default:
 		w = b.bdp(bbrWindow) + int(b.paceRate()*b.knowing().Seconds()) + bbrMinWindow
-		if !b.exact {
+		if !b.exact && b.state != bbrStart { // peers with feedback begin without
 			w += bbrUnsaid
 		}
 	}
