@@ -230,10 +230,9 @@ func (b *bbr) OnACK(now time.Duration, e ACKEvent) {
 	if b.round == 0 {
 		newRound = b.allArrived+b.allLost >= 0.75*float64(b.first) || e.Sample.Prior > 0
 	}
-	if newRound && now-b.roundAt >= b.tick() {
+	newRound = newRound && now-b.roundAt >= b.tick()
+	if newRound {
 		b.endRound(now, e.Delivered)
-	} else {
-		newRound = false
 	}
 	b.limited = b.limited || e.Sample.AppLimited
 	b.latest = max(b.latest, e.Sample.Rate)
