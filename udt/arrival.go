@@ -174,7 +174,7 @@ func (e *arrivalEstimator) addTrain(d time.Duration) {
 // one half of a probe pair.
 func probes(p []byte) bool {
 	h, ok := parseHeader(p)
-	return ok && !h.control && h.seq%probeModulus <= 1
+	return ok && !h.control() && h.seq%probeModulus <= 1
 }
 
 // rate returns the arrival speed in packets/s, 0 if there is no estimate. It

@@ -16,7 +16,7 @@ func TestFeedbackCorrectsAssumptions(t *testing.T) {
 		first, transmissions, reports := seqNo(0), 0, 0
 		l.net.SetLink(serverHost, clientHost, simnet.LinkConfig{Delay: 20 * time.Millisecond, Rate: 20e6, Filter: func(p simnet.Packet) simnet.Verdict {
 			h, _ := parseHeader(p.Data)
-			if h.control {
+			if h.control() {
 				return simnet.Verdict{}
 			}
 			if first == 0 {
@@ -31,9 +31,9 @@ func TestFeedbackCorrectsAssumptions(t *testing.T) {
 		l.net.SetLink(clientHost, serverHost, simnet.LinkConfig{Delay: 20 * time.Millisecond, Filter: func(p simnet.Packet) simnet.Verdict {
 			h, _ := parseHeader(p.Data)
 			switch {
-			case h.control && h.typ == ctrlUser && time.Since(start) < 120*time.Millisecond:
+			case h.typ == ctrlUser && time.Since(start) < 120*time.Millisecond:
 				return simnet.Verdict{Delay: 60 * time.Millisecond} // hellos come after the second report of loss
-			case h.control && h.typ == ctrlNAK:
+			case h.typ == ctrlNAK:
 				reports++
 				return simnet.Verdict{Drop: reports == 1}
 			}
@@ -58,7 +58,7 @@ func onceOnly() func(simnet.Packet) simnet.Verdict {
 	seen := make(map[seqNo]bool)
 	return func(p simnet.Packet) simnet.Verdict {
 		h, _ := parseHeader(p.Data)
-		if !h.control || h.typ != ctrlNAK {
+		if h.typ != ctrlNAK {
 			return simnet.Verdict{}
 		}
 		again := false
@@ -81,7 +81,7 @@ func TestHolesDoNotStopTheFlow(t *testing.T) {
 		down := link
 		down.Filter = func(p simnet.Packet) simnet.Verdict {
 			h, _ := parseHeader(p.Data)
-			if h.control {
+			if h.control() {
 				return simnet.Verdict{}
 			}
 			if first == 0 {

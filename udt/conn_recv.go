@@ -93,7 +93,7 @@ func (c *Conn) onRun(now time.Duration, r inbound) {
 		if !h.isHandshake() {
 			c.holdUntil = 0 // the client knows that it is connected
 		}
-		if h.control {
+		if h.control() {
 			if locked {
 				c.rcv.mu.Unlock()
 				locked = false
@@ -126,13 +126,13 @@ func (c *Conn) acceptable(h header, p []byte) bool {
 		return true
 	}
 	switch {
-	case h.dst == 0 && h.control && h.typ == ctrlUser:
+	case h.dst == 0 && h.typ == ctrlUser:
 		return true // a reset, which is checked on its own
 	case h.dst != c.id:
 		return false
 	case c.peerChecks:
 		return checked(p)
-	case h.control:
+	case h.control():
 		c.peerChecks = checked(p)
 	}
 	return true

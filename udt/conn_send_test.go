@@ -23,7 +23,7 @@ func TestLostTail(t *testing.T) {
 		var rounds []time.Duration
 		repeated := p.take()
 		for i, x := range repeated {
-			if !x.control && (i == 0 || x.at != repeated[i-1].at) {
+			if !x.control() && (i == 0 || x.at != repeated[i-1].at) {
 				rounds = append(rounds, x.at-sent)
 			}
 		}
@@ -360,7 +360,7 @@ func TestFirstDataHold(t *testing.T) {
 				tt.send(p)
 				p.run(50 * ms)
 				for _, x := range p.take() {
-					if !x.control {
+					if !x.control() {
 						if got := x.at - start; got != tt.want {
 							t.Errorf("first data after %v, want %v", got, tt.want)
 						}
@@ -391,7 +391,7 @@ func TestPauseForPeer(t *testing.T) {
 					}
 					p.run(10 * ms)
 					for _, x := range p.take() {
-						if x.control {
+						if x.control() {
 							continue
 						}
 						if x.at-last >= 350*ms {

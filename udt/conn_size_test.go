@@ -149,7 +149,7 @@ func TestPacketSizeFallsAtTheEnd(t *testing.T) {
 func filterControl(link simnet.LinkConfig, keep func(n int) bool, types ...uint16) simnet.LinkConfig {
 	n := 0
 	link.Filter = func(p simnet.Packet) (v simnet.Verdict) {
-		if h, ok := parseHeader(p.Data); ok && h.control && h.typ == ctrlUser {
+		if h, ok := parseHeader(p.Data); ok && h.typ == ctrlUser {
 			for _, t := range types {
 				if extendedType(p.Data) == t {
 					n++

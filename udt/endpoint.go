@@ -268,7 +268,7 @@ func (e *Endpoint) onUnaddressed(r inbound) {
 	switch h, _ := parseHeader(r.data); {
 	case h.isHandshake():
 		e.onConnectionRequest(r)
-	case h.control && h.typ == ctrlUser:
+	case h.typ == ctrlUser:
 		e.onReset(r)
 	}
 }
@@ -278,7 +278,7 @@ func (e *Endpoint) onUnaddressed(r inbound) {
 // known at all, a peer of our own kind gets a reset.
 func (e *Endpoint) onStray(r inbound, dst socketID) {
 	h, _ := parseHeader(r.data)
-	if h.isHandshake() || h.control && (h.typ == ctrlShutdown || h.typ == ctrlUser) {
+	if h.isHandshake() || h.typ == ctrlShutdown || h.typ == ctrlUser {
 		return
 	}
 	e.mu.Lock()

@@ -164,9 +164,9 @@ func FuzzEndpoint(f *testing.F) {
 			for _, d := range datagrams {
 				h, ok := parseHeader(d)
 				if ok && !elsewhere && (!c.peerChecks || checked(d)) {
-					shutdown := h.control && h.typ == ctrlShutdown && h.dst == id && len(d) <= headerSize+padSize
+					shutdown := h.typ == ctrlShutdown && h.dst == id && len(d) <= headerSize+padSize
 					reset, isReset := parseReset(d)
-					ended = ended || shutdown || isReset && h.control && h.typ == ctrlUser && h.dst == 0 && reset == peerID
+					ended = ended || shutdown || isReset && h.typ == ctrlUser && h.dst == 0 && reset == peerID
 				}
 				if ok && h.isHandshake() {
 					if req, ok := parseHandshake(d[headerSize:]); ok && e.cookies.valid(e.now(), from, req) {

@@ -31,6 +31,8 @@ const (
 type ctrlType uint16
 
 const (
+	ctrlNone ctrlType = 1 << 15 // of a data packet; the wire has 15 bits for a type
+
 	ctrlHandshake ctrlType = 0
 	ctrlKeepalive ctrlType = 1
 	ctrlACK       ctrlType = 2
@@ -43,28 +45,30 @@ const (
 	ctrlUser      ctrlType = 0x7FFF
 )
 
-// header is the decoded form of the four words.
+// header is the decoded form of the four words. With a field more the compiler would
+// keep it in memory, and who reads it there waits for the payload copied before.
 type header struct {
-	control bool
-	typ     ctrlType // control only
-	seq     seqNo    // data only
-	info    uint32   // word 1
-	dst     socketID
+	typ  ctrlType
+	seq  seqNo  // data only
+	info uint32 // word 1
+	dst  socketID
 }
 
-func (h header) isHandshake() bool { return h.control && h.typ == ctrlHandshake }
+func (h header) control() bool { return h.typ != ctrlNone }
+
+func (h header) isHandshake() bool { return h.typ == ctrlHandshake }
 
 // parseHeader decodes the header of a datagram; ok is false if b is too short
 // to carry one.
 func parseHeader(b []byte) (h header, ok bool) {
 	if len(b) < headerSize {
-		return header{}, false
+		return header{typ: ctrlNone}, false
 	}
 	w := binary.BigEndian.Uint32(b)
 	if w&controlBit != 0 {
-		h.control = true
 		h.typ = ctrlType(w >> 16 & 0x7FFF)
 	} else {
+		h.typ = ctrlNone
 		h.seq = seqNo(w)
 	}
 	h.info = binary.BigEndian.Uint32(b[4:])

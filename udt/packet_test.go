@@ -35,52 +35,52 @@ func TestControlPacketBytes(t *testing.T) {
 		{
 			"full ACK",
 			"80020000 00000001 00000000 1baaaa7e 65d02bfa 000186a0 0000c350 00001ffc 00000001 000003e8",
-			header{control: true, typ: ctrlACK, info: 1, dst: 0x1baaaa7e},
+			header{typ: ctrlACK, info: 1, dst: 0x1baaaa7e},
 			[]uint32{0x65d02bfa, 100_000, 50_000, 8188, 1, 1000},
 		},
 		{
 			"light ACK",
 			"80020000 00000000 00000000 140e6dd4 7a1d6e39",
-			header{control: true, typ: ctrlACK, dst: 0x140e6dd4},
+			header{typ: ctrlACK, dst: 0x140e6dd4},
 			[]uint32{0x7a1d6e39},
 		},
 		{
 			"ACK2",
 			"80060000 00000002 00000000 2609f451 00000000",
-			header{control: true, typ: ctrlACK2, info: 2, dst: 0x2609f451}, nil,
+			header{typ: ctrlACK2, info: 2, dst: 0x2609f451}, nil,
 		},
 		{
 			"keepalive",
 			"80010000 00000000 00000000 2609f451 00000000",
-			header{control: true, typ: ctrlKeepalive, dst: 0x2609f451}, nil,
+			header{typ: ctrlKeepalive, dst: 0x2609f451}, nil,
 		},
 		{
 			"shutdown",
 			"80050000 00000000 00000000 2609f451 00000000",
-			header{control: true, typ: ctrlShutdown, dst: 0x2609f451}, nil,
+			header{typ: ctrlShutdown, dst: 0x2609f451}, nil,
 		},
 		{
 			"NAK of one packet",
 			"80030000 00000000 00000000 00003039 000003ea",
-			header{control: true, typ: ctrlNAK, dst: 12345},
+			header{typ: ctrlNAK, dst: 12345},
 			[]uint32{1002},
 		},
 		{
 			"NAK of a range",
 			"80030000 00000000 00000000 00003039 800003ea 000003ec",
-			header{control: true, typ: ctrlNAK, dst: 12345},
+			header{typ: ctrlNAK, dst: 12345},
 			[]uint32{1002 | controlBit, 1004},
 		},
 		{
 			"message drop request",
 			"80070000 00000005 00000000 0870a29b 19bdca33 19bdca34",
-			header{control: true, typ: ctrlDropReq, info: 5, dst: 0x0870a29b},
+			header{typ: ctrlDropReq, info: 5, dst: 0x0870a29b},
 			[]uint32{0x19bdca33, 0x19bdca34},
 		},
 		{
 			"peer error",
 			"80080000 00000fa0 00000000 140e6dd4 00000000",
-			header{control: true, typ: ctrlPeerError, info: 4000, dst: 0x140e6dd4}, nil,
+			header{typ: ctrlPeerError, info: 4000, dst: 0x140e6dd4}, nil,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -98,14 +98,14 @@ func TestControlPacketBytes(t *testing.T) {
 // The extended type of a user-defined packet does not matter to us.
 func TestParseUserPacket(t *testing.T) {
 	h, ok := parseHeader(unhex("ffff1234 00000000 00000000 22545ad5 11223344 55667788"))
-	if want := (header{control: true, typ: ctrlUser, dst: 0x22545ad5}); !ok || h != want {
+	if want := (header{typ: ctrlUser, dst: 0x22545ad5}); !ok || h != want {
 		t.Errorf("%+v, %v, want %+v", h, ok, want)
 	}
 }
 
 func TestDataPacketBytes(t *testing.T) {
 	captured := unhex("65d02bf7 80000001 00000522 2609f451 7878")
-	want := header{seq: 0x65d02bf7, info: 2<<30 | 1, dst: 0x2609f451}
+	want := header{typ: ctrlNone, seq: 0x65d02bf7, info: 2<<30 | 1, dst: 0x2609f451}
 	if h, ok := parseHeader(captured); !ok || h != want {
 		t.Errorf("parse: %+v, %v, want %+v", h, ok, want)
 	}
@@ -119,7 +119,7 @@ func TestDataPacketBytes(t *testing.T) {
 
 func TestParseHeaderLength(t *testing.T) {
 	for n := range headerSize {
-		if h, ok := parseHeader(make([]byte, n)); ok || h != (header{}) {
+		if h, ok := parseHeader(make([]byte, n)); ok || h != (header{typ: ctrlNone}) {
 			t.Errorf("%d bytes: %+v, %v", n, h, ok)
 		}
 	}
@@ -175,7 +175,7 @@ func FuzzPacket(f *testing.F) {
 		if !ok {
 			return
 		}
-		if h.control {
+		if h.control() {
 			again := appendControl(nil, h.typ, h.info, h.dst)
 			if g, ok := parseHeader(again); !ok || g != h || !checked(again) {
 				t.Errorf("%+v became %+v", h, g)
@@ -221,7 +221,7 @@ func BenchmarkParsePacket(b *testing.B) {
 		b.SetBytes(int64(len(p)))
 		b.ReportAllocs()
 		for b.Loop() {
-			if h, ok := parseHeader(p); !ok || h.control || h.seq != 1 {
+			if h, ok := parseHeader(p); !ok || h.control() || h.seq != 1 {
 				b.Fatal("not what was put")
 			}
 		}

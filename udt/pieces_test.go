@@ -19,7 +19,7 @@ func cutPieces(t *testing.T, seq seqNo, payload []byte, most int) (cut [][]byte)
 	packets, _ := appendPieces(nil, nil, dataPacket(seq, payload), most)
 	for _, p := range packets {
 		h, _ := parseHeader(p)
-		if len(p) > most || !h.control || h.typ != ctrlUser || h.info != uint32(seq) || h.dst != 7 || extendedType(p) != pieceType || !checked(p) {
+		if len(p) > most || h.typ != ctrlUser || h.info != uint32(seq) || h.dst != 7 || extendedType(p) != pieceType || !checked(p) {
 			t.Fatalf("%d bytes, %+v", len(p), h)
 		}
 		cut = append(cut, p[headerSize:])

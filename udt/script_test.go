@@ -117,7 +117,7 @@ func (p *scripted) take() []logged {
 
 func of(l []logged, typ ctrlType) (found []logged) {
 	for _, x := range l {
-		if x.control && x.typ == typ {
+		if x.typ == typ {
 			found = append(found, x)
 		}
 	}
@@ -127,7 +127,7 @@ func of(l []logged, typ ctrlType) (found []logged) {
 // dataIn returns the data packets of l as numbers counted from 0.
 func dataIn(l []logged) (packets []int) {
 	for _, x := range l {
-		if !x.control {
+		if !x.control() {
 			packets = append(packets, x.seq.sub(scriptISN))
 		}
 	}

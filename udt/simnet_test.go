@@ -409,7 +409,7 @@ func TestListenerIsStateless(t *testing.T) {
 					return nil
 				}
 				// A connection made before may send keepalives.
-				if h, _ := parseHeader(b[:n]); h.control && h.typ == ctrlHandshake {
+				if h, _ := parseHeader(b[:n]); h.typ == ctrlHandshake {
 					return b[:n]
 				}
 			}
