@@ -36,7 +36,10 @@ const (
 	// bbrTook is the growth that a full link shows only if others leave it to us.
 	bbrTook = 1.04
 
-	bbrRateRounds = 10 // round trips over which the highest rate counts
+	// The highest rate of so many round trips counts, each taken for bbrRateTime at
+	// least: a few round trips of a short path are over while others have the processor.
+	bbrRateRounds = 10
+	bbrRateTime   = 5 * time.Millisecond
 	bbrRTTLife    = 10 * time.Second
 	bbrProbeRTT   = 200 * time.Millisecond
 
@@ -90,6 +93,7 @@ type bbr struct {
 
 	rates  [bbrRateRounds]float64 // highest rate of each round that was not limited by the application, packets/s
 	slot   int                    // of the current round in rates
+	slotAt time.Duration          // since when
 	rate   float64                // highest of them
 	latest float64                // highest rate of the round so far
 	bound  float64                // the rate that congestion left us, 0 = no bound
@@ -276,7 +280,10 @@ func (b *bbr) endRound(now time.Duration, delivered int64) {
 		b.limited = false
 		return
 	}
-	b.slot = (b.slot + 1) % bbrRateRounds
+	if now-b.slotAt < bbrRateTime {
+		return
+	}
+	b.slot, b.slotAt = (b.slot+1)%bbrRateRounds, now
 	b.rates[b.slot] = 0
 	b.rate = 0
 	for _, r := range b.rates {
@@ -461,8 +468,13 @@ func (b *bbr) bdp(gain float64) int {
 	return int(gain * b.paceRate() * b.minRTT.Seconds())
 }
 
-// bbrACKs is what the window allows for the time between reports.
-const bbrACKs = 3 * time.Millisecond
+// bbrACKs is what the window allows for the time between reports, bbrShortACKs over a
+// short path, where they follow each other faster (see Conn.spacing). More would only
+// be copied into memory that is not in the cache.
+const (
+	bbrACKs      = 3 * time.Millisecond
+	bbrShortACKs = time.Millisecond
+)
 
 // knowing is how long after its delivery a packet is still in the window. Where
 // the path is short, processors may be waited for much longer than that, and a
@@ -472,10 +484,13 @@ func (b *bbr) knowing() time.Duration {
 	if !b.exact {
 		return syn + bbrACKs // such peers acknowledge at their own tick
 	}
-	if b.minRTT < shortPath && b.round-b.overflowed > bbrCareful {
-		return max(bbrACKs, min(b.turn, maxTurn))
+	switch {
+	case b.minRTT >= shortPath:
+		return bbrACKs
+	case b.round-b.overflowed <= bbrCareful:
+		return bbrShortACKs
 	}
-	return bbrACKs
+	return max(bbrShortACKs, min(b.turn, maxTurn))
 }
 
 // bbrUnsaid is the number of packets that may have come to a peer without feedback,
