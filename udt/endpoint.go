@@ -163,9 +163,7 @@ func (e *Endpoint) readLoop() {
 		e.dispatch(batch...)
 		pause := e.gather.pause(now, batch, e.sock.empty())
 		clear(batch)
-		if pause > 0 {
-			time.Sleep(pause)
-		}
+		rest(pause)
 	}
 }
 

@@ -22,6 +22,7 @@ type gatherer struct {
 	since time.Duration // when the socket was last seen empty
 	count int           // datagrams since then
 	bytes int
+	fast  int // times in a row that it was, after a fast flow
 }
 
 const (
@@ -34,6 +35,13 @@ const (
 	// steadyFlow is the number of datagrams in a millisecond from which on a flow
 	// is gathered.
 	steadyFlow = 4
+	// A flow that has been fast briefAfter times, of which briefLeast datagrams come in
+	// it, is given a pause of briefGather over any path: who reads faster than the sender
+	// sends would sleep and be woken for each of its bursts, which costs both of them
+	// more than the burst. Feedback comes a little later, as over a path that is longer.
+	briefGather = 100 * time.Microsecond
+	briefLeast  = 32
+	briefAfter  = 8
 	// A pause may fill a part of the kernel's buffer only, for timers are late: a
 	// quarter if each datagram takes gatheredSize bytes of it, twice what we asked
 	// for, and no more than mostGathered. leastGathered is for a buffer that is not known.
@@ -76,10 +84,27 @@ func (g *gatherer) pause(now time.Duration, runs []inbound, empty bool) time.Dur
 	g.since, g.count, g.bytes = now, 0, 0
 	nearest := time.Duration(g.nearest.Load())
 	if !data || rate < steadyFlow/float64(time.Millisecond) || runs[0].stamp == 0 {
+		g.fast = 0
 		return 0
 	}
-	if d := min(maxGather, nearest/gatherPart, time.Duration(float64(g.most)/rate)); d >= minGather {
+	room := time.Duration(float64(g.most) / rate)
+	if d := min(maxGather, nearest/gatherPart, room); d >= minGather {
 		return d
 	}
+	if rate*float64(briefGather) < briefLeast || room < briefGather/2 {
+		g.fast = 0
+	} else if g.fast++; g.fast > briefAfter {
+		return min(briefGather, room)
+	}
 	return 0
+}
+
+// rest waits for d. A timer of the runtime is up to a millisecond late, so it is the
+// kernel's for a short time.
+func rest(d time.Duration) {
+	if d > briefGather {
+		time.Sleep(d)
+	} else if d > 0 {
+		nap(d)
+	}
 }

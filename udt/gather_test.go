@@ -100,6 +100,46 @@ func TestGatherCountsReads(t *testing.T) {
 	}
 }
 
+// A flow that is faster than its reader is woken for is read in pauses over any path,
+// once it has been for a while. What is slow, or ends, begins anew.
+func TestGatherBriefly(t *testing.T) {
+	const us = time.Microsecond
+	for _, tt := range []struct {
+		name   string
+		most   int
+		in50us int // datagrams
+		want   time.Duration
+	}{
+		{"fast", 256, 44, 100 * us},
+		{"barely fast", 256, 16, 100 * us},
+		{"not so fast", 256, 15, 0},
+		{"faster than the buffer fills", 128, 96, 66 * us},
+		{"so fast that the buffer is small", 64, 96, 0},
+	} {
+		g := gatherer{since: time.Second, most: tt.most}
+		now := time.Second
+		look := func(elapsed time.Duration) time.Duration {
+			now += elapsed
+			return g.pause(now, []inbound{{data: make([]byte, tt.in50us*1472), segment: 1472, stamp: 1}}, true)
+		}
+		for range 2 {
+			for i := range briefAfter {
+				if d := look(50 * us); d != 0 {
+					t.Errorf("%s: a pause of %v at look %d", tt.name, d, i)
+				}
+			}
+			for range 3 {
+				if d := look(50 * us); d.Truncate(us) != tt.want {
+					t.Errorf("%s: a pause of %v, want %v", tt.name, d, tt.want)
+				}
+			}
+			if d := look(10 * time.Millisecond); d != 0 {
+				t.Errorf("%s: a pause of %v after silence", tt.name, d)
+			}
+		}
+	}
+}
+
 func TestNearest(t *testing.T) {
 	var g gatherer
 	for _, rtt := range []time.Duration{0, 30, 50, -1, 20, 0} {
