@@ -292,11 +292,11 @@ func (c *Conn) write(p []byte) (n int, err error) {
 		if err != nil || n == len(p) {
 			return n, err
 		}
-		if wake {
+		if k > 0 {
 			continue
 		}
 		if err := c.await(c.snd.space, c.writeDeadline); err != nil {
-			return n, err
+			return n + c.snd.leave(), err
 		}
 	}
 }

@@ -37,11 +37,18 @@ const (
 	stubborn = 5
 )
 
-// maybeSend sends what may be sent now, at most sendBurst packets: lost ones
-// first, then new ones. It returns when to be called again. Asking whether
-// there is something to send and sending it are one thing, so they cannot
-// disagree.
+// maybeSend sends what may be sent now, at most sendBurst packets, and returns when to
+// be called again.
 func (c *Conn) maybeSend(now time.Duration) (next time.Duration) {
+	if next = c.send(now); next > now {
+		c.snd.rest()
+	}
+	return next
+}
+
+// send is maybeSend: lost packets first, then new ones. Asking whether there is
+// something to send and sending it are one thing, so they cannot disagree.
+func (c *Conn) send(now time.Duration) (next time.Duration) {
 	if c.state != stateEstablished && c.state != stateDraining {
 		return never
 	}
@@ -144,6 +151,9 @@ func (c *Conn) gather(now time.Duration, limit, window int) (drained, closed boo
 	// their distance for the capacity of the link.
 	probing := false
 	full := func() bool { return b.next-b.base+b.heavySent >= int64(c.peerWindow) }
+	// One more than are sent, for what is last has another size, see sealLocked.
+	b.resting = false
+	b.fetchLocked(int64(limit) + 1)
 	for (c.spent < limit || probing) && !full() && c.inFlight < window {
 		i, ok := b.sealLocked()
 		if !ok {
@@ -167,7 +177,7 @@ func (c *Conn) gather(now time.Duration, limit, window int) (drained, closed boo
 	b.wakeLocked()
 	c.count.pktSent += int64(packets + again)
 	c.count.pktRetrans += int64(again)
-	drained = b.next == b.end && b.filling == nil && c.lost.empty()
+	drained = b.next == b.end && b.filling == nil && len(b.from) == 0 && c.lost.empty()
 	return drained, !drained && c.lost.empty() && full()
 }
 

@@ -35,6 +35,11 @@ type sendBuffer struct {
 	// end) weigh more than one each, see chunk.
 	heavySent, heavyHeld int64 // guarded by mu
 
+	// What a writer that waits leaves to the loop, see handover.go.
+	from    []byte // guarded by mu; the part that is not taken
+	taken   int    // guarded by mu; bytes of it since the writer began to wait
+	resting bool   // guarded by mu; the loop waits, and looks at from when it is woken
+
 	err   error // guarded by mu; why writing is over
 	want  int   // guarded by mu; room that a blocked writer waits for, 0 = none blocked
 	limit int   // guarded by mu; weight that may be held, as of the latest write
@@ -66,7 +71,7 @@ const (
 )
 
 func (b *sendBuffer) init(payload int, mem *Memory) {
-	b.payload, b.full, b.mem = payload, payload, mem
+	b.payload, b.full, b.mem, b.resting = payload, payload, mem, true
 	b.space = make(chan struct{}, 1)
 }
 
@@ -148,19 +153,25 @@ func (b *sendBuffer) wakeLocked() {
 
 // write appends as much of p as a weight of limit allows, filling up the last
 // packet if it has not been sent. It returns how much it took and whether the
-// loop has to be woken: with packets waiting it is awake or has a timer. If so,
-// there may be space for more. Only one write may be under way.
+// loop has to be woken: with packets waiting it is awake or has a timer. Only one
+// write may be under way. If it took nothing, the caller waits for space, and calls
+// write with the same p again, or leave.
 func (b *sendBuffer) write(p []byte, limit int) (n int, wakeLoop bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	n = b.leaveLocked()
 	if b.err != nil {
-		return 0, false, b.err
+		return n, false, b.err
 	}
 	if b.once != nil {
 		err, b.once = b.once, nil
-		return 0, false, err
+		return n, false, err
 	}
 	b.limit = limit
+	if len(p)-n >= longWrite {
+		b.from = p[n:]
+		return n, b.resting, nil
+	}
 	for n < len(p) && !wakeLoop {
 		k := b.growLastLocked(p[n:])
 		if k == 0 {
@@ -194,13 +205,36 @@ func (b *sendBuffer) growLastLocked(p []byte) (n int) {
 // the loop does not wait for the copy; until then they are behind end, and belong
 // to the writer. idle reports whether all before them had been sent.
 func (b *sendBuffer) addLocked(p []byte) (n int, idle bool) {
-	free := b.freeLocked()
-	if free <= 0 {
+	c, slots, n := b.planLocked(p)
+	if n == 0 {
 		return 0, false
 	}
-	c := b.lastLocked(false)
-	if c == nil {
+	b.filling = c
+	b.mu.Unlock()
+	c.fill(slots, p)
+	b.mu.Lock()
+	b.filling = nil
+	if b.err != nil {
+		recycle(c) // close has left it
 		return 0, false
+	}
+	idle = b.next == b.end
+	b.appendLocked(c, slots)
+	return n, idle
+}
+
+// slotRange is a part of the slots of a chunk.
+type slotRange struct{ from, to int }
+
+// planLocked sets the sizes of packets to come behind end for the front of p, as many
+// as their chunk takes. n is how many bytes they are for, 0 if there is no room.
+func (b *sendBuffer) planLocked(p []byte) (c *chunk, slots slotRange, n int) {
+	free := b.freeLocked()
+	if free <= 0 {
+		return nil, slotRange{}, 0
+	}
+	if c = b.lastLocked(false); c == nil {
+		return nil, slotRange{}, 0
 	}
 	i, held := b.end, b.heldLocked()
 	first := int(i % chunkPackets)
@@ -213,21 +247,21 @@ func (b *sendBuffer) addLocked(p []byte) (n int, idle bool) {
 		n += size
 		i++
 	}
-	b.filling = c
-	b.mu.Unlock()
-	for slot := first; slot < s; slot++ {
-		p = p[copy(c.slots[slot*c.slot+headerSize:][:c.size[slot]], p):]
+	return c, slotRange{first, s}, n
+}
+
+// fill copies the front of p to packets that have their sizes.
+func (c *chunk) fill(slots slotRange, p []byte) {
+	for s := slots.from; s < slots.to; s++ {
+		p = p[copy(c.slots[s*c.slot+headerSize:][:c.size[s]], p):]
 	}
-	b.mu.Lock()
-	b.filling = nil
-	if b.err != nil {
-		recycle(c) // close has left it
-		return 0, false
-	}
-	idle = b.next == b.end
-	b.end = i
-	b.heavyHeld += int64((s - first) * (c.weight - 1))
-	return n, idle
+}
+
+// appendLocked has packets that were planned and filled wait to be sent.
+func (b *sendBuffer) appendLocked(c *chunk, slots slotRange) {
+	n := slots.to - slots.from
+	b.end += int64(n)
+	b.heavyHeld += int64(n * (c.weight - 1))
 }
 
 // roomLocked returns the bytes that still fit into packet i, which is in c and has
@@ -346,6 +380,7 @@ func (b *sendBuffer) close(err error) {
 	if b.err == nil {
 		b.err = err
 	}
+	b.from = nil
 	b.dropLocked(len(b.chunks))
 	b.chunks, b.base, b.next = nil, b.end, b.end
 	b.heavySent, b.heavyHeld = 0, 0

@@ -25,14 +25,14 @@ func (b *sendBuffer) seal() (packet []byte, i int64, ok bool) {
 	return b.packetLocked(i), i, true
 }
 
-// writeAll writes until the buffer takes no more, as a connection does, and
-// reports whether the loop had to be woken.
+// writeAll writes until the buffer takes no more, in parts that are not left to the
+// loop, and reports whether that had to be woken.
 func (b *sendBuffer) writeAll(p []byte, limit int) (n int, woken bool, err error) {
 	for {
-		k, wake, err := b.write(p[n:], limit)
+		k, wake, err := b.write(p[n:min(n+longWrite-1, len(p))], limit)
 		n += k
 		woken = woken || wake
-		if !wake || err != nil || n == len(p) {
+		if k == 0 || err != nil || n == len(p) {
 			return n, woken, err
 		}
 	}
