@@ -21,7 +21,9 @@
 // the C++ library as its peer. They have no place over an emulated link.
 //
 // The contenders take turns: every contender once, then every contender again.
-// So a machine that slows down for a while slows all of them down.
+// So a machine that slows down for a while slows all of them down. Before each transfer
+// the bench measures how long a cache line takes between two processors: the host
+// of a virtual machine may take them apart, which halves what a fast transport does.
 //
 // A contender that cannot run here is a row with the reason, not a missing row.
 // So is a transfer that took too long, and one whose link could not keep its

@@ -46,6 +46,10 @@ type Row struct {
 	Halfway   *float64 `json:"halfway,omitempty"`    // likewise until half of the size was in the file
 	Limit     float64  `json:"limit,omitempty"`      // seconds that the link allows at best; see limitSeconds
 
+	// Line is how long a cache line took from one processor to another before the
+	// transfer, seconds. Absent where not known; see lineTime.
+	Line float64 `json:"line,omitempty"`
+
 	Client Usage `json:"client"`
 	Server Usage `json:"server"`
 

@@ -272,11 +272,12 @@ const measureTries = 3
 // it. It reports whether there are to be no further repetitions.
 func (s *session) measure(ctx context.Context, at *site, e entry, repetition int) (stopped bool, err error) {
 	for try := 1; ; try++ {
+		line := lineTime()
 		row, err := s.runner.transfer(ctx, at, e.contender, e.n)
 		if err != nil {
 			return false, err
 		}
-		row.Repetition = repetition
+		row.Repetition, row.Line = repetition, line.Seconds()
 		if row.Status == statusTimeout && repetition == 1 && s.o.reps > 1 {
 			row.NotRepeated = true
 			row.Reason += ": stopped, not repeated"
@@ -309,7 +310,7 @@ func (s *session) record(at *site, row *Row) error {
 	case row.Limit > 0:
 		fmt.Fprintf(s.log, "bench: %s %s %.2f of the limit, %.2f s\n", what, formatRate(row.rate()), row.share(), row.Seconds)
 	default:
-		fmt.Fprintf(s.log, "bench: %s %s, %.2f s\n", what, formatRate(row.rate()), row.Seconds)
+		fmt.Fprintf(s.log, "bench: %s %s, %.2f s%s\n", what, formatRate(row.rate()), row.Seconds, distance(row.Line))
 	}
 	return nil
 }

@@ -37,6 +37,7 @@ type Cell struct {
 	rates                 []float64
 	byRun                 map[string][]float64
 	order                 int // of the contender in its table
+	far                   int // transfers whose processors share no cache, see lineTime
 	shares                []float64
 	first, ccpu, scpu     []float64
 	cram, sram, sur, retr []float64
@@ -187,6 +188,9 @@ func (c *Cell) add(r *Row) {
 	if !r.ok() {
 		return
 	}
+	if r.Line >= farLine {
+		c.far++
+	}
 	gigabytes := float64(r.Size) / 1e9
 	c.ccpu = append(c.ccpu, r.Client.CPU/gigabytes)
 	c.scpu = append(c.scpu, r.Server.CPU/gigabytes)
@@ -235,6 +239,9 @@ func (c *Cell) finish() {
 		c.Unsteady = "a single transfer"
 	case len(c.byRun) == 1 && c.Rate.Max-c.Rate.Min > repetitionBand*c.Rate.Median:
 		c.Unsteady = fmt.Sprintf("the repetitions lie %.0f %% of the median apart", 100*(c.Rate.Max-c.Rate.Min)/c.Rate.Median)
+	}
+	if c.Unsteady != "" && c.far > 0 {
+		c.Unsteady += fmt.Sprintf("; for %d of %d the processors shared no cache", c.far, c.OK)
 	}
 }
 
