@@ -260,11 +260,7 @@ func TestPortTaken(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer tcp.Close()
-	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer udp.Close()
+	udp := onlyUDP(t)
 	for _, tt := range []struct{ flag, address, want string }{
 		{"--listen", tcp.Addr().String(), "TCP"}, {"--listen", udp.LocalAddr().String(), "UDT"}, {"--status", tcp.Addr().String(), "--status"},
 	} {
@@ -273,6 +269,21 @@ func TestPortTaken(t *testing.T) {
 		if code != exitOther || stdout.Len() > 0 || !strings.Contains(stderr.String(), tt.want+" ") && !strings.Contains(stderr.String(), tt.want+")") ||
 			!strings.Contains(stderr.String(), tt.address) || !strings.Contains(stderr.String(), "hint: ") {
 			t.Errorf("%s: exit code %d, stderr %s", tt.want, code, &stderr)
+		}
+	}
+}
+
+// onlyUDP takes a UDP port whose number nobody uses over TCP.
+func onlyUDP(t *testing.T) net.PacketConn {
+	for {
+		udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { udp.Close() })
+		if tcp, err := net.Listen("tcp", udp.LocalAddr().String()); err == nil {
+			tcp.Close()
+			return udp
 		}
 	}
 }
