@@ -1,9 +1,22 @@
 package main
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 )
+
+func TestLineTime(t *testing.T) {
+	if d := lineTime(); d < 0 || d > lineBound {
+		t.Errorf("%v", d)
+	} else {
+		t.Logf("a cache line takes %v", d)
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	if d := lineTime(); d != 0 {
+		t.Errorf("with one processor: %v", d)
+	}
+}
 
 func TestDistance(t *testing.T) {
 	for _, tt := range []struct {

@@ -143,11 +143,12 @@ func (r *runner) runClient(ctx context.Context, s *site, c *contender, address s
 	}
 	watching, stop := context.WithCancel(ctx)
 	watched := make(chan sighting, 1)
-	go func() { watched <- watch(watching, r.result, r.size/2, cmd.Process.Pid) }()
+	seen := sighting{peak: memoryNow(cmd.Process.Pid)} // a short transfer may be over before anybody looks
+	go func() { watched <- seen.watch(watching, r.result, r.size/2, cmd.Process.Pid) }()
 	err := cmd.Wait()
 	end := time.Now()
 	stop()
-	seen := <-watched
+	seen = <-watched
 	if err == nil && name == r.tools.self {
 		start, err = began(said.Bytes(), start)
 	}
@@ -191,9 +192,9 @@ const (
 	lookLater   = 20 * time.Millisecond
 )
 
-// watch looks at a process that writes into the folder until ctx ends. half are the
-// bytes that it is halfway with.
-func watch(ctx context.Context, dir string, half int64, pid int) (seen sighting) {
+// watch looks at a process that writes into the folder until ctx ends, and adds to what
+// was seen before. half are the bytes that it is halfway with.
+func (seen sighting) watch(ctx context.Context, dir string, half int64, pid int) sighting {
 	tick := time.NewTicker(lookForData)
 	defer tick.Stop()
 	for {

@@ -89,7 +89,7 @@ var rules = map[string]rule{
 	},
 	"bench": {
 		siblings: []string{"bench/wan", "internal/libudt", "internal/trace", "internal/units", "udt"}, // programs that it measures, it starts; udt for flows from memory to memory
-		external: []string{"github.com/quic-go/quic-go", "golang.org/x/sync", "golang.org/x/sys", "gonum.org/v1/plot"},
+		external: []string{"github.com/quic-go/quic-go", "golang.org/x/sync", "gonum.org/v1/plot"},
 	},
 	"internal/archtest":  {},
 	"internal/buildinfo": {not: pureNot, noClock: true},
