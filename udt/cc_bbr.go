@@ -479,16 +479,13 @@ const (
 // knowing is how long after its delivery a packet is still in the window. Where
 // the path is short, processors may be waited for much longer than that, and a
 // window without them would make a flow slower and slower. But what loses packets
-// is a queue.
+// is a queue, and bbrACKs are enough then; less would not be, for the same reason.
 func (b *bbr) knowing() time.Duration {
 	if !b.exact {
 		return syn + bbrACKs // such peers acknowledge at their own tick
 	}
-	switch {
-	case b.minRTT >= shortPath:
+	if b.minRTT >= shortPath || b.round-b.overflowed <= bbrCareful {
 		return bbrACKs
-	case b.round-b.overflowed <= bbrCareful:
-		return bbrShortACKs
 	}
 	return max(bbrShortACKs, min(b.turn, maxTurn))
 }

@@ -51,7 +51,7 @@ func TestBBRWindowOfReports(t *testing.T) {
 		{"a short one", ms / 10, ms / 5, 2000, ms},
 		{"processors are waited for", ms / 10, 7 * ms, 2000, 7 * ms},
 		{"too long", ms / 10, time.Second, 2000, maxTurn},
-		{"a queue overflows", ms / 10, 7 * ms, 5, ms},
+		{"a queue overflows", ms / 10, 7 * ms, 5, 3 * ms},
 	} {
 		b := &bbr{
 			state: bbrSteady, rate: 1e6, minRTT: tt.rtt, turn: tt.turn, exact: true,
