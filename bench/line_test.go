@@ -48,6 +48,10 @@ func TestFarProcessorsAreTold(t *testing.T) {
 	if got := unsteady(); !strings.HasSuffix(got, "; for 1 of 4 the processors shared no cache") {
 		t.Errorf("one takes twice as long: %q", got)
 	}
+	rows[1].Line = 0
+	if got := unsteady(); !strings.HasSuffix(got, "; for 1 of 3 the processors shared no cache") {
+		t.Errorf("of one it is not known: %q", got)
+	}
 	rows[0].Line = 0
 	if got := unsteady(); got == "" || strings.Contains(got, "processors") {
 		t.Errorf("where it is not known: %q", got)

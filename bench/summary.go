@@ -37,7 +37,7 @@ type Cell struct {
 	rates                 []float64
 	byRun                 map[string][]float64
 	order                 int // of the contender in its table
-	far                   int // transfers whose processors share no cache, see lineTime
+	far, placed           int // transfers whose processors share no cache, and of which it is known, see lineTime
 	shares                []float64
 	first, ccpu, scpu     []float64
 	cram, sram, sur, retr []float64
@@ -188,6 +188,9 @@ func (c *Cell) add(r *Row) {
 	if !r.ok() {
 		return
 	}
+	if r.Line > 0 {
+		c.placed++
+	}
 	if r.Line >= farLine {
 		c.far++
 	}
@@ -241,7 +244,7 @@ func (c *Cell) finish() {
 		c.Unsteady = fmt.Sprintf("the repetitions lie %.0f %% of the median apart", 100*(c.Rate.Max-c.Rate.Min)/c.Rate.Median)
 	}
 	if c.Unsteady != "" && c.far > 0 {
-		c.Unsteady += fmt.Sprintf("; for %d of %d the processors shared no cache", c.far, c.OK)
+		c.Unsteady += fmt.Sprintf("; for %d of %d the processors shared no cache", c.far, c.placed)
 	}
 }
 
