@@ -21,8 +21,8 @@
 // the C++ library as its peer. They have no place over an emulated link.
 //
 // The contenders take turns: every contender once, then every contender again.
-// So a machine that slows down for a while slows all of them down. Before each transfer
-// the bench measures how long a cache line takes between two processors: the host
+// So a machine that slows down for a while slows all of them down. Before each transfer of 64 MiB and
+// more the bench measures how long a cache line takes between two processors: the host
 // of a virtual machine may take them apart, which halves what a fast transport does.
 //
 // A contender that cannot run here is a row with the reason, not a missing row.

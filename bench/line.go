@@ -12,6 +12,10 @@ import (
 // cache; see lineTime.
 const farLine = 100e-9
 
+// lineLeast is the size in bytes from which on a transfer takes long enough for it to matter.
+// Of shorter ones the looks at the memory of a client may all come too late after it.
+const lineLeast = 64 << 20
+
 // distance tells of processors that are far apart.
 func distance(line float64) string {
 	if line < farLine {

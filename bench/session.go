@@ -272,7 +272,10 @@ const measureTries = 3
 // it. It reports whether there are to be no further repetitions.
 func (s *session) measure(ctx context.Context, at *site, e entry, repetition int) (stopped bool, err error) {
 	for try := 1; ; try++ {
-		line := lineTime()
+		line := time.Duration(0)
+		if s.o.size >= lineLeast {
+			line = lineTime()
+		}
 		row, err := s.runner.transfer(ctx, at, e.contender, e.n)
 		if err != nil {
 			return false, err
