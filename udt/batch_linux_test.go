@@ -304,3 +304,41 @@ func TestJoining(t *testing.T) {
 		}
 	}
 }
+
+// Before the read goroutine waits for datagrams, or for slabs, it says so, and not
+// while there are some.
+func TestReaderSaysThatItWaits(t *testing.T) {
+	from, to := openSocket(t, OffloadFull), openSocket(t, OffloadFull)
+	in := newSlabReader(0)
+	defer in.drop()
+	waits := make(chan struct{}, 10)
+	in.waits = func() { waits <- struct{}{} }
+	read := make(chan error, 1)
+	recv := func() {
+		_, err := to.recv(in, nil)
+		read <- err
+	}
+	go recv()
+	<-waits
+	sendOne(t, from, make([]byte, 100), to.local)
+	if err := <-read; err != nil {
+		t.Fatal(err)
+	}
+	for len(waits) > 0 {
+		<-waits // woken for nothing
+	}
+	sendOne(t, from, make([]byte, 100), to.local)
+	if recv(); len(waits) > 0 || len(read) != 1 {
+		t.Errorf("said %d times that it waits, with a datagram there", len(waits))
+	}
+
+	in.taken.Add(in.limit)
+	go func() {
+		in.await()
+		read <- nil
+	}()
+	<-waits
+	in.taken.Add(-in.limit)
+	poke(in.freed)
+	<-read
+}

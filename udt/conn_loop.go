@@ -17,6 +17,8 @@ type turnState struct {
 	timer *time.Timer
 	// moreWaits: who reads the socket runs the connection, and has not read all.
 	moreWaits bool
+	// asleep: then, the reader of the stream was left asleep with something to read.
+	asleep bool
 }
 
 // loop is the connection's goroutine, until the connection is dead.
@@ -67,14 +69,16 @@ func (c *Conn) step() (wait time.Duration) {
 }
 
 // visit has the caller do what the loop would do when it is woken, unless that is
-// awake. moreWaits is set if the caller will go on with more packets.
-func (c *Conn) visit(moreWaits bool) {
+// awake. moreWaits is set if the caller will go on with more packets. A reader of the
+// stream that has memory for those may be left asleep: the caller calls c.rcv.wake
+// before it waits.
+func (c *Conn) visit(moreWaits bool) (asleep bool) {
 	if !c.turn.TryLock() {
 		c.wakeLoop()
-		return
+		return false
 	}
 	defer c.turn.Unlock()
-	c.moreWaits = moreWaits
+	c.moreWaits, c.asleep = moreWaits, false
 	wait := c.step()
 	c.moreWaits = false
 	if wait <= 0 || c.state == stateDead {
@@ -82,6 +86,7 @@ func (c *Conn) visit(moreWaits bool) {
 	} else {
 		c.timer.Reset(wait)
 	}
+	return c.asleep
 }
 
 func (c *Conn) wakeLoop() { poke(c.wake) }

@@ -53,7 +53,9 @@ func (c *Conn) receive(now time.Duration, runs []inbound) {
 	c.spare = runs
 	if c.state == stateEstablished && len(runs) > 0 {
 		c.rcv.mu.Lock()
-		c.rcv.wakeLocked()
+		if c.asleep = c.moreWaits && c.rcv.letSleepLocked(); !c.asleep {
+			c.rcv.wakeLocked()
+		}
 		c.rcv.mu.Unlock()
 	}
 }

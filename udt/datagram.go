@@ -64,6 +64,7 @@ type slabReader struct {
 
 	limit int32         // of taken; immutable
 	freed chan struct{} // capacity 1: poked when taken gets below limit
+	waits func()        // called before the read goroutine waits, nil = nobody is to hear of it
 }
 
 // minSlabs is the least limit of a reader, 16 MiB.
@@ -78,6 +79,9 @@ func newSlabReader(memory int64) *slabReader {
 // await returns when there may be another slab. One read takes no more than one.
 func (r *slabReader) await() {
 	for r.taken.Load() >= r.limit {
+		if r.waits != nil {
+			r.waits()
+		}
 		<-r.freed
 	}
 }
@@ -112,9 +116,12 @@ func (r *slabReader) take(n int) []byte {
 	return b
 }
 
-// idle gives the slab back if possible: an endpoint that waits for datagrams
-// holds none.
+// idle is called before the wait for datagrams. It gives the slab back if possible: an
+// endpoint that waits holds none.
 func (r *slabReader) idle() {
+	if r.waits != nil {
+		r.waits()
+	}
 	if r.slab != nil && (r.slab.refs.Load() == 1 || r.taken.Load() < maxIdleSlabs) {
 		r.drop()
 	}

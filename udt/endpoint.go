@@ -38,6 +38,7 @@ type Endpoint struct {
 	resets      int       // sent in that second
 	pending     []inbound // scratch: runs in a row for one connection
 	alone       socketID  // of the connection that all of the latest batch was for, 0 = of several
+	asleep      *Conn     // whose reader has something to read and was not woken, as more is to come
 	gather      gatherer
 
 	asker asker
@@ -141,6 +142,7 @@ func (e *Endpoint) readLoop() {
 	defer close(e.readEnded)
 	in := newSlabReader(e.memory.Limit())
 	defer in.drop()
+	in.waits = e.wakeReader
 	var batch []inbound
 	for failures := 0; ; {
 		in.await()
@@ -191,6 +193,8 @@ func (e *Endpoint) connsLocked() []*Conn { return slices.Collect(maps.Values(e.c
 // dispatch hands runs of datagrams to whom they are for. A run of one peer may
 // hold packets for several connections.
 func (e *Endpoint) dispatch(runs ...inbound) {
+	before := e.asleep
+	e.asleep = nil
 	var to *Conn // of what is pending
 	mixed := false
 	for _, r := range runs {
@@ -216,6 +220,17 @@ func (e *Endpoint) dispatch(runs ...inbound) {
 	}
 	e.deliverPending(to, e.sock.prompt && alone != 0 && alone == e.alone && !e.sock.crowded())
 	e.alone = alone
+	if before != nil && before != e.asleep {
+		before.rcv.wake()
+	}
+}
+
+// wakeReader wakes the reader of a stream that was left asleep.
+func (e *Endpoint) wakeReader() {
+	if e.asleep != nil {
+		e.asleep.rcv.wake()
+		e.asleep = nil
+	}
 }
 
 // deliverPending hands over what is pending. visit is set if the connection has the
@@ -223,7 +238,9 @@ func (e *Endpoint) dispatch(runs ...inbound) {
 func (e *Endpoint) deliverPending(to *Conn, visit bool) {
 	if len(e.pending) > 0 && to.in.put(e.pending...) {
 		if visit {
-			to.visit(e.sock.more())
+			if to.visit(e.sock.more()) {
+				e.asleep = to
+			}
 		} else {
 			to.wakeLoop()
 		}

@@ -229,6 +229,24 @@ func (b *recvBuffer) wakeLocked() {
 	}
 }
 
+// maxAsleep is how many bytes come into the memory of a reader before it is woken,
+// although it has space for more and more waits in the socket.
+const maxAsleep = 1 << 20
+
+// letSleepLocked reports whether a reader waits for whom all that there is to read has
+// been put in its memory, which has space for more.
+func (b *recvBuffer) letSleepLocked() bool {
+	return b.blocked && b.err == nil && b.pending == 0 &&
+		b.direct > 0 && b.direct < maxAsleep && b.direct+b.large <= len(b.into)
+}
+
+// wake is wakeLocked.
+func (b *recvBuffer) wake() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wakeLocked()
+}
+
 // take copies bytes in order to p. Without any it returns the error of the
 // stream's end, or 0 and nil, and then pokes ready once there is something. Until
 // then p is the buffer's: the reader calls take with the same p again, or leave.
