@@ -2,8 +2,11 @@ package udt
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -74,6 +77,72 @@ func TestQuietSocketWakesWhoWaits(t *testing.T) {
 				t.Fatalf("round %d: %d bytes, %v", round, n, err)
 			}
 		}
+	}
+}
+
+// A reader that has not waited for a while takes the socket out of the poll set, which
+// then hears of no datagram. A wait, and the end of one, are as before.
+func TestQuietSocketLeavesItsSet(t *testing.T) {
+	q, from := quietPair(t)
+	member := func() bool {
+		t.Helper()
+		info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", q.setFD))
+		if err != nil {
+			t.Skip("the kernel does not tell what is in a poll set:", err)
+		}
+		return strings.Contains(string(info), "tfd:")
+	}
+	for round := range 3 {
+		for i := range leaveAfter {
+			if !member() {
+				t.Fatalf("round %d: the socket left its set after %d calls", round, i)
+			}
+			if _, err := from.Write(make([]byte, 50)); err != nil {
+				t.Fatal(err)
+			}
+			if n, err := readOne(q, func() {}); n != 50 || err != nil {
+				t.Fatalf("round %d: %d bytes, %v", round, n, err)
+			}
+		}
+		if member() {
+			t.Fatalf("round %d: the socket is in its set after %d calls that need not wait", round, leaveAfter)
+		}
+		empty, got := make(chan struct{}), make(chan error, 1)
+		go func() {
+			n, err := readOne(q, func() { close(empty) })
+			if err == nil && n != 100 {
+				err = errors.New("another datagram")
+			}
+			got <- err
+		}()
+		<-empty
+		if _, err := from.Write(make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-got; err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+	}
+	for range leaveAfter {
+		if _, err := from.Write(make([]byte, 50)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := readOne(q, func() {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := make(chan error, 1)
+	waiting := make(chan struct{})
+	go func() {
+		_, err := readOne(q, func() { close(waiting) })
+		ended <- err
+	}()
+	<-waiting
+	if err := q.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
 	}
 }
 
