@@ -44,7 +44,9 @@ func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload) (*batchIO, error) {
 		return nil, err
 	}
 	b := &batchIO{rc: rc, log: cfg.logger()}
+	var peer unix.Sockaddr
 	err = control(udp, func(fd int) error {
+		peer, _ = unix.Getpeername(fd) // nil: the socket is not connected
 		domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
 		b.ipv6 = domain == unix.AF_INET6
 		// Without stamps, packets that are read together have one arrival time.
@@ -71,6 +73,7 @@ func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload) (*batchIO, error) {
 	}
 	b.senders.New = func() any { return newSendBatch() }
 	b.in = newRecvBatch(b.gro, cfg.largestPacket())
+	b.in.setPeer(peer)
 	b.mem = new(memInfo)
 	b.look = b.mem.look
 	return b, nil

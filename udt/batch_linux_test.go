@@ -342,3 +342,54 @@ func TestReaderSaysThatItWaits(t *testing.T) {
 	poke(in.freed)
 	<-read
 }
+
+// What comes to a connected socket is from its peer, which the kernel need not say, and
+// the name is the one that others have for it.
+func TestPeerOfConnectedSocket(t *testing.T) {
+	for _, network := range []string{"udp4", "udp6"} {
+		host := map[string]string{"udp4": "127.0.0.1:0", "udp6": "[::1]:0"}[network]
+		first, err := net.ListenPacket(network, host)
+		if err != nil {
+			t.Logf("%s: %v", network, err)
+			continue
+		}
+		defer first.Close()
+		conn, err := net.Dial(network, first.LocalAddr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := newSocket(conn.(*net.UDPConn), &Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer to.close()
+		open, err := newSocket(first, &Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, tt := range []struct {
+			name     string
+			from, to *socket
+			named    bool
+		}{
+			{"to the connected one", open, to, false},
+			{"from it", to, open, true},
+		} {
+			if err := tt.from.send([][]byte{make([]byte, 100)}, tt.from.route(tt.to.local, netip.Addr{})); err != nil {
+				t.Fatal(err)
+			}
+			var in slabReader
+			batch, err := tt.to.recv(&in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(batch) != 1 || len(batch[0].data) != 100 || batch[0].from != tt.from.local {
+				t.Errorf("%s, %s: %+v, want 100 bytes from %v", network, tt.name, batch, tt.from.local)
+			}
+			if named := tt.to.batches.in.hdrs[0].Hdr.Namelen > 0; named != tt.named {
+				t.Errorf("%s, %s: the kernel is asked for the name: %v", network, tt.name, named)
+			}
+			in.drop()
+		}
+	}
+}

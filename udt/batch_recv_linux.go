@@ -21,6 +21,9 @@ type recvBatch struct {
 	names [][unix.SizeofSockaddrInet6]byte
 	ctl   [][controlSpace]byte
 	zones map[uint32]string
+	// peer is where all datagrams come from if the socket is connected: then the kernel
+	// need not say so for each, which is a fiftieth of what receiving one costs.
+	peer netip.AddrPort
 
 	reader *slabReader
 	more   bool // the call adds to what an earlier one has got, and does not wait
@@ -101,7 +104,9 @@ func (b *recvBatch) prepare() {
 		v.SetLen(b.size)
 		h.Iov = v
 		h.SetIovlen(1)
-		h.Name, h.Namelen = &b.names[i][0], uint32(len(b.names[i]))
+		if !b.peer.IsValid() {
+			h.Name, h.Namelen = &b.names[i][0], uint32(len(b.names[i]))
+		}
 		h.Control = &b.ctl[i][0]
 		h.SetControllen(len(b.ctl[i]))
 		h.Flags = 0
@@ -208,8 +213,21 @@ func (r *recvBatch) parseControl(control []byte, to *inbound) {
 	}
 }
 
+// setPeer tells to whom the socket is connected.
+func (r *recvBatch) setPeer(peer unix.Sockaddr) {
+	switch sa := peer.(type) {
+	case *unix.SockaddrInet4:
+		r.peer = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		r.peer = netip.AddrPortFrom(r.address6(sa.Addr, sa.ZoneId), uint16(sa.Port))
+	}
+}
+
 // source returns the address that message i came from.
 func (r *recvBatch) source(i int) netip.AddrPort {
+	if r.peer.IsValid() {
+		return r.peer
+	}
 	name := &r.names[i]
 	switch (*unix.RawSockaddr)(unsafe.Pointer(name)).Family {
 	case unix.AF_INET:
@@ -219,13 +237,17 @@ func (r *recvBatch) source(i int) netip.AddrPort {
 	case unix.AF_INET6:
 		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(name))
 		port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:])
-		ip := netip.AddrFrom16(sa.Addr).Unmap()
-		if sa.Scope_id != 0 && ip.Is6() {
-			ip = ip.WithZone(r.zone(sa.Scope_id))
-		}
-		return netip.AddrPortFrom(ip, port)
+		return netip.AddrPortFrom(r.address6(sa.Addr, sa.Scope_id), port)
 	}
 	return netip.AddrPort{}
+}
+
+func (r *recvBatch) address6(addr [16]byte, scope uint32) netip.Addr {
+	ip := netip.AddrFrom16(addr).Unmap()
+	if scope != 0 && ip.Is6() {
+		ip = ip.WithZone(r.zone(scope))
+	}
+	return ip
 }
 
 // zone names an IPv6 scope as package net does.
