@@ -29,6 +29,7 @@ type batchIO struct {
 	ipv6    bool // the family of the socket
 	segment bool // the kernel knows UDP_SEGMENT
 	gro     bool // the kernel joins what it receives
+	space   sendSpace
 	senders sync.Pool
 	in      *recvBatch // of the read goroutine
 	mem     *memInfo   // likewise
@@ -38,7 +39,9 @@ type batchIO struct {
 	truncated atomic.Int64 // datagrams that were longer than any packet may be
 }
 
-func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload) (*batchIO, error) {
+// newBatchIO makes one of a socket whose send buffer has mostSend bytes, and is to be as
+// small as may be, unless that is 0.
+func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload, mostSend int) (*batchIO, error) {
 	rc, err := udp.SyscallConn()
 	if err != nil {
 		return nil, err
@@ -51,6 +54,9 @@ func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload) (*batchIO, error) {
 		b.ipv6 = domain == unix.AF_INET6
 		// Without stamps, packets that are read together have one arrival time.
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS_NEW, 1)
+		if mostSend > 0 {
+			err = errors.Join(err, b.space.begin(fd, mostSend))
+		}
 		if mode != OffloadFull {
 			return err
 		}
@@ -71,7 +77,7 @@ func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload) (*batchIO, error) {
 	} else {
 		b.log.Warn("the UDP socket stays in the runtime's poller, and each datagram wakes a thread", "err", err)
 	}
-	b.senders.New = func() any { return newSendBatch() }
+	b.senders.New = func() any { return newSendBatch(&b.space) }
 	b.in = newRecvBatch(b.gro, cfg.largestPacket())
 	b.in.setPeer(peer)
 	b.mem = new(memInfo)
@@ -81,6 +87,8 @@ func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload) (*batchIO, error) {
 
 // taken returns the socket, which may have another owner than before.
 func (b *batchIO) taken() kernelSocket { return b.kernel }
+
+func (b *batchIO) probeSender() probeSender { return newProbeSender(b.kernel, b.space.grow) }
 
 // path is what the kernel needs to know of a peer, and what sending there has
 // taught.

@@ -13,11 +13,13 @@ type batchIO struct{ datagramIO }
 
 type path struct{}
 
-func newBatchIO(*net.UDPConn, *Config, Offload) (*batchIO, error) {
+func newBatchIO(*net.UDPConn, *Config, Offload, int) (*batchIO, error) {
 	return nil, errors.ErrUnsupported
 }
 
 func (*batchIO) newPath(netip.AddrPort) *path { return nil }
+
+func (*batchIO) probeSender() probeSender { return nil }
 
 func (*batchIO) taken() kernelSocket { return nil }
 

@@ -34,7 +34,7 @@ type sendBatch struct {
 	wait func(fd uintptr) bool
 }
 
-func newSendBatch() *sendBatch {
+func newSendBatch(space *sendSpace) *sendBatch {
 	b := new(sendBatch)
 	b.wait = func(fd uintptr) bool {
 		for {
@@ -42,10 +42,11 @@ func newSendBatch() *sendBatch {
 			// of it would give our processor away after 20 µs, for us to get it back.
 			n, _, err := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(&b.hdrs[b.next])),
 				uintptr(b.count-b.next), unix.MSG_DONTWAIT, 0, 0)
-			if err != unix.EINTR {
-				b.n, b.err = int(n), err
-				return err != unix.EAGAIN
+			if err == unix.EINTR || noSpace(err) && space.grow(int(fd)) {
+				continue
 			}
+			b.n, b.err = int(n), err
+			return err != unix.EAGAIN
 		}
 	}
 	b.try = func(fd uintptr) { b.done = b.wait(fd) }

@@ -34,7 +34,9 @@ type Config struct {
 	Memory *Memory
 
 	// UDPRecvBuffer and UDPSendBuffer are the sizes in bytes to ask the kernel
-	// for. The defaults are 8 MiB and 4 MiB; the kernel may grant less.
+	// for. The defaults are 8 MiB and 4 MiB; the kernel may grant less. On Linux a
+	// send buffer without a size here begins with a packet, and is doubled each time
+	// it is full, up to the default.
 	UDPRecvBuffer int
 	UDPSendBuffer int
 

@@ -15,7 +15,7 @@ func TestCrowded(t *testing.T) {
 		t.Fatal(err)
 	}
 	to := pc.LocalAddr()
-	b, err := newBatchIO(pc, new(Config), OffloadBatch)
+	b, err := newBatchIO(pc, new(Config), OffloadBatch, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,9 @@ import (
 // fragmentation belongs to the socket, so it is set for the probe alone. What
 // other senders send in the meantime meets the rules of a probe as well: should
 // it be lost for that, which takes a path of less than the usual MTU, it is
-// repaired like any loss.
-func newProbeSender(udp syscall.Conn) probeSender {
+// repaired like any loss. When the kernel has no space for a probe, retry says whether
+// to try again, unless it is nil.
+func newProbeSender(udp syscall.Conn, retry func(fd int) bool) probeSender {
 	turn := make(chan struct{}, 1)
 	return func(p []byte, r route) error {
 		turn <- struct{}{}
@@ -30,7 +31,11 @@ func newProbeSender(udp syscall.Conn) probeSender {
 			if err4 != nil && err6 != nil {
 				return errors.Join(err4, err6)
 			}
-			err = unix.Sendmsg(fd, p, r.oob, sockaddrOf(r, domain == unix.AF_INET6), unix.MSG_DONTWAIT)
+			to := sockaddrOf(r, domain == unix.AF_INET6)
+			err = unix.Sendmsg(fd, p, r.oob, to, unix.MSG_DONTWAIT)
+			for err == unix.EAGAIN && retry != nil && retry(fd) {
+				err = unix.Sendmsg(fd, p, r.oob, to, unix.MSG_DONTWAIT)
+			}
 			switch err {
 			case unix.EMSGSIZE:
 				return errTooLarge

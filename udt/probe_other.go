@@ -6,7 +6,7 @@ import "syscall"
 
 // newProbeSender returns nothing: packets stay as the handshake says where it
 // is not known how to send one that nobody fragments.
-func newProbeSender(syscall.Conn) probeSender { return nil }
+func newProbeSender(syscall.Conn, func(fd int) bool) probeSender { return nil }
 
 func (r *route) runsRefused() bool { return false }
 

@@ -82,7 +82,8 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 		conn = connectedConn{udp}
 		s.conn = conn
 	}
-	if err := setBuffers(udp, cfg); err != nil {
+	most, err := setBuffers(udp, cfg)
+	if err != nil {
 		return nil, fmt.Errorf("size the buffers of the UDP socket: %w", err)
 	}
 	if err := enableErrorQueue(udp); err != nil && !errors.Is(err, errors.ErrUnsupported) {
@@ -97,16 +98,16 @@ func newSocket(pc net.PacketConn, cfg *Config) (*socket, error) {
 		}
 	}
 	if mode := cfg.offload(); mode != OffloadOff {
-		switch s.batches, err = newBatchIO(udp, cfg, mode); {
+		switch s.batches, err = newBatchIO(udp, cfg, mode, most); {
 		case err == nil:
 			s.datagramIO, s.kernel, s.prompt = s.batches, s.batches.taken(), true
-			s.probe = newProbeSender(s.kernel)
+			s.probe = s.batches.probeSender()
 			return s, nil
 		case !errors.Is(err, errors.ErrUnsupported):
 			cfg.logger().Warn("every UDP datagram costs a system call", "err", err)
 		}
 	}
-	s.kernel, s.probe = udp, newProbeSender(udp)
+	s.kernel, s.probe = udp, newProbeSender(udp, nil)
 	single := &singleIO{conn: conn}
 	if s.packetInfo {
 		single.udp, single.oob = udp, make([]byte, packetInfoSpace)
@@ -135,21 +136,32 @@ func (s *socket) crowded() bool { return s.batches != nil && s.batches.crowded()
 
 // setBuffers asks for the configured socket buffers. That the kernel grants
 // less is not an error. Without a size in the configuration, larger ones stay as
-// they are: who opened the socket may have been allowed more than we are.
-func setBuffers(udp *net.UDPConn, cfg *Config) error {
-	recv, send := grantedBuffers(udp)
-	if cfg.UDPRecvBuffer != 0 || recv < cfg.udpRecvBuffer() {
-		if err := udp.SetReadBuffer(cfg.udpRecvBuffer()); err != nil {
-			return err
+// they are: who opened the socket may have been allowed more than we are. Where it
+// is for us to say, it returns what the send buffer may have at most, else 0.
+func setBuffers(udp *net.UDPConn, cfg *Config) (mostSend int, err error) {
+	recv, send := cfg.udpRecvBuffer(), cfg.udpSendBuffer()
+	hasRecv, hasSend := grantedBuffers(udp)
+	if cfg.UDPRecvBuffer == 0 {
+		recv = max(recv, hasRecv)
+	}
+	if cfg.UDPSendBuffer == 0 {
+		if hasSend < send {
+			mostSend = send
+		}
+		send = max(send, hasSend)
+	}
+	if recv != hasRecv {
+		if err := udp.SetReadBuffer(recv); err != nil {
+			return 0, err
 		}
 	}
-	if cfg.UDPSendBuffer != 0 || send < cfg.udpSendBuffer() {
-		if err := udp.SetWriteBuffer(cfg.udpSendBuffer()); err != nil {
-			return err
+	if send != hasSend {
+		if err := udp.SetWriteBuffer(send); err != nil {
+			return 0, err
 		}
 	}
-	forceBuffers(udp, cfg.udpRecvBuffer(), cfg.udpSendBuffer())
-	return nil
+	forceBuffers(udp, recv, send)
+	return mostSend, nil
 }
 
 // route returns the way to remote from the given local address.
