@@ -45,8 +45,8 @@ type quietSocket struct {
 
 // leaveAfter is the number of calls of Read that did not have to wait after which the
 // socket leaves the poll set. To leave and to join costs a microsecond more than to be
-// armed in it.
-const leaveAfter = 32
+// armed in it, and so does a call of Read for eight datagrams that the set has heard of.
+const leaveAfter = 4
 
 // errQueued is what Read returns when there is nothing to read but reports of errors.
 var errQueued = errors.New("the kernel has reports of errors")
