@@ -43,24 +43,29 @@ func readOne(q *quietSocket, waits func()) (n int, err error) {
 	return n, errors.Join(rerr, err)
 }
 
+// wake sends a datagram to a reader that waits, and returns when that has it.
+func wake(q *quietSocket, from *net.UDPConn) error {
+	empty, got := make(chan struct{}), make(chan error, 1)
+	go func() {
+		n, err := readOne(q, func() { close(empty) })
+		if err == nil && n != 100 {
+			err = fmt.Errorf("a datagram of %d bytes, want 100", n)
+		}
+		got <- err
+	}()
+	<-empty
+	if _, err := from.Write(make([]byte, 100)); err != nil {
+		return err
+	}
+	return <-got
+}
+
 // A datagram ends a wait, and nothing is made ready by those that come while nobody
 // waits.
 func TestQuietSocketWakesWhoWaits(t *testing.T) {
 	q, from := quietPair(t)
 	for round := range 20 {
-		empty, got := make(chan struct{}), make(chan error, 1)
-		go func() {
-			n, err := readOne(q, func() { close(empty) })
-			if err == nil && n != 100 {
-				err = errors.New("another datagram")
-			}
-			got <- err
-		}()
-		<-empty
-		if _, err := from.Write(make([]byte, 100)); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-got; err != nil {
+		if err := wake(q, from); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
 		for range 3 {
@@ -107,19 +112,7 @@ func TestQuietSocketLeavesItsSet(t *testing.T) {
 		if member() {
 			t.Fatalf("round %d: the socket is in its set after %d calls that need not wait", round, leaveAfter)
 		}
-		empty, got := make(chan struct{}), make(chan error, 1)
-		go func() {
-			n, err := readOne(q, func() { close(empty) })
-			if err == nil && n != 100 {
-				err = errors.New("another datagram")
-			}
-			got <- err
-		}()
-		<-empty
-		if _, err := from.Write(make([]byte, 100)); err != nil {
-			t.Fatal(err)
-		}
-		if err := <-got; err != nil {
+		if err := wake(q, from); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
 	}

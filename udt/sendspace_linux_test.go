@@ -3,7 +3,6 @@ package udt
 import (
 	"bytes"
 	"errors"
-	"io"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -71,8 +70,27 @@ func TestSendSpaceBeginsSmall(t *testing.T) {
 	}
 }
 
-// While a neighbour is being looked for, what was sent to it stays in the buffer. It is
-// enlarged as far as needed, for runs, single packets, fragments and probes.
+// toSilentNeighbour returns a socket and the way to an address that nobody has: what is
+// sent there waits for the neighbour to be found, and in the buffer.
+func toSilentNeighbour(t *testing.T, o Offload) (*socket, route) {
+	t.Helper()
+	left, _ := netns.Pair(t, 1500, false)
+	var pc net.PacketConn
+	if err := left.Do(func() (err error) {
+		pc, err = net.ListenPacket("udp4", "192.0.2.1:0")
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSocket(pc, &Config{Offload: o, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.close() })
+	return s, s.route(netip.MustParseAddrPort("192.0.2.77:9000"), netip.Addr{})
+}
+
+// A full buffer is enlarged as far as needed, for runs, single packets, fragments and probes.
 func TestSendSpaceGrows(t *testing.T) {
 	payload := func(n, size int) (packets [][]byte) {
 		all := make([]byte, n*size)
@@ -91,21 +109,8 @@ func TestSendSpaceGrows(t *testing.T) {
 		{"fragments", OffloadBatch, payload(1, 60_000)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			left, _ := netns.Pair(t, 1500, false)
-			var pc net.PacketConn
-			if err := left.Do(func() (err error) {
-				pc, err = net.ListenPacket("udp4", "192.0.2.1:0")
-				return err
-			}); err != nil {
-				t.Fatal(err)
-			}
-			s, err := newSocket(pc, &Config{Offload: tt.offload, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.close()
+			s, way := toSilentNeighbour(t, tt.offload)
 			_, before := grantedBuffers(s.kernel)
-			way := s.route(netip.MustParseAddrPort("192.0.2.77:9000"), netip.Addr{})
 			if err := s.send(tt.packets, way); err != nil {
 				t.Error(err)
 			}
@@ -122,20 +127,7 @@ func TestSendSpaceGrows(t *testing.T) {
 
 // What probes need counts as well.
 func TestSendSpaceForProbes(t *testing.T) {
-	left, _ := netns.Pair(t, 1500, false)
-	var pc net.PacketConn
-	if err := left.Do(func() (err error) {
-		pc, err = net.ListenPacket("udp4", "192.0.2.1:0")
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
-	s, err := newSocket(pc, &Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.close()
-	way := s.route(netip.MustParseAddrPort("192.0.2.77:9000"), netip.Addr{})
+	s, way := toSilentNeighbour(t, OffloadFull)
 	held := func() (n int) {
 		_ = control(s.kernel, func(fd int) (err error) {
 			n, err = unix.IoctlGetInt(fd, unix.SIOCOUTQ)
