@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -79,7 +78,7 @@ func newBatchIO(udp *net.UDPConn, cfg *Config, mode Offload, mostSend int) (*bat
 	}
 	b.senders.New = func() any { return newSendBatch(&b.space) }
 	b.in = newRecvBatch(b.gro, cfg.largestPacket())
-	b.in.setPeer(peer)
+	b.in.peer = fromSockaddr(peer)
 	b.mem = new(memInfo)
 	b.look = b.mem.look
 	return b, nil
@@ -119,18 +118,6 @@ func (b *batchIO) newPath(remote netip.AddrPort) *path {
 	}
 	p.nameLen = unix.SizeofSockaddrInet4
 	return p
-}
-
-// scopeID is the number of an IPv6 zone: an interface or a number already.
-func scopeID(zone string) uint32 {
-	if zone == "" {
-		return 0
-	}
-	if ifi, err := net.InterfaceByName(zone); err == nil {
-		return uint32(ifi.Index)
-	}
-	id, _ := strconv.ParseUint(zone, 10, 32)
-	return uint32(id)
 }
 
 // segmentsRefused reports whether an error of a run may be one of segmentation:

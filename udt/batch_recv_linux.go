@@ -2,11 +2,9 @@ package udt
 
 import (
 	"encoding/binary"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 	"unsafe"
 
@@ -213,16 +211,6 @@ func (r *recvBatch) parseControl(control []byte, to *inbound) {
 	}
 }
 
-// setPeer tells to whom the socket is connected.
-func (r *recvBatch) setPeer(peer unix.Sockaddr) {
-	switch sa := peer.(type) {
-	case *unix.SockaddrInet4:
-		r.peer = netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
-	case *unix.SockaddrInet6:
-		r.peer = netip.AddrPortFrom(r.address6(sa.Addr, sa.ZoneId), uint16(sa.Port))
-	}
-}
-
 // source returns the address that message i came from.
 func (r *recvBatch) source(i int) netip.AddrPort {
 	if r.peer.IsValid() {
@@ -237,27 +225,20 @@ func (r *recvBatch) source(i int) netip.AddrPort {
 	case unix.AF_INET6:
 		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(name))
 		port := binary.BigEndian.Uint16((*[2]byte)(unsafe.Pointer(&sa.Port))[:])
-		return netip.AddrPortFrom(r.address6(sa.Addr, sa.Scope_id), port)
+		ip := netip.AddrFrom16(sa.Addr).Unmap()
+		if sa.Scope_id != 0 && ip.Is6() {
+			ip = ip.WithZone(r.zone(sa.Scope_id))
+		}
+		return netip.AddrPortFrom(ip, port)
 	}
 	return netip.AddrPort{}
 }
 
-func (r *recvBatch) address6(addr [16]byte, scope uint32) netip.Addr {
-	ip := netip.AddrFrom16(addr).Unmap()
-	if scope != 0 && ip.Is6() {
-		ip = ip.WithZone(r.zone(scope))
-	}
-	return ip
-}
-
-// zone names an IPv6 scope as package net does.
+// zone is zoneName with a memory.
 func (r *recvBatch) zone(scope uint32) string {
 	name, ok := r.zones[scope]
 	if !ok {
-		name = strconv.Itoa(int(scope))
-		if ifi, err := net.InterfaceByIndex(int(scope)); err == nil {
-			name = ifi.Name
-		}
+		name = zoneName(scope)
 		r.zones[scope] = name
 	}
 	return name

@@ -41,11 +41,8 @@ func refusedPorts(udp syscall.Conn) (refused []netip.AddrPort) {
 			if !portRefused(oob[:oobn]) {
 				continue
 			}
-			switch to := to.(type) {
-			case *unix.SockaddrInet4:
-				refused = append(refused, netip.AddrPortFrom(netip.AddrFrom4(to.Addr), uint16(to.Port)))
-			case *unix.SockaddrInet6:
-				refused = append(refused, netip.AddrPortFrom(netip.AddrFrom16(to.Addr).Unmap(), uint16(to.Port)))
+			if remote := fromSockaddr(to); remote.IsValid() {
+				refused = append(refused, remote)
 			}
 		}
 		return nil

@@ -59,14 +59,6 @@ func setDiscover(fd, level, option, value int) (restore func(), err error) {
 	return func() { _ = unix.SetsockoptInt(fd, level, option, old) }, nil
 }
 
-func sockaddrOf(r route, ipv6Socket bool) unix.Sockaddr {
-	ip, port := r.remote.Addr(), int(r.remote.Port())
-	if ipv6Socket {
-		return &unix.SockaddrInet6{Addr: ip.As16(), Port: port, ZoneId: scopeID(ip.Zone())}
-	}
-	return &unix.SockaddrInet4{Addr: ip.Unmap().As4(), Port: port}
-}
-
 // runsRefused reports whether the kernel does not cut runs on this route.
 func (r *route) runsRefused() bool { return r.path != nil && r.path.whole }
 
